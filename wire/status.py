@@ -1,0 +1,68 @@
+"""gRPC status codes, and what HTTP and HTTP/2 failures map to. Imports nothing.
+
+Sources: the gRPC documents statuscodes.md, http-grpc-status-mapping.md and PROTOCOL-HTTP2.md ("Errors").
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class StatusCode(IntEnum):
+    """The seventeen gRPC status codes (statuscodes.md)."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+_FROM_HTTP_STATUS = {
+    400: StatusCode.INTERNAL,
+    401: StatusCode.UNAUTHENTICATED,
+    403: StatusCode.PERMISSION_DENIED,
+    404: StatusCode.UNIMPLEMENTED,
+    429: StatusCode.UNAVAILABLE,
+    502: StatusCode.UNAVAILABLE,
+    503: StatusCode.UNAVAILABLE,
+    504: StatusCode.UNAVAILABLE,
+}
+
+# PROTOCOL-HTTP2.md, "Errors": HTTP/2 error code of a RST_STREAM → gRPC status. Codes not named map to UNKNOWN.
+_FROM_HTTP2_ERROR = {
+    0x0: StatusCode.INTERNAL,  # NO_ERROR before the trailers
+    0x1: StatusCode.INTERNAL,  # PROTOCOL_ERROR
+    0x2: StatusCode.INTERNAL,  # INTERNAL_ERROR
+    0x3: StatusCode.INTERNAL,  # FLOW_CONTROL_ERROR
+    0x4: StatusCode.INTERNAL,  # SETTINGS_TIMEOUT
+    0x6: StatusCode.INTERNAL,  # FRAME_SIZE_ERROR
+    0x7: StatusCode.UNAVAILABLE,  # REFUSED_STREAM
+    0x8: StatusCode.CANCELLED,  # CANCEL
+    0x9: StatusCode.INTERNAL,  # COMPRESSION_ERROR
+    0xA: StatusCode.INTERNAL,  # CONNECT_ERROR
+    0xB: StatusCode.RESOURCE_EXHAUSTED,  # ENHANCE_YOUR_CALM
+    0xC: StatusCode.PERMISSION_DENIED,  # INADEQUATE_SECURITY
+}
+
+
+def status_from_http(http_status: int) -> StatusCode:
+    """The gRPC status for a response that is not gRPC (http-grpc-status-mapping.md)."""
+    return _FROM_HTTP_STATUS.get(http_status, StatusCode.UNKNOWN)
+
+
+def status_from_http2_error(error_code: int) -> StatusCode:
+    """The gRPC status for a RST_STREAM (PROTOCOL-HTTP2.md, "Errors")."""
+    return _FROM_HTTP2_ERROR.get(error_code, StatusCode.UNKNOWN)
