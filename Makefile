@@ -1,0 +1,68 @@
+# Every target makes or updates its own .venv first; nothing has to be set up by hand. ARGS="..." is passed on.
+MAKEFLAGS += --no-print-directory
+PYTHON_IN_VENV := .venv/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build test check proto run-server run-client benchmark h2spec fuzz test-vsock demo-vsock test-pythons clean \
+	venv-run venv-dev
+
+help: ## List the targets
+	@echo 'make TARGET [ARGS="..."] [PYTHON=/path/to/python]'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
+
+build: venv-run ## Build the wheel into dist/
+	@rm -rf build  # what setuptools left there would be shipped, even modules that are gone
+	@$(PYTHON_IN_VENV) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist $(ARGS) .
+
+test: venv-dev ## Run the tests (ARGS="tests/http2 -x")
+	@$(PYTHON_IN_VENV) -m pytest $(ARGS)
+
+check: venv-dev ## Run the linters and the type checker
+	@$(PYTHON_IN_VENV) -m ruff check
+	@$(PYTHON_IN_VENV) -m ruff format --check
+	@$(PYTHON_IN_VENV) -m mypy
+
+proto: venv-dev ## Generate the message classes from proto/**/*.proto
+	@$(PYTHON_IN_VENV) -m proto.generate
+
+run-server: venv-run ## Serve Echo and Crypto on 127.0.0.1:50051 (ARGS="--help" for all flags)
+	@exec $(PYTHON_IN_VENV) -m bin.server $(ARGS)
+
+run-client: venv-run ## Echo and sign against that server, or run one command (ARGS="echo hello")
+ifeq ($(strip $(ARGS)),)
+	$(PYTHON_IN_VENV) -m bin.client echo 'Hello, wire!'
+	$(PYTHON_IN_VENV) -m bin.client sign --key rsa --algorithm rsa-pss-sha256 --verify 'Hello, wire!'
+	$(PYTHON_IN_VENV) -m bin.client sign --key p256 --algorithm ecdsa-p256-sha256-asn1 --verify 'Hello, wire!'
+	$(PYTHON_IN_VENV) -m bin.client sign --key ed25519 --algorithm ed25519 --verify 'Hello, wire!'
+else
+	@$(PYTHON_IN_VENV) -m bin.client $(ARGS)
+endif
+
+benchmark: venv-dev ## Compare both engines with grpcio and grpclib
+	@$(PYTHON_IN_VENV) -m benchmarks $(ARGS)
+
+h2spec: venv-dev ## Run h2spec's server cases against both engines (needs Go)
+	@$(PYTHON_IN_VENV) -m tests.conformance.run_h2spec $(ARGS)
+
+fuzz: venv-dev ## Fuzz the tuned engine and the codec, guided by coverage
+	@$(PYTHON_IN_VENV) -m tests.fuzz $(ARGS)
+
+test-vsock: venv-dev ## Test AF_VSOCK inside virtual machines (needs QEMU)
+	@$(PYTHON_IN_VENV) -m tests.vsock.run $(ARGS)
+
+demo-vsock: venv-dev ## Show a signing server in a virtual machine, called from its host
+	@$(PYTHON_IN_VENV) -m tests.vsock.demo $(ARGS)
+
+test-pythons: ## Run the tests on newer interpreters and PyPy
+	@.ci/test-pythons $(ARGS)
+
+clean: ## Remove .venv, caches and what was built
+	rm -rf .venv .cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv-run:
+	@PYTHON='$(PYTHON)' .ci/venv run
+
+venv-dev:
+	@PYTHON='$(PYTHON)' .ci/venv dev

@@ -1,0 +1,173 @@
+"""What the programs' command lines share: a parser whose errors are one sentence, argument types, flags that several
+programs have, and `run_main`, which turns whatever ends a program into one line and an exit status.
+
+    status   meaning
+    0        done
+    1        it could not be done: one line on stderr says why, with the gRPC code where there is one
+    2        the command line is wrong
+    130      interrupted (Ctrl-C)
+    141      whoever read the output went away
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bin.logs import LEVELS, printable
+from wire.errors import WireError
+
+ENGINES = ("h2", "tuned")
+LOOPS = ("auto", "asyncio", "uvloop", "trio")
+
+FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that neither abbreviates flags nor prints its whole usage at an error."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
+
+
+# Argument types: text in, value out; ArgumentTypeError says in a few words what is wrong.
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def number(low: float, high: float, *, unit: str = "") -> Callable[[str], float]:
+    """A finite number from `low` to `high`; `unit` is for the error's text, such as " of seconds"."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a number{unit and ' of ' + unit} from {low:g} to {high:g}"
+            )
+        return value
+
+    return parse
+
+
+seconds = number(0.001, 86_400, unit=" of seconds")
+"""A positive time; "0" is refused."""
+
+
+def metadata_item(text: str) -> tuple[str, str | bytes]:
+    """`key=value`; the value of a key ending in -bin is bytes, given in base64 as it is on the wire."""
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
+    key = key.lower()
+    if not key.endswith("-bin"):
+        return key, value
+    try:
+        return key, bytes.fromhex(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"the value of {key!r} has to be in hexadecimal, and {value!r} is not"
+        ) from None
+
+
+def readable_file(text: str) -> Path:
+    """The path of a file that can be opened for reading."""
+    path = Path(text)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {text!r}: {error.strerror}") from None
+    return path
+
+
+# Flags that several programs have.
+
+
+def add_log_flags(parser: argparse.ArgumentParser, *, level: str = "info") -> None:
+    """--log-level and --log-format, for `logs.set_up_logging`."""
+    parser.add_argument("--log-level", choices=LEVELS, default=level, help="least level that is logged, on stderr")
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="one line a record, as text or JSON"
+    )
+
+
+def add_loop_flag(parser: argparse.ArgumentParser) -> None:
+    """--loop, for `wire.run`."""
+    parser.add_argument(
+        "--loop", choices=LOOPS, default="auto", help="event loop; auto is uvloop where it is installed"
+    )
+
+
+def run_main(main: Callable[[], int | None], prog: str) -> NoReturn:
+    """Call `main` and exit with what it returns (None is 0), or with a line on stderr and a status of the module's table.
+
+    Set WIRE_TRACEBACK=1 in the environment to see the traceback of an error.
+    """
+    try:
+        status = main() or 0
+        sys.stdout.flush()
+    except BaseException as error:
+        status = _status(_only(error), prog)
+    sys.exit(status)
+
+
+def _only(error: BaseException) -> BaseException:
+    """The one exception inside exception groups, or `error` where there are several or no group."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _status(error: BaseException, prog: str) -> int:
+    if os.environ.get("WIRE_TRACEBACK"):
+        traceback.print_exception(error)
+    match error:
+        case SystemExit():
+            if isinstance(error.code, str):
+                return _fail(prog, error.code)
+            return error.code or 0
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case BrokenPipeError():
+            # What is still buffered for stdout would raise again while the interpreter exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        case WireError():
+            return _fail(prog, str(error))
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return _fail(prog, f"{where}{error.strerror or error}")
+        case _:
+            text = f"internal error: {type(error).__name__}: {error}"
+            return _fail(prog, f"{text} (WIRE_TRACEBACK=1 shows where)")
+
+
+def _fail(prog: str, text: str) -> int:
+    print(f"{prog}: {printable(text)}", file=sys.stderr)
+    return FAILED
