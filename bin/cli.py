@@ -68,9 +68,7 @@ def number(low: float, high: float, *, unit: str = "") -> Callable[[str], float]
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a number{unit and ' of ' + unit} from {low:g} to {high:g}"
-            )
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number{unit} from {low:g} to {high:g}")
         return value
 
     return parse
@@ -89,11 +87,9 @@ def metadata_item(text: str) -> tuple[str, str | bytes]:
     if not key.endswith("-bin"):
         return key, value
     try:
-        return key, bytes.fromhex(value)
+        return key, base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"the value of {key!r} has to be in hexadecimal, and {value!r} is not"
-        ) from None
+        raise argparse.ArgumentTypeError(f"{value!r} is not base64, which a value of {key!r} has to be in") from None
 
 
 def readable_file(text: str) -> Path:
@@ -112,20 +108,16 @@ def readable_file(text: str) -> Path:
 def add_log_flags(parser: argparse.ArgumentParser, *, level: str = "info") -> None:
     """--log-level and --log-format, for `logs.set_up_logging`."""
     parser.add_argument("--log-level", choices=LEVELS, default=level, help="least level that is logged, on stderr")
-    parser.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="one line a record, as text or JSON"
-    )
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="a log line is text or JSON")
 
 
 def add_loop_flag(parser: argparse.ArgumentParser) -> None:
     """--loop, for `wire.run`."""
-    parser.add_argument(
-        "--loop", choices=LOOPS, default="auto", help="event loop; auto is uvloop where it is installed"
-    )
+    parser.add_argument("--loop", choices=LOOPS, default="auto", help="event loop; auto: uvloop if installed")
 
 
 def run_main(main: Callable[[], int | None], prog: str) -> NoReturn:
-    """Call `main` and exit with what it returns (None is 0), or with a line on stderr and a status of the module's table.
+    """Call `main`, then exit with what it returns (None is 0), or with a line on stderr and a status of the table above.
 
     Set WIRE_TRACEBACK=1 in the environment to see the traceback of an error.
     """
