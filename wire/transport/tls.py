@@ -1,0 +1,124 @@
+"""What a user says about TLS: paths of certificates and keys in, `ssl.SSLContext`s out.
+
+Both sides speak TLS 1.2 or newer and negotiate `h2` by ALPN (RFC 9113 §3.3, §9.2; RFC 7301). Files are read once, when the object
+is made, and a file that cannot be used raises `TlsError` then. To take up renewed certificates, make a new object.
+Imports only `errors`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+from wire.errors import ConfigurationError, TlsError
+
+Path = str | PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """A server's identity, and whom it lets in.
+
+    `certificate`: PEM, the server's own first, then intermediates. `key`: its private key, PEM, without a passphrase.
+    `client_ca`: PEM; when given, clients must present a certificate that one of these signed (mTLS).
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    context: ssl.SSLContext = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        _common(context)
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        _load_certificate(context, self.certificate, self.key)
+        if self.client_ca is not None:
+            _load_roots(context, self.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        object.__setattr__(self, "context", context)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A context cannot be pickled; another process reads the files again."""
+        return ServerTls, (self.certificate, self.key, self.client_ca)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """Whom a client trusts, and who it says it is.
+
+    `root_ca`: PEM; None trusts what the system trusts. `certificate`, `key`: PEM, for servers that ask for one (mTLS).
+    `server_name`: the name the server's certificate must be valid for, where it is not the host in the address
+    (always so over VSOCK); None takes that host, or "localhost" for transports that have none.
+    """
+
+    root_ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+    context: ssl.SSLContext = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigurationError("a client certificate needs its key, and a key its certificate")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the server's certificate and its name
+        _common(context)
+        if self.root_ca is None:
+            context.load_default_certs()
+        else:
+            _load_roots(context, self.root_ca)
+        if self.certificate is not None and self.key is not None:
+            _load_certificate(context, self.certificate, self.key)
+        object.__setattr__(self, "context", context)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClientTls, (self.root_ca, self.certificate, self.key, self.server_name)
+
+
+def _common(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 9113 §9.2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION  # §9.2.1
+    context.set_alpn_protocols(["h2"])  # §3.3
+
+
+def _no_passphrase() -> str:
+    raise ConfigurationError("the key is encrypted")  # without this, OpenSSL would ask for it on the terminal
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(certificate, key, _no_passphrase)
+    except ConfigurationError:
+        raise TlsError(f"the private key {key} has a passphrase; give a key without one") from None
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise TlsError(f"the private key {key} does not belong to the certificate {certificate}") from None
+        raise TlsError(
+            f"the certificate {certificate} and the private key {key} cannot be used: both must be PEM files"
+            + (f" ({error.reason.lower().replace('_', ' ')})" if error.reason else "")
+        ) from None
+    except OSError:
+        for path in (certificate, key):
+            _check_readable(path)
+        raise
+
+
+def _load_roots(context: ssl.SSLContext, roots: Path) -> None:
+    try:
+        context.load_verify_locations(roots)
+    except ssl.SSLError:
+        raise TlsError(f"{roots} holds no CA certificates in PEM form") from None
+    except OSError:
+        _check_readable(roots)
+        raise
+
+
+def _check_readable(path: Path) -> None:
+    """Raise the sentence for a file that cannot be read: OpenSSL's own error does not name it."""
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise TlsError(f"cannot read {path}: {(error.strerror or str(error)).lower()}", error.errno) from None
