@@ -4,17 +4,48 @@ In: bytes from a link (`receive`), and sends from the calls above. Out: bytes fo
 `Sink`. An engine is sans-I/O: it owns no socket, no task and no clock (time comes in as an argument), and the same
 engine serves both roles. Two engines keep this contract, `h2_engine` and `tuned`; `engine_factory` picks one by name.
 
-Rules that both keep:
+Rules that both keep. Sending:
 
-- `receive` never raises because of what a peer sent. A stream error queues RST_STREAM and calls `on_reset`; a connection
-  error queues GOAWAY, calls `on_connection_error` once, and everything received later is ignored.
-- Sends on a stream that is already closed are dropped without a word: a reset may always cross them (RFC 9113 §5.1).
+- Sends on a stream that is closed, or that we ended, are dropped without a word, as is everything after a connection
+  error: a reset may always cross them (RFC 9113 §5.1).
 - DATA that the windows do not allow is queued in the engine, in order, trailers behind it. The layer above bounds that
   queue: it stops sending while `stream.queued_bytes` is over its quota, until `on_writable`.
 - A server that ends a stream (END_STREAM sent) while its client has not, also resets it with NO_ERROR (§8.1).
-- Field sections are validated (§8.1–§8.3, §10.3): what reaches the sink has legal names, values and pseudo-fields, and
-  content-length, where present, matches the DATA received.
-- Informational responses (1xx) are swallowed. PUSH_PROMISE is a connection error: push is always disabled.
+- A GOAWAY of ours names the highest stream the peer has opened, refused ones included (a client's: 0), and never a
+  higher one than a final one did before (§6.8). Its debug data is the reason, which holds nothing that the peer sent.
+
+Receiving:
+
+- `receive` never raises because of what a peer sent. A stream error queues RST_STREAM and calls `on_reset`, unless the
+  sink never saw the stream; the frame at fault is not reported. A connection error queues GOAWAY, calls
+  `on_connection_error` once and no `on_reset`; everything received later is ignored.
+- The preface is judged at its first wrong byte, a frame's size (too long, not what its type must have, too short for
+  its flags: FRAME_SIZE_ERROR) and the limits of a field block when its 9-byte header is there, all else when the frame
+  is. A PRIORITY of a wrong size is no exception (§5.4.1 allows it). The first frame is SETTINGS, not an
+  acknowledgement (§3.4).
+- A frame is judged in this order: size; stream 0 or not 0; inside a field block or not; its budget (`limits`); its
+  padding; the state of its stream; its contents. PRIORITY and priority fields are read past (§5.3.2), self-dependency
+  too.
+- A field block is judged when complete: decoded first, for the HPACK state (COMPRESSION_ERROR, or the hard limit of
+  `limits`), then the state of its stream; REFUSED_STREAM for a new one beyond the limit or after our final GOAWAY; the
+  list limits (ENHANCE_YOUR_CALM); `fields`. Trailers without END_STREAM, and an informational response with it, are
+  malformed.
+- Streams of ids not opened yet are idle, as is every even one: any frame but HEADERS that opens one, PRIORITY and
+  unknown types is PROTOCOL_ERROR (§5.1). Ids that a client skipped last are too, for HEADERS (§5.1.1).
+- DATA and HEADERS on a stream that its peer ended: stream error STREAM_CLOSED. On a closed one: read past if we reset
+  it (§5.1; the connection's window is granted again), connection error STREAM_CLOSED if not. Of the streams that we
+  reset the last `RESETS_REMEMBERED` are known; up to the highest one forgotten nothing is an error. WINDOW_UPDATE and
+  RST_STREAM on a closed stream are read past. A GOAWAY that leaves a stream out counts as a reset of ours here.
+- More DATA than a window allows is FLOW_CONTROL_ERROR of the connection, whichever window it was. A WINDOW_UPDATE that
+  overflows, or of 0, is an error of its stream (FLOW_CONTROL_ERROR, PROTOCOL_ERROR), or on stream 0 of the connection.
+- Field sections are validated (§8.1–§8.3, §10.3, by `fields`): what reaches the sink has legal names, values and
+  pseudo-fields, and content-length, where present, matches the DATA received (else PROTOCOL_ERROR of the stream, at
+  the frame that exceeds or ends it; a response without any DATA may have one all the same, §8.1.1). DATA before the
+  final response's headers is PROTOCOL_ERROR of the stream.
+- Informational responses (1xx) are swallowed. PUSH_PROMISE is a connection error: push is always disabled. So is
+  SETTINGS_ENABLE_PUSH other than 0, but for a client's 1 (§6.5.2).
+- A peer's header table is used up to 4,096 bytes, whatever it offers. Acknowledgements of SETTINGS and of PINGs that
+  we did not send are controls and no error.
 
 Imports only `codes` and `wire.config`.
 """
@@ -22,10 +53,13 @@ Imports only `codes` and `wire.config`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from wire.config import EngineName, Http2Config
 from wire.http2.codes import ErrorCode
+
+RESETS_REMEMBERED: Final = 1000
+"""Streams whose frames are known to be late, because we reset them."""
 
 Fields = tuple[tuple[bytes, bytes], ...]
 """Decoded fields in order, names in lower case: `((b":method", b"POST"), (b"te", b"trailers"))`."""
@@ -62,7 +96,8 @@ class Stream:
     """One HTTP/2 stream, as both sides of the contract hold it.
 
     `id`: the stream identifier. `call`: belongs to the layer above; the engine never reads it. `queued_bytes`: DATA
-    accepted by the engine and not yet framed, because a window is closed. `closed`: both sides ended, or it was reset.
+    accepted by the engine and not yet framed, because a window is closed. `closed`: both sides ended, or it was reset;
+    it is set, and the stream out of `Engine.streams`, before the sink hears of it. An engine may derive its own class.
     """
 
     __slots__ = ("call", "closed", "id", "queued_bytes")
@@ -92,10 +127,11 @@ class Sink(Protocol):
         (`REFUSED_STREAM`, by_peer). Never called for `Engine.reset`, nor for NO_ERROR after a complete response."""
 
     def on_writable(self, stream: Stream) -> None:
-        """`stream.queued_bytes` shrank to nothing after having been above it."""
+        """`stream.queued_bytes` shrank to nothing by sending, within `receive`; an end queued behind it is out too."""
 
     def on_settings(self) -> None:
-        """The peer's SETTINGS were applied; `Engine.can_open` may have changed."""
+        """The peer's SETTINGS were applied; `Engine.can_open` may have changed. Before any `on_writable` that
+        they cause, and not for an acknowledgement."""
 
     def on_ping(self) -> None:
         """A PING came (its acknowledgement is queued already). For keepalive policing."""
@@ -114,16 +150,17 @@ class Engine(Protocol):
     """See the module's rules. Every send only queues; `take` hands the bytes over."""
 
     streams: dict[int, Any]
-    """Open streams by id (values are `Stream`s)."""
+    """Open streams by id (values are `Stream`s): those that count against the limits of concurrent streams."""
 
     can_open: bool
     """Client: a stream may be opened now (peer's MAX_CONCURRENT_STREAMS, GOAWAY, ids left, no connection error)."""
 
     drained: bool
-    """Nothing more can be opened on this connection, ever: GOAWAY in either direction, ids used up, or an error."""
+    """Nothing more can be opened on this connection: GOAWAY received, a final one sent, ids used up, or an error."""
 
     queued_replies: int
-    """PING and SETTINGS acknowledgements and RST_STREAMs queued since the last `take`."""
+    """PING and SETTINGS acknowledgements and RST_STREAMs that the peer's frames made the engine queue since the last
+    `take`. The one past `Http2Config.max_queued_replies` is ENHANCE_YOUR_CALM instead."""
 
     def start(self) -> None:
         """Queue the preface (client) and the first SETTINGS. Called once, before anything else."""
@@ -150,17 +187,22 @@ class Engine(Protocol):
         """Server: a whole unary reply: HEADERS, DATA, trailers with END_STREAM."""
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
-        """Queue RST_STREAM, drop what the stream had queued, and forget it."""
+        """Queue RST_STREAM, drop what the stream had queued, and forget it. Nothing on a closed stream."""
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """Grant `size` received bytes to the peer again (RFC 9113 §6.9); sent in large steps."""
+        """Grant `size` received bytes to the peer again (RFC 9113 §6.9); sent in large steps.
+
+        Also for a stream that is closed, ended or reset: the connection's window is granted always, the stream's while
+        it is open. Whoever gives a stream up grants what `on_data` held back, or the connection's window leaks. The
+        engine itself grants padding and what it does not report.
+        """
 
     def ping(self, payload: bytes) -> None:
         """Queue a PING with 8 bytes."""
 
     def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
-        """Queue GOAWAY. `final=False` announces a shutdown (last stream id 2³¹-1) and still accepts streams; a final one
-        names the last stream seen, and streams that arrive later are refused (§6.8). Open ones go on in both cases."""
+        """Queue GOAWAY. `final=False` announces a shutdown (last stream id 2³¹-1) and still accepts streams; a final
+        one names the last stream seen, and streams that arrive later are refused (§6.8). Open ones go on in both."""
 
     def take(self) -> bytes:
         """The queued bytes, which are then the caller's to write; b"" when there is nothing."""
