@@ -1,0 +1,189 @@
+"""`Codec`, and the memo that makes one per message class.
+
+In: a betterproto2 class or `bytes`. Out: its codec, whose source is written and compiled when first used.
+Imports the writers `encoder` and `decoder`.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable
+from math import copysign
+from typing import Any, Generic, TypeVar, cast
+
+from wire.codec import runtime
+from wire.codec.decoder import DecoderWriter
+from wire.codec.encoder import EncoderWriter
+from wire.codec.schema import Field, is_message_class, read_fields
+from wire.codec.source import Page
+from wire.errors import DecodeError, EncodeError, ServiceError
+
+M = TypeVar("M")
+
+
+class Codec(Generic[M]):
+    """The encode and decode functions of one message class.
+
+    `encode(message)` gives bytes or raises EncodeError, `decode(bytes)` gives a message or raises DecodeError. Both are
+    plain functions, made when one of them (or `source`, their Python source) is first asked for: hold on to them where
+    calls must be fast.
+    """
+
+    __slots__ = ("decode", "encode", "message_type", "source")
+
+    encode: Callable[[M], bytes]
+    decode: Callable[[bytes], M]
+    message_type: type[M]
+    source: str
+
+    def __init__(self, message_type: type[M]) -> None:
+        self.message_type = message_type
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached while a slot is empty, so that a codec costs nothing until it is used.
+        if name not in {"encode", "decode", "source"}:
+            raise AttributeError(f"'Codec' object has no attribute {name!r}")
+        _compile(self)
+        return object.__getattribute__(self, name)
+
+    def __repr__(self) -> str:
+        return f"<Codec of {self.message_type.__name__}>"
+
+
+_codecs: dict[type[Any], Codec[Any]] = {}
+
+
+def codec_for(type_or_codec: type[M] | Codec[M]) -> Codec[M]:
+    """The codec of a betterproto2 message class, or of `bytes`, which passes them through. The same one each time.
+
+    A Codec is returned as it is. ServiceError for anything else.
+    """
+    if isinstance(type_or_codec, Codec):
+        return type_or_codec
+    try:
+        return _codecs[type_or_codec]
+    except (KeyError, TypeError):
+        pass
+    if type_or_codec is not bytes and not is_message_class(type_or_codec):
+        name = type_or_codec.__name__ if isinstance(type_or_codec, type) else repr(type_or_codec)
+        raise ServiceError(f"{name} is neither a betterproto2 message class nor bytes nor a Codec")
+    return _codecs.setdefault(type_or_codec, Codec(type_or_codec))
+
+
+_PASS_THROUGH = '''\
+"""Bytes pass through as they are."""
+
+
+def encode(message):
+    if message.__class__ is bytes:
+        return message
+    try:
+        return as_bytes(message)
+    except TypeError as error:
+        raise EncodeError(str(error)) from error
+
+
+def decode(data):
+    return data
+'''
+
+
+def _compile(codec: Codec[Any]) -> None:
+    """Writes the source, runs it, and fills the codec's slots."""
+    message_type = codec.message_type
+    if message_type is bytes:
+        _run(codec, _PASS_THROUGH, {"as_bytes": runtime.as_bytes, "EncodeError": EncodeError})
+        return
+    fields = read_fields(message_type)
+    namespace: dict[str, Any] = {
+        name: getattr(runtime, name)
+        for name in (
+            "ENCODE_FAILURES DECODE_FAILURES as_bytes check_class join_occurrences pack_fixed pack_varints read_length "
+            "read_tag read_varint signed32 signed64 skip_field too_deep varint"
+        ).split()
+    }
+    page = Page({**namespace, "copysign": copysign, "encode_error": None, "decode_error": None})
+    for field in fields:
+        page.names[field.name] = page.name(field.name)
+    for group in {field.group: None for field in fields if field.group}:
+        page.names["oneof", group] = page.name(group)
+        page.names["member", group] = page.name(f"{group}_value")
+    _bind_classes(page, message_type, fields)
+
+    page.line(
+        f'"""Codec of {message_type.__module__}.{message_type.__qualname__}, written by wire.codec from its fields.'
+    )
+    page.line()
+    for field in fields:
+        page.line(f"    {field.declaration}")
+    page.lines('"""', "", "")
+    type_name = page.names[message_type]
+    EncoderWriter(page, type_name, fields).write()
+    page.lines("", "")
+    DecoderWriter(page, type_name, fields).write()
+
+    def encode_error(message: object, error: Exception) -> EncodeError:
+        return runtime.encode_error(message, _field_at(page, error), error)
+
+    def decode_error(error: Exception) -> DecodeError:
+        return runtime.decode_error(message_type, _field_at(page, error), error)
+
+    page.namespace.update(new=object.__new__, encode_error=encode_error, decode_error=decode_error)
+    _run(codec, page.text, page.namespace)
+
+
+def _bind_classes(page: Page, message_type: type[Any], fields: tuple[Field, ...]) -> None:
+    """Gives the message class and those of its fields their names, and the functions that handle these."""
+    names = page.names
+    names[message_type] = page.constant(message_type.__name__, message_type)
+    names["encode", message_type], names["decode", message_type] = "encode", "decode"
+    for field in [*fields, *(field.value for field in fields if field.value)]:
+        used = field.python_type
+        if used is None:
+            continue
+        if used not in names:
+            names[used] = page.constant(used.__name__, used)
+        if field.kind == "enum" and ("members", used) not in names:
+            names["members", used] = page.constant(f"{names[used]}_members", EnumMembers(used))
+        elif field.kind == "message" and ("encode", used) not in names:
+            for action in ("encode", "decode"):
+                names[action, used] = name = page.name(f"{action}_{names[used]}")
+                page.namespace[name] = _on_first_call(page.namespace, name, used, action)
+
+
+def _on_first_call(namespace: dict[str, Any], name: str, message_type: type[Any], action: str) -> Callable[..., Any]:
+    """A stand-in for another class's function: compiles that class when called and puts the real function in its place."""
+
+    def compile_and_call(*arguments: Any) -> Any:
+        function = namespace[name] = getattr(codec_for(message_type), action)
+        return function(*arguments)
+
+    return compile_and_call
+
+
+class EnumMembers(dict[int, Any]):
+    """Number → member of a betterproto2 enum; a number that the enum does not know becomes a nameless member."""
+
+    def __init__(self, enum: type[Any]) -> None:
+        super().__init__({member.value: member for member in enum.__members__.values()})
+        self._enum = enum
+
+    def __missing__(self, number: int) -> Any:
+        return self._enum(number)
+
+
+def _field_at(page: Page, error: Exception) -> str:
+    """The declaration of the field that generated code was at when the exception passed through it, "" for none."""
+    assert error.__traceback__ is not None
+    field = page.fields_by_line[error.__traceback__.tb_lineno - 1]
+    return field.declaration if field else ""
+
+
+def _run(codec: Codec[Any], source: str, namespace: dict[str, Any]) -> None:
+    # The name is entered in linecache so that tracebacks and debuggers show the generated lines.
+    filename = f"<wire.codec {codec.message_type.__module__}.{codec.message_type.__qualname__}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    exec(compile(source, filename, "exec"), namespace)
+    codec.source = source
+    codec.encode = cast(Any, namespace["encode"])
+    codec.decode = cast(Any, namespace["decode"])
