@@ -1,19 +1,20 @@
 """Where a peer listens: gRPC's name syntax in, frozen dataclasses out, and back again with `str`.
 
-| text                                             | meaning                                                            |
-|--------------------------------------------------|--------------------------------------------------------------------|
-| `host:port`, `dns:host:port`, `dns:///host:port` | a name looked up by the system; a literal IP address is one too    |
-| `ipv4:127.0.0.1:port`, `ipv6:[::1]:port`         | literal addresses, several separated by commas (to connect only)   |
-| `[::1]:port`                                     | the same as `ipv6:[::1]:port`                                      |
-| `unix:path`, `unix:///absolute/path`             | a UNIX socket in the file system                                   |
-| `unix-abstract:name`                             | a UNIX socket in Linux' abstract namespace                         |
-| `vsock:CID:port`                                 | AF_VSOCK; CID a number, `any` (listen), `host` (2) or `local` (1); |
-|                                                  | port a number or `any` (listen: the kernel chooses)                |
-| `hvsock:///path/v.sock:port`                     | the hybrid vsock of Firecracker and Cloud Hypervisor               |
+| text                                             | meaning                                                           |
+|--------------------------------------------------|-------------------------------------------------------------------|
+| `host:port`, `dns:host:port`, `dns:///host:port` | a name looked up by the system; a literal IP address is one too   |
+| `ipv4:127.0.0.1:port`, `ipv6:[::1]:port`         | literal addresses, several separated by commas (to connect only)  |
+| `[::1]:port`                                     | the same as `ipv6:[::1]:port`                                     |
+| `unix:path`, `unix:///absolute/path`             | a UNIX socket in the file system                                  |
+| `unix-abstract:name`                             | a UNIX socket in Linux' abstract namespace                        |
+| `vsock:CID:port`                                 | AF_VSOCK; CID a number, `any` (listen), `host` (2) or `local` (1);|
+|                                                  | port a number or `any` (listen: the kernel chooses)               |
+| `hvsock:///path/v.sock:port`                     | the hybrid vsock of Firecracker and Cloud Hypervisor              |
 
-Source: gRPC's naming.md; `hvsock` is ours. A `dns:`, `ipv4:` or `ipv6:` name without a port gets 443, as naming.md says; text
-that has neither scheme nor port is refused, because it is nearly always a slip. A DNS server in the name (`dns://8.8.8.8/…`)
-is refused: names are looked up by the system. Everything malformed raises `AddressError`. Imports only `errors`.
+Source: gRPC's naming.md; `hvsock` is ours. A `dns:`, `ipv4:` or `ipv6:` name without a port gets 443, as naming.md
+says; text that has neither scheme nor port is refused, because it is nearly always a slip. A DNS server in the name
+(`dns://8.8.8.8/…`) is refused: names are looked up by the system. Everything malformed raises `AddressError`. Imports
+only `errors`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ CID_ANY: Final = 2**32 - 1  # VMADDR_CID_ANY of <linux/vm_sockets.h>
 CID_HOST: Final = 2  # VMADDR_CID_HOST
 CID_LOCAL: Final = 1  # VMADDR_CID_LOCAL
 VSOCK_PORT_ANY: Final = 2**32 - 1  # VMADDR_PORT_ANY; 0 is a port like any other
-MAX_UNIX_NAME_BYTES: Final = 107  # sun_path of unix(7) less its closing NUL, or less the NUL that opens an abstract name
+MAX_UNIX_NAME_BYTES: Final = (
+    107  # sun_path of unix(7) less its closing NUL, or less the NUL that opens an abstract name
+)
 
 _CIDS = {"any": CID_ANY, "host": CID_HOST, "local": CID_LOCAL}
 _CID_NAMES = {number: name for name, number in _CIDS.items()}
@@ -83,7 +86,8 @@ class VsockAddress:
 
 @dataclass(frozen=True, slots=True)
 class HybridVsockAddress:
-    """Port `port` of the guest whose VMM made the UNIX socket `path`. Listened on, it is the UNIX socket `path_port`."""
+    """Port `port` of the guest whose VMM made the UNIX socket `path`. Listened on, it is the UNIX socket
+    `path_port`."""
 
     path: str
     port: int
@@ -209,7 +213,9 @@ def _host_and_port(text: str, rest: str, default_port: int | None) -> tuple[str,
             _refuse(text, "its host has a character that no host name or IP address has")
     if not colon:
         if default_port is None:
-            _refuse(text, f'there is no port; write "{printable(rest)}:50051" (or "dns:///{printable(rest)}" for port 443)')
+            _refuse(
+                text, f'there is no port; write "{printable(rest)}:50051" (or "dns:///{printable(rest)}" for port 443)'
+            )
         return host, default_port
     port = _number(port_text, 65_535)
     if port is None:

@@ -5,10 +5,10 @@ A `Link` carries bytes of one connected socket (in the clear or through TLS); it
 listening. asyncio and uvloop share one runtime (`asyncio_link`), trio has another (`anyio_link`). Both give the same
 calls in the same order, from the loop's own thread. Imports only its siblings `address` and `tls`.
 
-Order of a receiver's calls: `link_made` once; then `data_received`, `pause_writing`, `resume_writing` any number of times,
-`eof_received` at most once; then `link_lost` exactly once, and nothing after it. `link_lost` is never called from within a
-method of `Link`. When TLS is used, `link_made` comes after the handshake; a handshake that fails makes no call at all on
-the accepting side, and raises from `connect` on the other.
+Order of a receiver's calls: `link_made` once; then `data_received`, `pause_writing`, `resume_writing` any number of
+times, `eof_received` at most once; then `link_lost` exactly once, and nothing after it. `link_lost` is never called
+from within a method of `Link`. When TLS is used, `link_made` comes after the handshake; a handshake that fails makes
+no call at all on the accepting side, and raises from `connect` on the other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from wire.config import TransportConfig
 from wire.transport.address import Address
 from wire.transport.tls import ClientTls, ServerTls
 
-T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Task(Protocol):
         """Raise the event loop's cancellation in it at its next `await`. No effect on a finished task."""
 
 
-class Future(Protocol[T]):
+class Future(Protocol[T_contra]):
     """One value to come, awaited by one task. `asyncio.Future` is one."""
 
     def __await__(self) -> Any: ...
@@ -106,7 +106,7 @@ class Future(Protocol[T]):
     def done(self) -> bool:
         """True once it has a result or an exception, or its waiter was cancelled."""
 
-    def set_result(self, result: T, /) -> None: ...
+    def set_result(self, result: T_contra, /) -> None: ...
 
     def set_exception(self, exception: BaseException, /) -> None: ...
 
@@ -135,7 +135,7 @@ class Runtime(Protocol):
 
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer: ...
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], /) -> Task:
         """Run in a task of its own; on Python ≥ 3.12 asyncio runs it up to its first wait before this returns.
 
         The coroutine handles its own exceptions; one that escapes is logged and swallowed.
@@ -146,8 +146,8 @@ class Runtime(Protocol):
     async def connect(
         self, address: Address, receiver: Receiver, *, tls: ClientTls | None, config: TransportConfig
     ) -> Link:
-        """Connect to one address, names resolved, every candidate tried in turn. `receiver.link_made` was called when it
-        returns. Raises `ConnectError` or `TlsError`, whose text names the address and says what to do about it."""
+        """Connect to one address, names resolved, every candidate tried in turn. `receiver.link_made` was called when
+        it returns. Raises `ConnectError` or `TlsError`, whose text names the address and says what to do about it."""
 
     def listen(
         self,
@@ -157,8 +157,8 @@ class Runtime(Protocol):
         tls: ServerTls | None,
         config: TransportConfig,
     ) -> Listener:
-        """Accept on a listening socket (`sockets.bind`) with a new receiver for each connection, peers that `config` does
-        not allow closed before anything is read. Running out of descriptors backs off and recovers."""
+        """Accept on a listening socket (`sockets.bind`) with a new receiver for each connection, peers that `config`
+        does not allow closed before anything is read. Running out of descriptors backs off and recovers."""
 
     async def sleep(self, delay_s: float) -> None: ...
 

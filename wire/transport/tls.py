@@ -1,8 +1,8 @@
 """What a user says about TLS: paths of certificates and keys in, `ssl.SSLContext`s out.
 
-Both sides speak TLS 1.2 or newer and negotiate `h2` by ALPN (RFC 9113 §3.3, §9.2; RFC 7301). Files are read once, when the object
-is made, and a file that cannot be used raises `TlsError` then. To take up renewed certificates, make a new object.
-Imports only `errors`.
+Both sides speak TLS 1.2 or newer and negotiate `h2` by ALPN (RFC 9113 §3.3, §9.2; RFC 7301). Files are read once,
+when the object is made, and a file that cannot be used raises `TlsError` then. To take up renewed certificates, make
+a new object. Imports only `errors`.
 """
 
 from __future__ import annotations

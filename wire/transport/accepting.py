@@ -1,0 +1,127 @@
+"""From a listening socket to accepted ones, on any event loop: the accept loop, its guards and its back-off.
+
+A peer that the configuration does not allow is closed before anything is read from it. Imports `anyio`, `config`,
+`sockets` and `link`.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+
+from wire.config import TransportConfig
+from wire.transport import sockets
+from wire.transport.link import Peer, Task
+
+logger = logging.getLogger("wire.transport")
+
+_ACCEPTS_PER_TURN: Final = 64  # so that a storm of connections cannot starve the connections that are open
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 1.0
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_LISTENER_BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
+
+
+class Guard:
+    """Who may connect, and how many at once. Listeners with the same `TransportConfig` object share one."""
+
+    __slots__ = ("config", "open")
+
+    def __init__(self, config: TransportConfig) -> None:
+        self.config = config
+        self.open = 0
+        """Connections accepted and not yet lost."""
+
+    def refusal(self, peer: Peer) -> str | None:
+        """Why `peer` is to be closed at once, or None."""
+        config = self.config
+        if config.max_connections is not None and self.open >= config.max_connections:
+            return f"{self.open} connections are open, the most that are allowed"
+        if config.vsock_allow_cids is not None and peer.cid is not None and peer.cid not in config.vsock_allow_cids:
+            return f"CID {peer.cid} is not one of those allowed"
+        if config.unix_allow_uids is not None and peer.uid is not None and peer.uid not in config.unix_allow_uids:
+            return f"user {peer.uid} is not one of those allowed"
+        return None
+
+
+class AcceptLoop:
+    """A `Listener`. `run` is its task. `accepted` takes each socket over, and must not raise."""
+
+    __slots__ = ("_accepted", "_closed", "_guard", "_sock", "task")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        guard: Guard,
+        accepted: Callable[[socket.socket, Peer], None],
+        closed: Callable[[AcceptLoop], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._guard = guard
+        self._accepted = accepted
+        self._closed = closed
+        self.task: Task | None = None
+
+    def close(self) -> None:
+        if self._sock.fileno() == -1:
+            return
+        self._closed(self)
+        anyio.notify_closing(self._sock)  # ends the wait in `run`
+        self._sock.close()
+
+    async def run(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while self._sock.fileno() != -1:
+            try:
+                await anyio.wait_readable(self._sock)
+            except anyio.ClosedResourceError:
+                return
+            exhausted = self._accept_waiting()
+            if exhausted is None:
+                pause_s = _FIRST_PAUSE_S
+                continue
+            logger.warning("cannot accept: %s; trying again in %g s", exhausted.strerror, pause_s)
+            await anyio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _accept_waiting(self) -> OSError | None:
+        """Accept until nothing waits, or enough for one turn. Returns the error when the machine has no means left."""
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, _ = self._sock.accept()
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    return error
+                if error.errno in _LISTENER_BROKEN:
+                    if self._sock.fileno() != -1:  # else `accepted` closed this listener
+                        logger.error("stopped listening on a socket that cannot accept: %s", error.strerror)
+                        self.close()
+                    return None
+                continue  # that connection ended while it waited (accept(2): errors of the new socket)
+            self._admit(sock)
+        return None
+
+    def _admit(self, sock: socket.socket) -> None:
+        guard = self._guard
+        try:
+            sock.setblocking(False)
+            sockets.tune(sock)
+            peer = sockets.peer_of(sock)
+        except OSError:  # gone already
+            sock.close()
+            return
+        reason = guard.refusal(peer)
+        if reason is not None:
+            logger.warning("refused %s: %s", peer.address, reason)
+            sock.close()
+            return
+        guard.open += 1
+        self._accepted(sock, peer)

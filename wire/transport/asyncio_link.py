@@ -1,0 +1,197 @@
+"""The event loop of asyncio and of uvloop: links on `asyncio.Protocol`, and the runtime that makes them.
+
+TCP and UNIX sockets are handed to the loop's own transports. A read goes from the transport straight into the
+receiver: `data_received` and `write` of a link *are* the receiver's and the transport's methods, so a link costs no
+call of its own. AF_VSOCK is driven by `SocketLink`, because uvloop's transports take no such sockets. Imports asyncio
+and its siblings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from wire.config import TransportConfig
+from wire.transport.accepting import Guard
+from wire.transport.link import Future, Link, Peer, Receiver, Task, Timer
+from wire.transport.runtime_base import RuntimeBase
+from wire.transport.socket_link import SocketLink
+from wire.transport.sockets import AF_VSOCK, lost_error
+
+
+class AsyncioLink(asyncio.Protocol):
+    """A `Link` that is its transport's protocol. `released` is called once, after `link_lost`.
+
+    `write` changes when the link closes, so it is looked up at each call and never kept.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_high_bytes",
+        "_receiver",
+        "_released",
+        "_transport",
+        "data_received",
+        "pause_writing",
+        "peer",
+        "resume_writing",
+        "write",
+    )
+
+    data_received: Callable[[bytes], None]  # type: ignore[assignment]
+    pause_writing: Callable[[], None]
+    resume_writing: Callable[[], None]
+    write: Callable[[bytes], None]
+
+    def __init__(
+        self, receiver: Receiver, peer: Peer, config: TransportConfig, released: Callable[[Link], None]
+    ) -> None:
+        self.peer = peer
+        self.data_received = receiver.data_received
+        self.pause_writing = receiver.pause_writing
+        self.resume_writing = receiver.resume_writing
+        self.write = _drop
+        self._receiver = receiver
+        self._released = released
+        self._high_bytes = config.write_buffer_bytes
+        self._closing = False
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(self._high_bytes, self._high_bytes // 4)
+        self.write = self._transport.write
+        self._receiver.link_made(self)
+
+    def eof_received(self) -> bool:
+        self._receiver.eof_received()
+        return True  # keeps the transport open for writing
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._stop()
+        try:
+            self._receiver.link_lost(None if error is None else lost_error(self.peer, error))
+        finally:
+            self._released(self)
+
+    def close(self) -> None:
+        if not self._closing:
+            self._stop()
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._stop()
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        if not self._closing:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._closing:
+            self._transport.resume_reading()
+
+    def _stop(self) -> None:
+        """Transports warn about writes after `close`, and may still pause the receiver; a link does neither."""
+        self._closing = True
+        self.write = _drop
+        self.pause_writing = self.resume_writing = _ignore
+
+
+def _drop(data: bytes) -> None:
+    pass
+
+
+def _ignore() -> None:
+    pass
+
+
+class WatchedSocketLink(SocketLink):
+    """A socket watched by the loop (`add_reader`, `add_writer`)."""
+
+    __slots__ = ("_fd", "_loop")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        receiver: Receiver,
+        peer: Peer,
+        config: TransportConfig,
+        released: Callable[[Link], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(sock, receiver, peer, config, loop.call_soon, released)
+        self._loop = loop
+        self._fd = sock.fileno()
+
+    def _watch_reads(self) -> None:
+        self._loop.add_reader(self._fd, self._read_ready)
+
+    def _unwatch_reads(self) -> None:
+        self._loop.remove_reader(self._fd)
+
+    def _watch_writes(self) -> None:
+        self._loop.add_writer(self._fd, self._write_ready)
+
+    def _unwatch_writes(self) -> None:
+        self._loop.remove_writer(self._fd)
+
+
+class AsyncioRuntime(RuntimeBase):
+    """A `Runtime` on the running asyncio or uvloop event loop."""
+
+    cancelled: type[BaseException] = asyncio.CancelledError
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__("uvloop" if type(loop).__module__.partition(".")[0] == "uvloop" else "asyncio")
+        self._loop = loop
+        # The loop's own methods, so that a call of the runtime costs no more than one of the loop.
+        self.now = loop.time
+        self.call_soon = loop.call_soon
+        self.future: Callable[[], Future[Any]] = loop.create_future
+        self.spawn = self._eager_spawn if sys.version_info >= (3, 12) else loop.create_task
+
+    def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer:
+        return self._loop.call_later(delay_s, callback, *args)
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+
+    def _eager_spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
+        if self._loop.get_task_factory() is not None:  # the user's own comes first
+            return self._loop.create_task(coroutine)
+        return asyncio.Task(coroutine, loop=self._loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
+
+    async def _attach(
+        self, sock: socket.socket, receiver: Receiver, peer: Peer, config: TransportConfig, guard: Guard | None
+    ) -> Link:
+        if sock.family == AF_VSOCK:
+            watched = WatchedSocketLink(sock, receiver, peer, config, self._released, self._loop)
+            self._links[watched] = guard
+            watched.start()
+            return watched
+        link = AsyncioLink(receiver, peer, config, self._released)
+        self._links[link] = guard
+        try:
+            await self._loop.connect_accepted_socket(lambda: link, sock)
+        except BaseException:
+            self._released(link)
+            sock.close()
+            raise
+        return link
+
+
+@asynccontextmanager
+async def open_asyncio_runtime() -> AsyncIterator[AsyncioRuntime]:
+    """The runtime of the running loop. Leaving the block aborts the links that are still open."""
+    runtime = AsyncioRuntime(asyncio.get_running_loop())
+    try:
+        yield runtime
+    finally:
+        runtime._close()
+        for _ in range(2):  # one turn closes the sockets, one reports it
+            await asyncio.sleep(0)

@@ -1,0 +1,151 @@
+"""From an address to a connected, non-blocking socket, on any event loop.
+
+Names are looked up by the system (in a thread, unless they are literal), every candidate is tried in turn within its
+share of the time, and a hybrid vsock is asked for its port. Everything that fails raises `ConnectError`. Imports
+`anyio`, `errors`, `address` and `sockets`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+import anyio
+
+from wire.errors import ConnectError
+from wire.transport import sockets
+from wire.transport.address import (
+    CID_ANY,
+    VSOCK_PORT_ANY,
+    Address,
+    HybridVsockAddress,
+    TcpAddress,
+    TcpAddresses,
+    UnixAddress,
+    VsockAddress,
+    printable,
+)
+
+Candidate = tuple[int, Any]
+"""A socket family and what `socket.connect` takes for it."""
+
+_MAX_ANSWER_BYTES = (
+    64  # "OK ", a port of at most ten digits and a newline, with room to spare for naming a wrong answer
+)
+_FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+
+
+async def connect(address: Address, timeout_s: float) -> socket.socket:
+    """A connected socket, its options set. Closes what it opened when it is cancelled. Raises `ConnectError`."""
+    end = anyio.current_time() + timeout_s
+    refusal: ConnectError | None = None
+    try:
+        with anyio.fail_after(timeout_s):
+            candidates = await resolve(address)
+    except TimeoutError:
+        raise sockets.connect_error(address, socket.gaierror(socket.EAI_AGAIN, "")) from None
+    for tried, (family, sockaddr) in enumerate(candidates):
+        share_s = (end - anyio.current_time()) / (len(candidates) - tried)
+        try:
+            with anyio.fail_after(share_s):
+                return await _connect_candidate(address, family, sockaddr)
+        except ConnectError as error:
+            refusal = refusal or error
+        except TimeoutError:
+            timed_out = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            refusal = refusal or sockets.connect_error(address, timed_out)
+    assert refusal is not None  # there is at least one candidate
+    raise refusal
+
+
+async def resolve(address: Address) -> list[Candidate]:
+    """Every socket address that `address` stands for, in the order to try them. Raises `ConnectError`."""
+    if isinstance(address, VsockAddress):
+        if address.cid == CID_ANY or address.port == VSOCK_PORT_ANY:
+            raise ConnectError(f"cannot connect to {address}: give a CID and a port; `any` is for listening")
+        return [(sockets.AF_VSOCK, (address.cid, address.port))]
+    if isinstance(address, UnixAddress | HybridVsockAddress):
+        return [(sockets.AF_UNIX, sockets.unix_sockaddr(address))]
+    candidates: list[Candidate] = []
+    for one in address.addresses if isinstance(address, TcpAddresses) else (address,):
+        candidates += await _look_up(one)
+    return candidates
+
+
+async def _look_up(address: TcpAddress) -> list[Candidate]:
+    family = _FAMILIES[address.family]
+    try:
+        try:  # a literal address needs no thread
+            found: list[Any] = socket.getaddrinfo(
+                address.host, address.port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST
+            )
+        except socket.gaierror:
+            found = await anyio.getaddrinfo(address.host, address.port, family=family, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise sockets.connect_error(address, error) from None
+    return [(entry[0], entry[4]) for entry in found]
+
+
+async def _connect_candidate(address: Address, family: int, sockaddr: Any) -> socket.socket:
+    try:
+        sock = sockets.new_socket(family)
+    except OSError as error:
+        raise sockets.connect_error(address, error) from None
+    try:
+        await _connect_socket(sock, sockaddr)
+        sockets.tune(sock)
+        if isinstance(address, HybridVsockAddress):
+            await _ask_for_port(sock, address)
+    except OSError as error:  # a ConnectError is one
+        sock.close()
+        if isinstance(error, ConnectError):
+            raise
+        raise sockets.connect_error(address, error) from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_socket(sock: socket.socket, sockaddr: Any) -> None:
+    pause_s = 0.005
+    while True:
+        number = sock.connect_ex(sockaddr)
+        if number == errno.EAGAIN:  # AF_UNIX with a full backlog: nothing tells when there is room (connect(2))
+            await anyio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 0.1)
+            continue
+        if number == errno.EINPROGRESS:
+            await anyio.wait_writable(sock)
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
+        return
+
+
+async def _ask_for_port(sock: socket.socket, address: HybridVsockAddress) -> None:
+    """The host's side of hybrid vsock: send `CONNECT port`, read `OK …`.
+
+    Takes no byte behind that line off the socket: the guest may have spoken already.
+    """
+    sock.send(b"CONNECT %d\n" % address.port)  # fits: nothing was sent before
+    answer = b""
+    try:
+        while not answer.endswith(b"\n"):
+            await anyio.wait_readable(sock)
+            seen = sock.recv(_MAX_ANSWER_BYTES - len(answer), socket.MSG_PEEK)
+            line, newline, _ = seen.partition(b"\n")
+            answer += sock.recv(len(line) + len(newline))
+            if not seen:
+                raise ConnectionResetError
+            if len(answer) == _MAX_ANSWER_BYTES:
+                break
+    except (ConnectionResetError, BrokenPipeError):
+        reason = f"nothing listens on port {address.port} in the guest (the VMM closed the connection)"
+        raise ConnectError(f"cannot connect to {address}: {reason}", errno.ECONNREFUSED) from None
+    if answer.rstrip() != b"OK" and not answer.startswith(b"OK "):
+        shown = printable(answer.rstrip().decode("latin-1"))
+        reason = f'what listens at {printable(address.path)} answered "{shown}" instead of "OK": it is no hybrid vsock'
+        raise ConnectError(f"cannot connect to {address}: {reason}", errno.EPROTO)

@@ -1,0 +1,71 @@
+"""Event loops: which one runs here (`open_runtime`), and running one (`run`)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Literal, TypeVar
+
+from wire.errors import ConfigurationError, UsageError
+from wire.transport.link import Runtime
+
+T = TypeVar("T")
+LoopName = Literal["auto", "asyncio", "uvloop", "trio"]
+
+
+def open_runtime() -> AbstractAsyncContextManager[Runtime]:
+    """The runtime of the running event loop, as an async context manager. Leaving it aborts the links that are still
+    open.
+
+    Raises `UsageError` where no event loop runs.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        from wire.transport.anyio_link import open_anyio_runtime
+
+        return open_anyio_runtime("trio")
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError("no event loop is running; start one with wire.run, asyncio.run or trio.run") from None
+    from wire.transport.asyncio_link import open_asyncio_runtime
+
+    return open_asyncio_runtime()
+
+
+def run(async_function: Callable[..., Awaitable[T]], *args: Any, loop: LoopName = "auto") -> T:
+    """Run `async_function(*args)` to its end under an event loop, and return what it returns.
+
+    `loop`: "auto" is uvloop where it is installed, else asyncio. Raises `ConfigurationError` for a loop that is not
+    there.
+    """
+    if loop == "auto":
+        loop = "uvloop" if find_spec("uvloop") else "asyncio"
+    elif loop not in {"asyncio", "uvloop", "trio"}:
+        raise ConfigurationError(f'no event loop is called "{loop}": there are "auto", "asyncio", "uvloop" and "trio"')
+    elif loop != "asyncio" and not find_spec(loop):
+        raise ConfigurationError(f"the event loop {loop} is not installed; `pip install {loop}` does that")
+    if loop == "trio":
+        import trio
+
+        try:
+            return trio.run(partial(async_function, *args))
+        except BaseExceptionGroup as group:
+            if group.subgroup(KeyboardInterrupt) is not None:  # Ctrl-C, which struck in some task
+                raise KeyboardInterrupt from None
+            raise
+
+    async def main() -> T:
+        return await async_function(*args)
+
+    factory = None
+    if loop == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main())

@@ -1,0 +1,162 @@
+"""What the runtimes of asyncio and of anyio share: connecting and listening, in the clear and through TLS.
+
+Sockets come from `connecting` and `accepting`; a runtime attaches them to its loop; TLS stands between link and
+receiver. Imports `errors`, `config` and its siblings; no event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from wire.config import TransportConfig
+from wire.errors import TlsError
+from wire.transport import connecting, sockets
+from wire.transport.accepting import AcceptLoop, Guard
+from wire.transport.address import Address, HybridVsockAddress, TcpAddress
+from wire.transport.link import Future, Link, Listener, Peer, Receiver, Task, Timer
+from wire.transport.tls import ClientTls, ServerTls
+from wire.transport.tls_link import TlsLink
+
+logger = logging.getLogger("wire.transport")
+
+
+class RuntimeBase(ABC):
+    """A `Runtime` but for its loop: subclasses supply time, tasks and `_attach`."""
+
+    cancelled: type[BaseException]
+    now: Callable[[], float]
+    call_soon: Callable[..., Any]
+    future: Callable[[], Future[Any]]
+    spawn: Callable[[Coroutine[Any, Any, Any]], Task]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._links: dict[Link, Guard | None] = {}  # open ones: a paused link has nobody else to keep it alive
+        self._listeners: set[AcceptLoop] = set()
+        self._guards: dict[int, Guard] = {}  # by id of the configuration, which the guard keeps alive
+
+    @abstractmethod
+    def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer: ...
+
+    @abstractmethod
+    async def sleep(self, delay_s: float) -> None: ...
+
+    @abstractmethod
+    async def _attach(
+        self, sock: socket.socket, receiver: Receiver, peer: Peer, config: TransportConfig, guard: Guard | None
+    ) -> Link:
+        """Make a connected socket a link, kept in `_links`. Calls `receiver.link_made` before it returns.
+
+        `_released` is called when the link is lost. Raises OSError when the socket is no good; it is closed then.
+        """
+
+    async def connect(
+        self, address: Address, receiver: Receiver, *, tls: ClientTls | None, config: TransportConfig
+    ) -> Link:
+        end = self.now() + config.connect_timeout_s
+        sock = await connecting.connect(address, config.connect_timeout_s)
+        try:
+            # To whoever dials a hybrid vsock, the peer is the guest, not the VMM whose socket this is.
+            hybrid = isinstance(address, HybridVsockAddress)
+            peer = Peer(str(address)) if hybrid else sockets.peer_of(sock)
+            if tls is None:
+                return await self._attach(sock, receiver, peer, config, None)
+            shaken: Future[str | None] = self.future()
+            link = TlsLink(
+                receiver,
+                tls.context,
+                server_name=tls.server_name or _host_of(address, peer),
+                timeout_s=max(end - self.now(), 0.001),
+                call_later=self.call_later,
+                finished=lambda reason: None if shaken.done() else shaken.set_result(reason),
+            )
+            await self._attach(sock, link, peer, config, None)
+        except OSError as error:
+            sock.close()
+            raise sockets.connect_error(address, error) from None
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            reason = await shaken
+        except BaseException:
+            link.abort()
+            raise
+        if reason is not None:
+            raise TlsError(f"cannot connect to {address}: {reason}")
+        return link
+
+    def listen(
+        self,
+        sock: socket.socket,
+        make_receiver: Callable[[], Receiver],
+        *,
+        tls: ServerTls | None,
+        config: TransportConfig,
+    ) -> Listener:
+        guard = self._guards.setdefault(id(config), Guard(config))
+
+        def accepted(sock: socket.socket, peer: Peer) -> None:
+            self.spawn(self._arrive(sock, peer, make_receiver, tls, guard))
+
+        listener = AcceptLoop(sock, guard, accepted, self._listeners.discard)
+        self._listeners.add(listener)
+        listener.task = self.spawn(listener.run())
+        return listener
+
+    async def _arrive(
+        self,
+        sock: socket.socket,
+        peer: Peer,
+        make_receiver: Callable[[], Receiver],
+        tls: ServerTls | None,
+        guard: Guard,
+    ) -> None:
+        def finished(reason: str | None) -> None:
+            if reason is not None:
+                logger.warning("refused %s: %s", peer.address, reason)
+
+        try:
+            receiver = make_receiver()
+            if tls is not None:
+                receiver = TlsLink(
+                    receiver,
+                    tls.context,
+                    server_name=None,
+                    timeout_s=guard.config.handshake_timeout_s,
+                    call_later=self.call_later,
+                    finished=finished,
+                )
+        except BaseException:
+            guard.open -= 1
+            sock.close()
+            raise
+        try:
+            await self._attach(sock, receiver, peer, guard.config, guard)
+        except OSError as error:
+            logger.warning("lost %s on arrival: %s", peer.address, error.strerror)
+
+    def _released(self, link: Link) -> None:
+        guard = self._links.pop(link, None)
+        if guard is not None:
+            guard.open -= 1
+
+    def _close(self) -> None:
+        """Stop listening, and abort the links that are still open."""
+        for listener in list(self._listeners):
+            listener.close()
+        for link in list(self._links):
+            link.abort()
+
+
+def _host_of(address: Address, peer: Peer) -> str:
+    """The name that a server's certificate must be valid for."""
+    if isinstance(address, TcpAddress):
+        return address.host.partition("%")[0]  # less the zone of a link-local address
+    if peer.address.startswith("ipv"):  # the one of several that answered
+        return peer.address.partition(":")[2].rpartition(":")[0].strip("[]")
+    return "localhost"  # what gRPC sends as :authority over UNIX sockets

@@ -1,0 +1,200 @@
+"""A link that drives a non-blocking socket itself: bytes in and out, back-pressure, closing.
+
+How it learns that the socket can be read or written is left to its two kinds: `asyncio_link` watches with
+`add_reader` (AF_VSOCK, which uvloop's transports refuse), `anyio_link` with tasks that wait (trio). Imports
+`sockets`, `config` and `link`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Final
+
+from wire.config import TransportConfig
+from wire.transport.link import Link, Peer, Receiver
+from wire.transport.sockets import lost_error
+
+logger = logging.getLogger("wire.transport")
+
+_BUFFERS_PER_SEND: Final = 64  # well under IOV_MAX, and more than the socket's buffer is likely to take
+
+
+class SocketLink:
+    """A `Link`. `released` is called once, after `link_lost`. Slots are named; two kinds add theirs."""
+
+    __slots__ = (
+        "_at_eof",
+        "_call_soon",
+        "_closing",
+        "_high_bytes",
+        "_lost",
+        "_queue",
+        "_queued_bytes",
+        "_read_bytes",
+        "_reading_paused",
+        "_receiver",
+        "_released",
+        "_sock",
+        "_writing_paused",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        receiver: Receiver,
+        peer: Peer,
+        config: TransportConfig,
+        call_soon: Callable[..., Any],
+        released: Callable[[Link], None],
+    ) -> None:
+        self.peer = peer
+        self._sock = sock
+        self._receiver = receiver
+        self._call_soon = call_soon
+        self._released = released
+        self._read_bytes = config.read_bytes
+        self._high_bytes = config.write_buffer_bytes
+        self._queue: deque[bytes | memoryview] = deque()
+        self._queued_bytes = 0
+        self._writing_paused = False
+        self._reading_paused = False
+        self._at_eof = False
+        self._closing = False  # `close` or `abort` was called, or it broke: no more calls but `link_lost`
+        self._lost = False  # `link_lost` is due
+
+    @abstractmethod
+    def _watch_reads(self) -> None:
+        """Call `_read_ready` whenever the socket can be read, until `_unwatch_reads`."""
+
+    @abstractmethod
+    def _unwatch_reads(self) -> None: ...
+
+    @abstractmethod
+    def _watch_writes(self) -> None:
+        """Call `_write_ready` whenever the socket can be written, until `_unwatch_writes`."""
+
+    @abstractmethod
+    def _unwatch_writes(self) -> None: ...
+
+    def start(self) -> None:
+        """Make the receiver's first call, then read."""
+        self._receiver.link_made(self)
+        self._update_reads()
+
+    def write(self, data: bytes) -> None:
+        if self._closing or not data:
+            return
+        rest: bytes | memoryview = data
+        if not self._queue:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._lose(error)
+                return
+            if sent == len(data):
+                return
+            if sent:
+                rest = memoryview(data)[sent:]
+            self._watch_writes()
+        self._queue.append(rest)
+        self._queued_bytes += len(rest)
+        if self._queued_bytes > self._high_bytes and not self._writing_paused:
+            self._writing_paused = True
+            self._receiver.pause_writing()
+
+    def close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        self._unwatch_reads()
+        if not self._queue:
+            self._lose(None)
+
+    def abort(self) -> None:
+        self._lose(None)
+
+    def pause_reading(self) -> None:
+        self._reading_paused = True
+        self._update_reads()
+
+    def resume_reading(self) -> None:
+        self._reading_paused = False
+        self._update_reads()
+
+    def _update_reads(self) -> None:
+        if self._reading_paused or self._at_eof or self._closing:
+            self._unwatch_reads()
+        else:
+            self._watch_reads()
+
+    def _read_ready(self) -> None:
+        try:
+            data = self._sock.recv(self._read_bytes)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        try:
+            if data:
+                self._receiver.data_received(data)
+            else:
+                self._at_eof = True
+                self._unwatch_reads()
+                self._receiver.eof_received()
+        except Exception as error:
+            logger.exception("a receiver raised; its connection is closed")
+            self._lose(error)
+
+    def _write_ready(self) -> None:
+        queue = self._queue
+        try:
+            sent = self._sock.sendmsg(list(islice(queue, _BUFFERS_PER_SEND)))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        self._queued_bytes -= sent
+        while sent:
+            first = queue.popleft()
+            if len(first) > sent:
+                queue.appendleft(memoryview(first)[sent:])
+                break
+            sent -= len(first)
+        if not queue:
+            self._unwatch_writes()
+            if self._closing:
+                self._lose(None)
+                return
+        if self._writing_paused and self._queued_bytes <= self._high_bytes // 4 and not self._closing:
+            self._writing_paused = False
+            self._receiver.resume_writing()
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._lost:
+            return
+        self._lost = self._closing = True
+        self._unwatch_reads()
+        self._unwatch_writes()
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._call_soon(self._report_loss, error)
+
+    def _report_loss(self, error: Exception | None) -> None:
+        self._close_socket()
+        try:
+            self._receiver.link_lost(None if error is None else lost_error(self.peer, error))
+        finally:
+            self._released(self)
+
+    def _close_socket(self) -> None:
+        self._sock.close()
