@@ -117,7 +117,7 @@ def add_loop_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def run_main(main: Callable[[], int | None], prog: str) -> NoReturn:
-    """Call `main`, then exit with what it returns (None is 0), or with a line on stderr and a status of the table above.
+    """Call `main`, then exit with what it returns (None is 0), or with a line on stderr and a status of that table.
 
     Set WIRE_TRACEBACK=1 in the environment to see the traceback of an error.
     """

@@ -1,0 +1,133 @@
+"""Crypto: signs with the server's keys. The service's description, its stub and its servicer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Final, NamedTuple, NoReturn
+
+import anyio
+import anyio.to_thread
+
+import wire
+from proto.crypto.v1 import (
+    Algorithm,
+    GetPublicKeyRequest,
+    GetPublicKeyResponse,
+    KeyType,
+    SignRequest,
+    SignResponse,
+)
+from services.algorithms import RULES, Sign, signer
+from services.keys import RSA_BITS, KeyRing, SigningKey
+
+SIGN = wire.UnaryUnary("Sign", SignRequest, SignResponse)
+GET_PUBLIC_KEY = wire.UnaryUnary("GetPublicKey", GetPublicKeyRequest, GetPublicKeyResponse)
+CRYPTO_SERVICE = wire.Service("crypto.v1.CryptoService", (SIGN, GET_PUBLIC_KEY))
+
+MAX_DATA_BYTES: Final = 1 << 20
+
+
+class CryptoStub(wire.Stub):
+    """Calls a crypto service over a channel."""
+
+    service = CRYPTO_SERVICE
+    Sign = SIGN
+    GetPublicKey = GET_PUBLIC_KEY
+
+
+class _Signer(NamedTuple):
+    """What one valid choice of key type, RSA modulus, algorithm and `prehashed` comes to."""
+
+    sign: Sign
+    key_id: str
+    dear: bool
+    """Too slow to run in the event loop, where it would hold up every other call."""
+    digest_bytes: int
+    """The length that the data must have; 0: any up to the limit."""
+
+
+class CryptoServicer(wire.Servicer):
+    """Signs with `keys`; data of more than `max_data_bytes` is refused."""
+
+    service = CRYPTO_SERVICE
+
+    def __init__(self, keys: KeyRing, *, max_data_bytes: int = MAX_DATA_BYTES) -> None:
+        self._keys = keys
+        self._max_data_bytes = max_data_bytes
+        # Every choice that is valid, so that the check of a request is one look-up.
+        self._signers: dict[tuple[int, int, int, bool], _Signer] = {
+            (rule.key_type, bits, algorithm, prehashed): _Signer(
+                signer(key.private, rule, prehashed),
+                key.key_id,
+                key.key_type in _DEAR,
+                rule.hash.digest_size if prehashed and rule.hash else 0,
+            )
+            for algorithm, rule in RULES.items()
+            for bits in (0, *RSA_BITS)
+            for prehashed in (False, True)
+            if (key := keys.get(rule.key_type, bits)) and not (prehashed and rule.hash is None)
+        }
+
+    def Sign(self, request: SignRequest, context: wire.ServerContext) -> SignResponse | Awaitable[SignResponse]:
+        data = request.data
+        chosen = self._signers.get((request.key_type, request.rsa_bits, request.algorithm, request.prehashed))
+        if chosen is None:
+            self._refuse_choice(request)
+        if chosen.digest_bytes and len(data) != chosen.digest_bytes:
+            _invalid(
+                f"data: a digest for {request.algorithm.name} has {chosen.digest_bytes} bytes, and this one {len(data)}"
+            )
+        if len(data) > self._max_data_bytes:
+            _invalid(f"data: {len(data)} bytes are over the limit of {self._max_data_bytes}; sign a digest (prehashed)")
+        if chosen.dear:
+            return self._sign_in_thread(chosen, data)
+        return SignResponse(signature=chosen.sign(data), key_id=chosen.key_id)
+
+    def GetPublicKey(self, request: GetPublicKeyRequest, context: wire.ServerContext) -> GetPublicKeyResponse:
+        key = self._key(request.key_type, request.rsa_bits)
+        return GetPublicKeyResponse(der=key.der, pem=key.pem, key_id=key.key_id)
+
+    async def _sign_in_thread(self, chosen: _Signer, data: bytes) -> SignResponse:
+        signature = await anyio.to_thread.run_sync(chosen.sign, data)
+        return SignResponse(signature=signature, key_id=chosen.key_id)
+
+    def _refuse_choice(self, request: SignRequest) -> NoReturn:
+        """Say what is wrong with a request that `_signers` does not hold."""
+        key = self._key(request.key_type, request.rsa_bits)
+        rule = RULES.get(request.algorithm)
+        if rule is None:
+            _invalid(_unknown("algorithm", request.algorithm, Algorithm))
+        if rule.key_type != key.key_type:
+            _invalid(
+                f"algorithm: {request.algorithm.name} needs a key of type {rule.key_type.name}, not {key.key_type.name}"
+            )
+        _invalid(f"prehashed: {request.algorithm.name} hashes the data itself and takes no digest")
+
+    def _key(self, key_type: KeyType, rsa_bits: int) -> SigningKey:
+        if key_type not in _KEY_TYPES:
+            _invalid(_unknown("key_type", key_type, KeyType))
+        key = self._keys.get(key_type, rsa_bits)
+        if key is not None:
+            return key
+        if key_type != KeyType.RSA and rsa_bits:
+            _invalid(f"rsa_bits: {rsa_bits} does not go with a key of type {key_type.name}")
+        if rsa_bits and rsa_bits not in RSA_BITS:
+            _invalid(f"rsa_bits: {rsa_bits} is not one of 2048, 3072 and 4096")
+        size = f" of {rsa_bits} bits" if rsa_bits else ""
+        raise wire.RpcError(
+            wire.StatusCode.FAILED_PRECONDITION, f"this server has no key of type {key_type.name}{size}"
+        )
+
+
+_KEY_TYPES: Final = frozenset(KeyType) - {KeyType.UNSPECIFIED}
+_DEAR: Final = frozenset({KeyType.RSA, KeyType.P384})
+
+
+def _invalid(message: str) -> NoReturn:
+    raise wire.RpcError(wire.StatusCode.INVALID_ARGUMENT, message)
+
+
+def _unknown(field: str, value: int, choices: type[KeyType] | type[Algorithm]) -> str:
+    if value == 0:
+        return f"{field}: not specified"
+    return f"{field}: {int(value)} is not one of {', '.join(choice.name or '' for choice in choices if choice)}"
