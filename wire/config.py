@@ -1,7 +1,7 @@
 """Every knob, as frozen dataclasses. Each field says its unit, its default and the reason for it.
 
-Made with keywords and changed with `dataclasses.replace`; a value out of range raises `ConfigurationError` when the object
-is made, never later. Imports only `errors`.
+Made with keywords and changed with `dataclasses.replace`; a value out of range raises `ConfigurationError` when the
+object is made, never later. Imports only `errors`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def _check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> Non
 class Http2Config:
     """Limits and windows of one HTTP/2 connection; the same for both engines and both roles.
 
-    The limits' sources are CVE-2023-44487, CVE-2024-27316, CVE-2025-8671 and RFC 9113 §10.5; a peer that passes one gets
-    ENHANCE_YOUR_CALM unless another code is named.
+    The limits' sources are CVE-2023-44487, CVE-2024-27316, CVE-2025-8671 and RFC 9113 §10.5; a peer that passes one
+    gets ENHANCE_YOUR_CALM unless another code is named.
     """
 
     stream_window_bytes: int = 1 << 19
@@ -44,7 +44,8 @@ class Http2Config:
     """Receive window of the connection, which bounds what all of its slow streams hold together. 4 MiB."""
 
     max_frame_bytes: int = 1 << 16
-    """SETTINGS_MAX_FRAME_SIZE that we announce. 64 KiB: a quarter of the frames of the default, still little to buffer."""
+    """SETTINGS_MAX_FRAME_SIZE that we announce. 64 KiB: a quarter of the frames of the default, still little to
+    buffer."""
 
     max_concurrent_streams: int = 1000
     """Streams that a peer may have open on us; one more is refused alone (REFUSED_STREAM)."""
@@ -139,3 +140,130 @@ class TransportConfig:
             },
         )
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallConfig:
+    """Messages and streams of one connection's calls; the same for both roles."""
+
+    max_receive_message_bytes: int = 1 << 22
+    """Largest message taken in, compressed and decompressed. 4 MiB, as in every gRPC implementation."""
+
+    max_send_message_bytes: int | None = None
+    """Largest message sent; None: no limit but the peer's."""
+
+    send_buffer_bytes: int = 1 << 16
+    """Messages that one call may have queued before its sender waits: behind a closed flow-control window, or behind a
+    link that is not being read. 64 KiB, as grpc-go keeps for each stream."""
+
+    compression: Literal["gzip", "deflate", "zstd"] | None = None
+    """How sent messages are compressed. None by default: it costs more time than a data centre's network saves."""
+
+    def __post_init__(self) -> None:
+        _check_ranges(
+            self,
+            {
+                "max_receive_message_bytes": (0, 2**32 - 1),
+                "max_send_message_bytes": (0, 2**32 - 1),
+                "send_buffer_bytes": (1, 1 << 30),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepaliveConfig:
+    """Pings that find out whether a quiet peer is still there (gRPC proposals A8 and A18)."""
+
+    time_s: float | None = None
+    """Silence before a ping; None: never. Clients: off by default, and at least 10 s. Servers: 2 hours."""
+
+    timeout_s: float = 20.0
+    """Time for the answer, and for a peer that takes nothing of what is written to it; then the connection is
+    closed."""
+
+    without_calls: bool = False
+    """Ping although no call is open (A8's permit without stream). Servers always do."""
+
+    min_ping_interval_s: float = 300.0
+    """Servers: pings of a client that come closer together than this are strikes, unless data was sent between them."""
+
+    max_ping_strikes: int = 2
+    """Servers: strikes before GOAWAY with ENHANCE_YOUR_CALM and "too_many_pings"."""
+
+    def __post_init__(self) -> None:
+        _check_ranges(
+            self,
+            {
+                "time_s": (0.001, 1e9),
+                "timeout_s": (0.001, 1e9),
+                "min_ping_interval_s": (0, 1e9),
+                "max_ping_strikes": (0, 1 << 30),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Everything a `Server` can be told."""
+
+    engine: EngineName = "tuned"
+    """The HTTP/2 engine: "tuned" is ours, "h2" the reference it is tested against."""
+
+    http2: Http2Config = Http2Config()
+    transport: TransportConfig = TransportConfig()
+    calls: CallConfig = CallConfig()
+    keepalive: KeepaliveConfig = KeepaliveConfig(time_s=7200.0)
+
+    preface_timeout_s: float = 10.0
+    """A connection whose HTTP/2 preface and SETTINGS have not come by then is closed."""
+
+    grace_s: float = 30.0
+    """How long `Server.stop` lets open calls go on before it cancels them."""
+
+    def __post_init__(self) -> None:
+        _check_ranges(self, {"preface_timeout_s": (0.001, 86_400), "grace_s": (0, 86_400)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelConfig:
+    """Everything a `Channel` can be told."""
+
+    engine: EngineName = "tuned"
+    """The HTTP/2 engine: "tuned" is ours, "h2" the reference it is tested against."""
+
+    connections: int = 1
+    """Connections that the channel keeps to its target; calls go round them."""
+
+    wait_for_ready: bool = False
+    """Calls wait for a connection until their deadline, rather than fail when one cannot be made."""
+
+    user_agent: str = ""
+    """Put in front of wire's own user-agent."""
+
+    authority: str | None = None
+    """The :authority of requests; None: what the target says (gRPC's naming document)."""
+
+    backoff_initial_s: float = 1.0
+    """After a failed attempt to connect (connection-backoff.md)."""
+
+    backoff_multiplier: float = 1.6
+    backoff_jitter: float = 0.2
+    backoff_max_s: float = 120.0
+
+    http2: Http2Config = Http2Config()
+    transport: TransportConfig = TransportConfig()
+    calls: CallConfig = CallConfig()
+    keepalive: KeepaliveConfig = KeepaliveConfig()
+
+    def __post_init__(self) -> None:
+        _check_ranges(
+            self,
+            {
+                "connections": (1, 1 << 16),
+                "backoff_initial_s": (0.001, 86_400),
+                "backoff_multiplier": (1, 100),
+                "backoff_jitter": (0, 1),
+                "backoff_max_s": (0.001, 86_400),
+            },
+        )
+        if self.keepalive.time_s is not None and self.keepalive.time_s < 10:
+            raise ConfigurationError("a channel's KeepaliveConfig.time_s must be at least 10 s (gRPC proposal A8)")

@@ -14,26 +14,229 @@
 
         def Echo(self, request: EchoRequest, context: ServerContext) -> EchoResponse: ...
 
-A message type is a betterproto2 class (its codec is compiled on first use), `bytes` (passed through as it is), or a `Codec`.
-A generator from .proto files has to emit no more than the above. Imports `codec`, `errors`; calls are typed in `rpc.call`.
+A message type is a betterproto2 class (its codec is compiled on first use), `bytes` (passed through as it is), or a
+`Codec`. A generator from .proto files has to emit no more than the above. Imports `codec`, `errors` and the client's
+calls.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
+from wire.client_call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
 from wire.codec import Codec, codec_for
 from wire.errors import ServiceError
 
 if TYPE_CHECKING:
     from wire.channel import Channel
     from wire.metadata import MetadataInput
-    from wire.rpc.client_call import StreamCall, UnaryCall
 
 Q = TypeVar("Q")
 R = TypeVar("R")
 
+Requests = AsyncIterable[Q] | Iterable[Q]
+
 _SERVICE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _METHOD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Method(Generic[Q, R]):
+    """One method: its name and its messages' types. The subclass says its kind.
+
+    Raises `ServiceError` for a name that is no protobuf identifier, or a type that has no codec.
+    """
+
+    __slots__ = ("name", "path", "request", "response")
+
+    streams_requests: ClassVar[bool] = False
+    streams_responses: ClassVar[bool] = False
+
+    def __init__(self, name: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]) -> None:
+        if not _METHOD_NAME.fullmatch(name):
+            raise ServiceError(f"{name!r} is not a name for a method")
+        self.name = name
+        self.path: str | None = None
+        """"/package.Service/Method", once the method is part of a `Service`."""
+        self.request: Codec[Q] = codec_for(request)
+        self.response: Codec[R] = codec_for(response)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path or self.name})"
+
+
+class UnaryUnary(Method[Q, R]):
+    """One request, one response."""
+
+    __slots__ = ()
+
+    @overload
+    def __get__(self, stub: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, stub: Stub, owner: type) -> UnaryUnaryCallable[Q, R]: ...
+    def __get__(self, stub: Stub | None, owner: type) -> Self | UnaryUnaryCallable[Q, R]:
+        return self if stub is None else UnaryUnaryCallable(stub.channel, self)
+
+
+class UnaryStream(Method[Q, R]):
+    """One request, a stream of responses."""
+
+    __slots__ = ()
+    streams_responses = True
+
+    @overload
+    def __get__(self, stub: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, stub: Stub, owner: type) -> UnaryStreamCallable[Q, R]: ...
+    def __get__(self, stub: Stub | None, owner: type) -> Self | UnaryStreamCallable[Q, R]:
+        return self if stub is None else UnaryStreamCallable(stub.channel, self)
+
+
+class StreamUnary(Method[Q, R]):
+    """A stream of requests, one response."""
+
+    __slots__ = ()
+    streams_requests = True
+
+    @overload
+    def __get__(self, stub: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, stub: Stub, owner: type) -> StreamUnaryCallable[Q, R]: ...
+    def __get__(self, stub: Stub | None, owner: type) -> Self | StreamUnaryCallable[Q, R]:
+        return self if stub is None else StreamUnaryCallable(stub.channel, self)
+
+
+class StreamStream(Method[Q, R]):
+    """A stream of requests, a stream of responses, each at its own pace."""
+
+    __slots__ = ()
+    streams_requests = True
+    streams_responses = True
+
+    @overload
+    def __get__(self, stub: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, stub: Stub, owner: type) -> StreamStreamCallable[Q, R]: ...
+    def __get__(self, stub: Stub | None, owner: type) -> Self | StreamStreamCallable[Q, R]:
+        return self if stub is None else StreamStreamCallable(stub.channel, self)
+
+
+class Service:
+    """A service: its full name and its methods. Raises `ServiceError` for names that repeat or are none."""
+
+    __slots__ = ("methods", "name")
+
+    def __init__(self, name: str, methods: Iterable[Method[Any, Any]]) -> None:
+        if not _SERVICE_NAME.fullmatch(name):
+            raise ServiceError(f"{name!r} is not a name for a service, as in package.v1.Service")
+        self.name = name
+        self.methods = tuple(methods)
+        if len({method.name for method in self.methods}) != len(self.methods):
+            raise ServiceError(f"two methods of {name} have the same name")
+        for method in self.methods:
+            path = f"/{name}/{method.name}"
+            if method.path not in (None, path):
+                raise ServiceError(f"{method!r} already belongs to another service")
+            method.path = path
+
+    def __repr__(self) -> str:
+        return f"Service({self.name})"
+
+
+class Servicer:
+    """Base of a service's implementation: one handler for each method, under the method's name.
+
+    A handler takes (request, context), or (async iterator of requests, context), and returns the response; one that
+    streams responses is an async generator. A plain `def` runs inline in the event loop: it is fastest, and must not
+    block. It may return an awaitable, which then runs in a task, as every `async def` does.
+    A method without a handler answers UNIMPLEMENTED.
+    """
+
+    service: ClassVar[Service]
+
+
+class Stub:
+    """Base of a service's client: its methods, each callable with the type it has in the service."""
+
+    service: ClassVar[Service]
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        # Bound once, found in the instance from then on: a call then costs no descriptor.
+        for name, method in vars(type(self)).items():
+            if isinstance(method, Method):
+                self.__dict__[name] = method.__get__(self, type(self))  # type: ignore[attr-defined]
+
+
+class _Callable(Generic[Q, R]):
+    """One method on one channel."""
+
+    __slots__ = ("_channel", "_method")
+
+    def __init__(self, channel: Channel, method: Method[Q, R]) -> None:
+        if method.path is None:
+            raise ServiceError(f"{method!r} belongs to no service, so it has no path to call")
+        self._channel = channel
+        self._method = method
+
+
+class UnaryUnaryCallable(_Callable[Q, R]):
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request: Q,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> UnaryUnaryCall[R]:
+        """Start a call; await what is returned for the response. `timeout` in seconds; None: no deadline."""
+        return UnaryUnaryCall(self._channel, self._method, request, timeout, metadata, wait_for_ready)
+
+
+class UnaryStreamCallable(_Callable[Q, R]):
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request: Q,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> UnaryStreamCall[R]:
+        """Start a call; iterate over what is returned for the responses. `timeout` in seconds; None: no deadline."""
+        return UnaryStreamCall(self._channel, self._method, request, timeout, metadata, wait_for_ready)
+
+
+class StreamUnaryCallable(_Callable[Q, R]):
+    __slots__ = ()
+
+    def __call__(
+        self,
+        requests: Requests[Q] | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> StreamUnaryCall[Q, R]:
+        """Start a call; await what is returned for the response. Requests come from `requests`, or by `send` and
+        `end`."""
+        return StreamUnaryCall(self._channel, self._method, requests, timeout, metadata, wait_for_ready)
+
+
+class StreamStreamCallable(_Callable[Q, R]):
+    __slots__ = ()
+
+    def __call__(
+        self,
+        requests: Requests[Q] | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> StreamStreamCall[Q, R]:
+        """Start a call; iterate over what is returned for the responses. Requests as for `StreamUnaryCallable`."""
+        return StreamStreamCall(self._channel, self._method, requests, timeout, metadata, wait_for_ready)

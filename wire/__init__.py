@@ -1,0 +1,91 @@
+"""gRPC in pure Python: over TCP, UNIX sockets and AF_VSOCK, built for speed and for being looked into.
+
+What users need is exported here. What lies underneath, from the bytes up:
+
+    transport/    sockets, TLS and event loops: bytes in, bytes out
+    http2/        bytes ⇄ frames and streams; one contract (`engine`), two engines (`tuned/`, `h2_engine`)
+    rpc/          streams ⇄ messages: framing, compression, header fields
+    codec/        messages ⇄ betterproto2 objects, by functions compiled for each class
+    connection    joins a link, an engine and the calls on it
+    flow          messages of streaming calls, bounded in both directions
+    server, server_call             accepting, finding handlers, one call on a server
+    channel, pool, client_call      connecting, one call on a client
+    service       services as plain data, typed stubs and servicers
+    config        every knob
+    errors, status, metadata, deadline
+
+docs/architecture.md follows one call through these files.
+"""
+
+from wire.channel import Channel
+from wire.client_call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
+from wire.codec import Codec, codec_for
+from wire.config import CallConfig, ChannelConfig, Http2Config, KeepaliveConfig, ServerConfig, TransportConfig
+from wire.errors import (
+    AddressError,
+    CodecError,
+    ConfigurationError,
+    ConnectError,
+    DecodeError,
+    EncodeError,
+    ListenError,
+    MetadataError,
+    RpcError,
+    ServiceError,
+    TlsError,
+    TransportError,
+    UsageError,
+    WireError,
+)
+from wire.metadata import Metadata, MetadataInput
+from wire.server import Server
+from wire.server_call import ServerContext
+from wire.service import Service, Servicer, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
+from wire.status import StatusCode
+from wire.transport.runtime import run
+from wire.transport.tls import ClientTls, ServerTls
+
+__all__ = [
+    "AddressError",
+    "CallConfig",
+    "Channel",
+    "ChannelConfig",
+    "ClientTls",
+    "Codec",
+    "CodecError",
+    "ConfigurationError",
+    "ConnectError",
+    "DecodeError",
+    "EncodeError",
+    "Http2Config",
+    "KeepaliveConfig",
+    "ListenError",
+    "Metadata",
+    "MetadataError",
+    "MetadataInput",
+    "RpcError",
+    "Server",
+    "ServerConfig",
+    "ServerContext",
+    "ServerTls",
+    "Service",
+    "ServiceError",
+    "Servicer",
+    "StatusCode",
+    "StreamStream",
+    "StreamStreamCall",
+    "StreamUnary",
+    "StreamUnaryCall",
+    "Stub",
+    "TlsError",
+    "TransportConfig",
+    "TransportError",
+    "UnaryStream",
+    "UnaryStreamCall",
+    "UnaryUnary",
+    "UnaryUnaryCall",
+    "UsageError",
+    "WireError",
+    "codec_for",
+    "run",
+]

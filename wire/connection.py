@@ -1,0 +1,243 @@
+"""Joins a link, an engine and the calls on it: what a client's and a server's connection have in common.
+
+Bytes come in by `data_received` and go straight into the engine, which calls back the sink's methods (of the
+subclasses); whatever that produced leaves in one write. Sends made at other times are gathered: `wake` has them
+written once, after the callbacks of the present loop turn. Nothing here awaits, but for senders that must wait for
+their peer.
+
+Imports `transport.link`, `http2`, `config`, `deadline`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
+from wire.deadline import DeadlineTimer
+from wire.http2.codes import ErrorCode
+from wire.http2.engine import HeaderList, Stream, engine_factory
+from wire.transport.link import Future, Link, Runtime, Timer
+
+_FLUSH_BYTES = 1 << 16  # a sender that never waits is written out, and must look at the link, after so many bytes
+_PING_PAYLOAD = b"wirelive"
+
+
+class Connection:
+    """One HTTP/2 connection in either role. A `transport.link.Receiver` and an `http2.engine.Sink`.
+
+    `congested`: the link holds more than it wants to; senders wait. `closing`: the link is closed once no stream is
+    open. `lost`: there is no link any more. `heard_at`: when the peer last sent something, on the runtime's clock.
+    """
+
+    __slots__ = (
+        "_awaiting_ping",
+        "_blocked",
+        "_flush_due",
+        "_keepalive",
+        "_keepalive_timer",
+        "_now",
+        "_stall_timer",
+        "_unflushed_bytes",
+        "closing",
+        "config",
+        "congested",
+        "deadlines",
+        "engine",
+        "error",
+        "heard_at",
+        "link",
+        "lost",
+        "runtime",
+    )
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        client: bool,
+        engine: EngineName,
+        http2: Http2Config,
+        calls: CallConfig,
+        keepalive: KeepaliveConfig,
+    ) -> None:
+        self.runtime = runtime
+        self.config = calls
+        self.engine = engine_factory(engine)(client, self, http2)
+        self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
+        self.link: Link | None = None
+        self.lost = False
+        self.congested = False
+        self.closing = False
+        self.error: str | None = None
+        """What broke the connection, as a sentence, once something has."""
+        self._now = runtime.now
+        self._flush_due = False
+        self._unflushed_bytes = 0
+        self._blocked: list[Future[None]] = []
+        self._keepalive = keepalive
+        self._keepalive_timer: Timer | None = None
+        self._awaiting_ping = False
+        self.heard_at = 0.0
+        self._stall_timer: Timer | None = None
+
+    # What a link calls.
+
+    def link_made(self, link: Link) -> None:
+        self.link = link
+        self.heard_at = self._now()
+        self.engine.start()
+        self.flush()
+        if self._keepalive.time_s is not None:
+            self._keepalive_timer = self.runtime.call_later(self._keepalive.time_s, self._check_silence)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = now = self._now()
+        self._flush_due = True
+        self.engine.receive(data, now)
+        self.flush()
+
+    def eof_received(self) -> None:
+        if self.link is not None:
+            self.link.close()
+
+    def link_lost(self, error: Exception | None) -> None:
+        self.lost = True
+        self.link = None
+        for timer in (self._keepalive_timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
+        self.deadlines.close()
+        self._unblock()
+        self.on_lost(self.error or (f"the connection broke: {error}" if error else "the peer closed the connection"))
+
+    def pause_writing(self) -> None:
+        self.congested = True
+        self._stall_timer = self.runtime.call_later(self._keepalive.timeout_s, self._stalled)
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        self._unblock()
+
+    @abstractmethod
+    def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None: ...
+
+    @abstractmethod
+    def on_lost(self, reason: str) -> None:
+        """The link is gone; end every call."""
+
+    # Writing.
+
+    def flush(self) -> None:
+        """Write what the engine has queued."""
+        self._flush_due = False
+        self._unflushed_bytes = 0
+        data = self.engine.take()
+        if self.link is not None:
+            if data:
+                self.link.write(data)
+            if self.closing and not self.engine.streams:
+                self.link.close()
+
+    def wake(self) -> None:
+        """Something was queued: have it written after the callbacks of this loop turn."""
+        if not self._flush_due:
+            self._flush_due = True
+            self.runtime.call_soon(self.flush)
+
+    def wrote(self, size_bytes: int) -> bool:
+        """As `wake`, after a message of a stream: a sender that never waits is written out every so often. True when
+        it was."""
+        self._unflushed_bytes += size_bytes
+        if self._unflushed_bytes > _FLUSH_BYTES:
+            self.flush()
+            return True
+        self.wake()
+        return False
+
+    async def uncongested(self) -> None:
+        """Wait until the link takes bytes again, or is lost."""
+        while self.congested and not self.lost:
+            future = self.runtime.future()
+            self._blocked.append(future)
+            await future
+
+    def _unblock(self) -> None:
+        blocked, self._blocked = self._blocked, []
+        for future in blocked:
+            if not future.done():
+                future.set_result(None)
+
+    def break_off(self, code: ErrorCode, reason: str) -> None:
+        """End the connection with GOAWAY because of what the peer does."""
+        if self.error is None and self.link is not None:
+            self.error = reason
+            self.engine.goaway(code, reason.encode())
+            self.flush()
+            self.link.close()
+
+    def _stalled(self) -> None:
+        self.error = "the peer stopped reading"
+        if self.link is not None:
+            self.link.abort()
+
+    # What an engine calls; the rest is in the subclasses.
+
+    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> int:
+        return stream.call.on_data(data, end_stream)  # type: ignore[no-any-return]
+
+    def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
+        stream.call.on_trailers(trailers)
+
+    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
+        if stream.call is not None:
+            stream.call.on_reset(code, by_peer)
+
+    def on_writable(self, stream: Stream) -> None:
+        if stream.call is not None:
+            stream.call.on_writable()
+
+    def on_settings(self) -> None:
+        pass
+
+    def on_ping(self) -> None:
+        pass
+
+    def on_ping_ack(self, payload: bytes) -> None:
+        if payload == _PING_PAYLOAD:
+            self._awaiting_ping = False
+
+    def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
+        pass
+
+    def on_connection_error(self, code: ErrorCode, reason: str) -> None:
+        self.error = f"the peer broke HTTP/2: {reason} ({code.name})"
+        self.runtime.call_soon(self._close)
+
+    def _close(self) -> None:
+        if self.link is not None:
+            self.flush()
+            self.link.close()
+
+    # Keepalive (A8, A18).
+
+    def _check_silence(self) -> None:
+        time_s = self._keepalive.time_s
+        assert time_s is not None
+        if self._awaiting_ping:
+            self.error = "the peer did not answer a keepalive ping"
+            if self.link is not None:
+                self.link.abort()
+            return
+        silent_s = self._now() - self.heard_at
+        pause_s = time_s - silent_s
+        if silent_s >= time_s:
+            pause_s = time_s
+            if self._keepalive.without_calls or self.engine.streams:
+                self._awaiting_ping = True
+                pause_s = self._keepalive.timeout_s
+                self.engine.ping(_PING_PAYLOAD)
+                self.wake()
+        self._keepalive_timer = self.runtime.call_later(pause_s, self._check_silence)

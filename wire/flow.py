@@ -1,0 +1,180 @@
+"""Messages of one streaming call on their way: `Inbound` to whoever iterates over them, `Outbound` to the peer.
+
+Both are bounded. Inbound messages that nobody has taken keep their bytes off the flow-control window; an outbound
+sender waits while its stream's window is closed, or the link is not being read. Imports `connection`, `http2.engine`,
+`rpc.framing`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
+
+from wire.connection import Connection
+from wire.http2.engine import Stream
+from wire.rpc.framing import PREFIX_BYTES, MessageReader
+from wire.transport.link import Future, Runtime
+
+M = TypeVar("M")
+
+
+class Inbound(Generic[M]):
+    """Received messages, decoded as they are taken. An async iterator for one task.
+
+    It ends after the last message when the peer ended well, and otherwise raises the error that `end` was given.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_connection",
+        "_decode",
+        "_ended",
+        "_error",
+        "_held_bytes",
+        "_messages",
+        "_runtime",
+        "_stream",
+        "_waiter",
+        "reader",
+    )
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        reader: MessageReader,
+        decode: Callable[[bytes], M],
+        abandoned: Callable[[], None] | None = None,
+    ) -> None:
+        """`abandoned` is called when a task that waits for a message is cancelled."""
+        self._runtime = runtime
+        self._connection: Connection | None = None
+        self._stream: Stream | None = None
+        self.reader = reader
+        self._decode = decode
+        self._abandoned = abandoned
+        self._messages: deque[bytes] = deque()
+        self._held_bytes = 0  # received, and not yet granted to the peer again
+        self._ended = False
+        self._error: BaseException | None = None
+        self._waiter: Future[None] | None = None
+
+    def attach(self, connection: Connection, stream: Stream) -> None:
+        """The stream that messages come from is open."""
+        self._connection = connection
+        self._stream = stream
+
+    def feed(self, data: bytes) -> int:
+        """DATA has come; returns how much of it may be granted again at once. Raises `RpcError` as `MessageReader`
+        does.
+
+        With nothing waiting to be taken, what came is the beginning of the next message, and all of it is granted:
+        the message could not be completed otherwise. Its size is bounded by the reader.
+        """
+        messages = self.reader.feed(data)
+        if messages:
+            self._messages.extend(messages)
+            self._wake()
+        if self._messages:
+            self._held_bytes += len(data)
+            return 0
+        return len(data)
+
+    @property
+    def partial(self) -> bool:
+        """True in the middle of a message."""
+        return self.reader.partial
+
+    def end(self, error: BaseException | None = None) -> None:
+        """No more will come. An error is raised once the messages before it were taken."""
+        if not self._ended:
+            self._ended = True
+            self._error = error
+            self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def __aiter__(self) -> AsyncIterator[M]:
+        return self
+
+    async def __anext__(self) -> M:
+        messages = self._messages
+        while not messages:
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            self._waiter = waiter = self._runtime.future()
+            try:
+                await waiter
+            except BaseException:
+                if self._abandoned is not None:
+                    self._abandoned()
+                raise
+        message = messages.popleft()
+        if self._held_bytes:
+            self._grant(min(PREFIX_BYTES + len(message), self._held_bytes) if messages else self._held_bytes)
+        return self._decode(message)
+
+    def discard(self) -> None:
+        """Nobody will take the rest: drop it, and grant its bytes so that other streams can use them."""
+        self._messages.clear()
+        if self._held_bytes:
+            self._grant(self._held_bytes)
+
+    def _grant(self, size_bytes: int) -> None:
+        assert self._connection is not None
+        assert self._stream is not None
+        self._held_bytes -= size_bytes
+        self._connection.engine.consumed(self._stream, size_bytes)
+        self._connection.wake()
+
+
+class Outbound:
+    """One call's messages to its peer."""
+
+    __slots__ = ("_connection", "_limit_bytes", "_stream", "_waiter")
+
+    def __init__(self, connection: Connection, stream: Stream) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._limit_bytes = connection.config.send_buffer_bytes
+        self._waiter: Future[None] | None = None
+
+    async def send(self, data: bytes) -> None:
+        """Queue one message as framed, then as `sent`."""
+        self._connection.engine.send_data(self._stream, data)
+        await self.sent(len(data))
+
+    def end(self) -> None:
+        """END_STREAM, behind what is queued."""
+        self._connection.engine.send_data(self._stream, b"", end_stream=True)
+        self._connection.wake()
+
+    async def sent(self, size_bytes: int) -> None:
+        """So much DATA was queued: returns when the peer's windows and the link leave room for more."""
+        connection = self._connection
+        if connection.wrote(size_bytes):
+            await connection.runtime.sleep(0)  # let others run: this sender may never have to wait
+        if self._stream.queued_bytes > self._limit_bytes or connection.congested:
+            await self._drained()
+
+    async def _drained(self) -> None:
+        stream = self._stream
+        while stream.queued_bytes > self._limit_bytes and not stream.closed:
+            self._waiter = waiter = self._connection.runtime.future()
+            await waiter
+        await self._connection.uncongested()
+
+    def on_writable(self) -> None:
+        """The stream's queue ran empty, or the stream is gone: let the sender go on."""
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)

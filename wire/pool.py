@@ -1,0 +1,250 @@
+"""A channel's connections to its target: which call goes where, when to connect, and how long not to.
+
+Calls come by `submit`; each is started on a connection with room, round robin, or waits in `queue` until there is
+one. Everything is driven by calls from below (connected, lost, a stream ended), so a waiting call costs no task.
+Imports `connection`'s layer.
+
+A failed attempt to connect fails the queued calls that do not wait for readiness, and those made before the back-off
+has passed (connection-backoff.md; wait-for-ready.md). A connection that is lost after it worked is replaced without a
+pause.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import Any
+
+from wire.client_call import ClientCall
+from wire.config import ChannelConfig
+from wire.connection import Connection
+from wire.errors import ConnectError, TransportError
+from wire.http2.codes import ErrorCode, error_name
+from wire.http2.engine import HeaderList, Stream
+from wire.status import StatusCode
+from wire.transport.address import Address
+from wire.transport.link import Future, Runtime, Task, Timer
+from wire.transport.tls import ClientTls
+
+
+class ClientConnection(Connection):
+    """One connection to a server. See `Connection`; what is added here is telling the pool."""
+
+    __slots__ = ("_pool", "_settings_waiter")
+
+    def __init__(self, pool: Pool, runtime: Runtime, config: ChannelConfig) -> None:
+        super().__init__(
+            runtime,
+            client=True,
+            engine=config.engine,
+            http2=config.http2,
+            calls=config.calls,
+            keepalive=config.keepalive,
+        )
+        self._pool = pool
+        self._settings_waiter: Future[None] | None = runtime.future()
+
+    async def ready(self, timeout_s: float) -> None:
+        """Wait for the server's SETTINGS: until then it is only a socket. Raises `ConnectError`."""
+        if self._settings_waiter is not None:
+            timer = self.runtime.call_later(timeout_s, self._give_up)
+            try:
+                await self._settings_waiter
+            finally:
+                timer.cancel()
+        if self.lost:
+            raise ConnectError(self.error or "the peer closed the connection before it spoke HTTP/2")
+
+    def _give_up(self) -> None:
+        self.error = "the peer did not speak HTTP/2 in time"
+        if self.link is not None:
+            self.link.abort()
+
+    def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
+        stream.call.on_headers(headers, end_stream)
+
+    def on_settings(self) -> None:
+        self._settled()
+        self._pool.dispatch()
+
+    def _settled(self) -> None:
+        waiter, self._settings_waiter = self._settings_waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
+        if code != ErrorCode.NO_ERROR:
+            text = debug.decode("utf-8", "backslashreplace")
+            self.error = f"the server closed the connection with {error_name(code)}" + (f": {text}" if text else "")
+        self.closing = True
+        self._pool.retire(self)
+
+    def on_lost(self, reason: str) -> None:
+        self._settled()
+        self._pool.retire(self)
+        for stream in list(self.engine.streams.values()):
+            if stream.call is not None:
+                stream.call.fail(StatusCode.UNAVAILABLE, reason)
+        self._pool.lost(self)
+
+
+class Pool:
+    """See the module's text. `queue`: calls that wait for a connection, in order."""
+
+    def __init__(self, runtime: Runtime, address: Address, tls: ClientTls | None, config: ChannelConfig) -> None:
+        self._runtime = runtime
+        self._address = address
+        self._tls = tls
+        self._config = config
+        self._ready: list[ClientConnection] = []
+        self._next = 0  # where the round goes on
+        self._all: set[ClientConnection] = set()  # also those that only finish what they have
+        self._connecting: set[Task] = set()
+        self._connecting_count = 0
+        self._failures = 0
+        self._failure: str | None = None  # why the last attempt failed, until the back-off has passed
+        self._backoff: Timer | None = None
+        self._closed = False
+        self._all_lost: Future[None] | None = None
+        self.queue: deque[ClientCall[Any]] = deque()
+
+    def submit(self, call: ClientCall[Any]) -> None:
+        """Start the call, queue it, or fail it."""
+        connection = self._pick()
+        if connection is not None and not self.queue:
+            call.start(connection)
+        elif self._closed:
+            call.fail(StatusCode.CANCELLED, "the channel was closed")
+        elif self._failure is not None and not self._ready and not call.wait_for_ready:
+            call.fail(StatusCode.UNAVAILABLE, self._failure)
+        else:
+            call.queued = True
+            self.queue.append(call)
+            self._connect_missing()
+
+    def dispatch(self) -> None:
+        """There may be room: start what waits."""
+        queue = self.queue
+        while queue:
+            connection = self._pick()
+            if connection is None:
+                self._connect_missing()
+                return
+            call = queue.popleft()
+            if call.code is None:
+                call.start(connection)
+
+    def call_ended(self, call: ClientCall[Any]) -> None:
+        """A call ended while others wait: it leaves the queue, or leaves room."""
+        if call.stream is None:
+            self.queue = deque(waiting for waiting in self.queue if waiting is not call)
+        else:
+            self._runtime.call_soon(self.dispatch)
+
+    def retire(self, connection: ClientConnection) -> None:
+        """The connection takes no more calls."""
+        if connection in self._ready:
+            self._ready.remove(connection)
+        if self.queue:
+            self._runtime.call_soon(self.dispatch)
+
+    def lost(self, connection: ClientConnection) -> None:
+        """The connection is gone."""
+        self._all.discard(connection)
+        if not self._all and self._all_lost is not None and not self._all_lost.done():
+            self._all_lost.set_result(None)
+
+    async def close(self) -> None:
+        """Cancel every call and close every connection; returns when they are closed."""
+        self._closed = True
+        if self._backoff is not None:
+            self._backoff.cancel()
+        for task in self._connecting:
+            task.cancel()
+        waiting, self.queue = self.queue, deque()
+        for call in waiting:
+            call.fail(StatusCode.CANCELLED, "the channel was closed")
+        for connection in list(self._all):
+            for stream in list(connection.engine.streams.values()):
+                if stream.call is not None:
+                    stream.call.cancel()
+            connection.break_off(ErrorCode.NO_ERROR, "the channel was closed")
+        if self._all:
+            self._all_lost = self._runtime.future()
+            timer = self._runtime.call_later(1.0, self._abort_all)  # a server that does not read must not hold us up
+            await self._all_lost
+            timer.cancel()
+
+    def _abort_all(self) -> None:
+        for connection in list(self._all):
+            if connection.link is not None:
+                connection.link.abort()
+
+    def _pick(self) -> ClientConnection | None:
+        """The next connection, round robin, on which a stream may be opened."""
+        ready = self._ready
+        if len(ready) == 1:
+            return ready[0] if ready[0].engine.can_open else None
+        for _ in range(len(ready)):
+            self._next = (self._next + 1) % len(ready)
+            if ready[self._next].engine.can_open:
+                return ready[self._next]
+        return None
+
+    # Connecting.
+
+    def _connect_missing(self) -> None:
+        """Begin as many attempts as connections are missing, unless a failed one asks for a pause."""
+        if self._closed or self._backoff is not None:
+            return
+        for connection in [connection for connection in self._ready if connection.engine.drained]:
+            connection.closing = True
+            self._ready.remove(connection)
+        for _ in range(self._config.connections - len(self._ready) - self._connecting_count):
+            self._connecting_count += 1
+            self._connecting.add(self._runtime.spawn(self._connect()))
+
+    async def _connect(self) -> None:
+        connection = ClientConnection(self, self._runtime, self._config)
+        transport = self._config.transport
+        self._all.add(connection)
+        try:
+            await self._runtime.connect(self._address, connection, tls=self._tls, config=transport)
+            await connection.ready(transport.connect_timeout_s)
+        except TransportError as error:
+            self._connecting_count -= 1
+            self.lost(connection)
+            self._failed(str(error))
+        except BaseException:
+            self._connecting_count -= 1
+            if connection.link is not None:
+                connection.link.abort()
+            else:
+                self.lost(connection)
+            raise
+        else:
+            self._connecting_count -= 1
+            self._failures = 0
+            self._failure = None
+            self._ready.append(connection)
+            self.dispatch()
+
+    def _failed(self, reason: str) -> None:
+        config = self._config
+        pause_s = min(config.backoff_initial_s * config.backoff_multiplier**self._failures, config.backoff_max_s)
+        pause_s *= random.uniform(1 - config.backoff_jitter, 1 + config.backoff_jitter)
+        self._failures += 1
+        self._failure = reason
+        if self._backoff is None and not self._closed:
+            self._backoff = self._runtime.call_later(pause_s, self._retry)
+        if not self._ready:
+            waiting, self.queue = self.queue, deque(call for call in self.queue if call.wait_for_ready)
+            for call in waiting:
+                if not call.wait_for_ready:
+                    call.fail(StatusCode.UNAVAILABLE, reason)
+
+    def _retry(self) -> None:
+        self._backoff = None
+        self._failure = None
+        if self.queue:
+            self._connect_missing()

@@ -1,0 +1,84 @@
+"""Length-prefixed messages (PROTOCOL-HTTP2.md, "Length-Prefixed-Message"): bytes of DATA frames ⇄ messages.
+
+A message travels as one flag byte (1: compressed), its length in four bytes, big-endian, and its bytes. Imports only
+`errors`, `status` and `compression`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from wire.errors import RpcError
+from wire.rpc.compression import Compressor, Decompressor
+from wire.status import StatusCode
+
+PREFIX_BYTES = 5
+pack_prefix = Struct(">BI").pack
+_unpack_prefix = Struct(">BI").unpack_from
+
+
+def frame(message: bytes, compress: Compressor | None = None) -> bytes:
+    """`message` with its prefix, compressed when that is asked for."""
+    if compress is None:
+        return pack_prefix(0, len(message)) + message
+    message = compress(message)
+    return pack_prefix(1, len(message)) + message
+
+
+class MessageReader:
+    """Cuts one stream's DATA into messages, in any chunking.
+
+    `max_bytes` bounds each message, before and after decompression; it is judged from the prefix, before the body is
+    there. `decompress` is None when the stream named no grpc-encoding.
+    """
+
+    __slots__ = ("_chunks", "_max_bytes", "_needed_bytes", "_size_bytes", "decompress")
+
+    def __init__(self, max_bytes: int, decompress: Decompressor | None = None) -> None:
+        self._max_bytes = max_bytes
+        self.decompress = decompress
+        self._chunks: list[bytes] = []
+        self._size_bytes = 0
+        self._needed_bytes = PREFIX_BYTES  # what the chunks must reach before looking at them is worth it
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that `data` completes. Raises `RpcError` for what PROTOCOL-HTTP2.md or the limit forbids."""
+        chunks = self._chunks
+        chunks.append(data)
+        self._size_bytes += len(data)
+        if self._size_bytes < self._needed_bytes:
+            return []
+        buffer = b"".join(chunks)
+        messages: list[bytes] = []
+        position = 0
+        needed = PREFIX_BYTES
+        while len(buffer) - position >= PREFIX_BYTES:
+            flag, length = _unpack_prefix(buffer, position)
+            self._check_prefix(flag, length)
+            end = position + PREFIX_BYTES + length
+            if end > len(buffer):
+                needed = end - position
+                break
+            message = buffer[position + PREFIX_BYTES : end]
+            messages.append(self.decompress(message, self._max_bytes) if flag and self.decompress else message)
+            position = end
+        rest = buffer[position:]
+        self._chunks = [rest] if rest else []
+        self._size_bytes = len(rest)
+        self._needed_bytes = needed
+        return messages
+
+    @property
+    def partial(self) -> bool:
+        """True in the middle of a message; a stream that ends now is broken."""
+        return self._size_bytes > 0
+
+    def _check_prefix(self, flag: int, length: int) -> None:
+        if flag > 1:
+            raise RpcError(StatusCode.INTERNAL, f"message prefix has the flag byte {flag}, which is neither 0 nor 1")
+        if flag and self.decompress is None:
+            raise RpcError(StatusCode.INTERNAL, "compressed message on a stream that named no grpc-encoding")
+        if length > self._max_bytes:
+            raise RpcError(
+                StatusCode.RESOURCE_EXHAUSTED, f"message of {length} bytes is over the limit of {self._max_bytes}"
+            )

@@ -1,0 +1,186 @@
+"""gRPC's request and response header fields (PROTOCOL-HTTP2.md, "Requests" and "Responses"): fields ⇄ meaning.
+
+In and out go plain fields, tuples of (name, value) bytes; what they mean comes out as small objects that the
+connection keeps as long as a peer repeats itself. Imports `errors`, `status`, `metadata`, `deadline` and its siblings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from wire.deadline import parse_timeout
+from wire.errors import MetadataError, RpcError
+from wire.metadata import Fields, Metadata
+from wire.rpc.compression import ACCEPT_ENCODING, Decompressor, decompressor
+from wire.status import StatusCode, status_from_http
+
+_CONTENT_TYPE = (b"content-type", b"application/grpc")
+_ACCEPT_ENCODING = (b"grpc-accept-encoding", ACCEPT_ENCODING)
+RESPONSE_FIELDS: Fields = ((b":status", b"200"), _CONTENT_TYPE, _ACCEPT_ENCODING)
+OK_TRAILER_FIELDS: Fields = ((b"grpc-status", b"0"),)
+
+_UNSAFE_IN_MESSAGE = re.compile(rb"[^\x20-\x24\x26-\x7e]")
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+class RequestHead:
+    """What a request's header fields say, worked out once for each distinct list of fields.
+
+    `refusal` is set when the call cannot be made: the complete response (headers that end the stream). `route`
+    belongs to the server: what it found for `path`.
+    """
+
+    __slots__ = ("accepted_encodings", "decompress", "fields", "path", "refusal", "route", "timeout_s")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.path = b""
+        self.timeout_s: float | None = None
+        self.accepted_encodings = b""
+        self.decompress: Decompressor | None = None
+        self.refusal: Fields | None = None
+        self.route: Any = None
+
+
+def parse_request(fields: Fields) -> RequestHead:
+    """Reads the fields of a request; never raises."""
+    head = RequestHead(fields)
+    content_type = b""
+    for name, value in fields:
+        if name == b":path":
+            head.path = value
+        elif name == b"content-type":
+            content_type = value
+        elif name == b"grpc-timeout":
+            try:
+                head.timeout_s = parse_timeout(value)
+                if head.timeout_s == 0:
+                    head.refusal = status_response(StatusCode.DEADLINE_EXCEEDED, "the timeout was 0")
+            except ValueError as error:
+                head.refusal = status_response(StatusCode.INTERNAL, str(error))
+        elif name == b":method":
+            if value != b"POST":
+                head.refusal = ((b":status", b"405"), (b"allow", b"POST"))
+                return head
+        elif name == b"grpc-encoding":
+            try:
+                head.decompress = decompressor(value)
+            except KeyError:
+                head.refusal = status_response(
+                    StatusCode.UNIMPLEMENTED, f"grpc-encoding {value.decode('latin-1')!r} is not supported"
+                )
+        elif name == b"grpc-accept-encoding":
+            head.accepted_encodings = value
+        elif name.endswith(b"-bin"):
+            try:
+                Metadata.from_fields(((name, value),))
+            except MetadataError as error:
+                head.refusal = status_response(StatusCode.INTERNAL, str(error))
+    if not _is_grpc(content_type):
+        head.refusal = ((b":status", b"415"),)
+    return head
+
+
+def status_response(code: StatusCode, message: str, metadata: Fields = ()) -> Fields:
+    """A Trailers-Only response: header fields that are the whole response."""
+    return RESPONSE_FIELDS + status_trailers(code, message, metadata)
+
+
+def status_trailers(code: StatusCode, message: str, metadata: Fields = ()) -> Fields:
+    """The trailing fields that end a response."""
+    if message:
+        return ((b"grpc-status", b"%d" % code), (b"grpc-message", encode_message(message)), *metadata)
+    return ((b"grpc-status", b"%d" % code), *metadata)
+
+
+class ResponseHead:
+    """What a response's first header fields say. `error` is set when the response is not gRPC's."""
+
+    __slots__ = ("decompress", "error", "fields")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.decompress: Decompressor | None = None
+        self.error: RpcError | None = None
+
+
+def parse_response(fields: Fields) -> ResponseHead:
+    """Reads the first fields of a response; never raises (http-grpc-status-mapping.md)."""
+    head = ResponseHead(fields)
+    http_status = 0
+    content_type = b""
+    for name, value in fields:
+        if name == b":status":
+            http_status = int(value)
+        elif name == b"content-type":
+            content_type = value
+        elif name == b"grpc-encoding":
+            try:
+                head.decompress = decompressor(value)
+            except KeyError:
+                shown = value.decode("latin-1")
+                head.error = RpcError(StatusCode.INTERNAL, f"the server uses the unknown grpc-encoding {shown!r}")
+    if http_status != 200:
+        head.error = RpcError(status_from_http(http_status), f"the server answered with HTTP status {http_status}")
+    elif not _is_grpc(content_type):
+        shown = content_type.decode("latin-1") or "none"
+        head.error = RpcError(StatusCode.UNKNOWN, f"the server's answer is not gRPC: its content-type is {shown}")
+    return head
+
+
+class Outcome:
+    """The status at the end of a response, with the fields that carried it."""
+
+    __slots__ = ("code", "fields", "message")
+
+    def __init__(self, fields: Fields, code: StatusCode, message: str) -> None:
+        self.fields = fields
+        self.code = code
+        self.message = message
+
+
+def parse_trailers(fields: Fields) -> Outcome | None:
+    """The status in trailing fields, or in a Trailers-Only response; None when there is no grpc-status."""
+    code = None
+    message = ""
+    for name, value in fields:
+        if name == b"grpc-status":
+            try:
+                code = StatusCode(int(value))
+            except ValueError:
+                code = StatusCode.UNKNOWN  # statuscodes.md: a code that is not known is UNKNOWN
+        elif name == b"grpc-message":
+            message = decode_message(value)
+    return None if code is None else Outcome(fields, code, message)
+
+
+def request_fields(path: str, scheme: str, authority: str, user_agent: str, encoding: str | None) -> Fields:
+    """The header fields that every call of one method begins with."""
+    fields: Fields = (
+        (b":method", b"POST"),
+        (b":scheme", scheme.encode()),
+        (b":path", path.encode()),
+        (b":authority", authority.encode()),
+        (b"te", b"trailers"),
+        _CONTENT_TYPE,
+        (b"user-agent", user_agent.encode()),
+        _ACCEPT_ENCODING,
+    )
+    return fields if encoding is None else (*fields, (b"grpc-encoding", encoding.encode()))
+
+
+def encode_message(message: str) -> bytes:
+    """Percent-encoded UTF-8 for grpc-message; lone surrogates become "?"."""
+    return _UNSAFE_IN_MESSAGE.sub(lambda match: b"%%%02X" % match[0][0], message.encode("utf-8", "replace"))
+
+
+def decode_message(value: bytes) -> str:
+    """The text of a grpc-message. Never fails: what is not an escape stays, what is not UTF-8 becomes U+FFFD."""
+    if b"%" in value:
+        value = _ESCAPED.sub(lambda match: bytes((int(match[1], 16),)), value)
+    return value.decode("utf-8", "replace")
+
+
+def _is_grpc(content_type: bytes) -> bool:
+    return content_type == b"application/grpc" or content_type.startswith((b"application/grpc+", b"application/grpc;"))

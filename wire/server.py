@@ -1,0 +1,357 @@
+"""The server: what listens, what each accepted connection does with requests, and how both end.
+
+In come connections from `Runtime.listen`; each becomes a `ServerConnection`, which finds the handler for every
+request and hands the call to `server_call`. Imports everything below; nothing of the client but the service
+description.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from wire.config import ServerConfig
+from wire.connection import Connection
+from wire.errors import ServiceError, UsageError
+from wire.http2.codes import ErrorCode
+from wire.http2.engine import HeaderList, Stream
+from wire.rpc.compression import compressor
+from wire.rpc.headers import RequestHead, parse_request, status_response
+from wire.server_call import Route, ServerCall
+from wire.service import Servicer
+from wire.status import StatusCode
+from wire.transport import sockets
+from wire.transport.address import parse_address
+from wire.transport.link import Future, Link, Listener, Peer, Runtime, Timer
+from wire.transport.runtime import open_runtime
+from wire.transport.tls import ServerTls
+
+_log = logging.getLogger("wire.server")
+
+_DRAIN_PAYLOAD = b"wiredone"
+_DRAIN_PING_S = 5.0  # how long a peer may take to acknowledge the first GOAWAY's ping; then the final one is sent
+_UNWIND_S = 5.0  # how long cancelled handlers may take to end
+
+Routes = dict[bytes, Route]  # type: ignore[type-arg]
+
+
+class ServerConnection(Connection):
+    """One client's connection. See `Connection`; what is added here is finding handlers, and ending well."""
+
+    __slots__ = (
+        "_activity",
+        "_activity_at_ping",
+        "_encoding",
+        "_last_ping_at",
+        "_max_running",
+        "_min_ping_interval_s",
+        "_ping_strikes",
+        "_pings_allowed",
+        "_preface_timer",
+        "_routes",
+        "_server",
+        "compress",
+        "max_receive_bytes",
+        "max_send_bytes",
+        "peer",
+        "running",
+    )
+
+    def __init__(self, server: Server, runtime: Runtime, routes: Routes, config: ServerConfig) -> None:
+        super().__init__(
+            runtime,
+            client=False,
+            engine=config.engine,
+            http2=config.http2,
+            calls=config.calls,
+            keepalive=config.keepalive,
+        )
+        self._server = server
+        self._routes = routes
+        self.peer = Peer("")
+        self.running: set[ServerCall] = set()
+        """Calls whose handlers run in tasks, also those whose streams are gone: the set keeps the tasks alive."""
+        self.compress = None if config.calls.compression is None else compressor(config.calls.compression)
+        self._encoding = (config.calls.compression or "identity").encode()
+        self.max_receive_bytes = config.calls.max_receive_message_bytes
+        limit = config.calls.max_send_message_bytes
+        self.max_send_bytes = 2**32 - 1 if limit is None else limit
+        self._max_running = config.http2.max_concurrent_streams
+        self._preface_timer: Timer | None = runtime.call_later(config.preface_timeout_s, self._preface_missing)
+        self._min_ping_interval_s = config.keepalive.min_ping_interval_s
+        self._pings_allowed = config.keepalive.max_ping_strikes
+        self._ping_strikes = 0
+        self._last_ping_at = float("-inf")
+        self._activity = 0  # counts what clears ping strikes: requests, and messages of streaming responses
+        self._activity_at_ping = 0
+
+    def encoding_for(self, head: RequestHead) -> bytes | None:
+        """The grpc-encoding of the responses to a request; None when they travel as they are."""
+        if self.compress is None or self._encoding not in head.accepted_encodings.replace(b" ", b"").split(b","):
+            return None
+        return self._encoding
+
+    # What the link calls.
+
+    def link_made(self, link: Link) -> None:
+        self.peer = link.peer
+        self._server.connections.add(self)
+        _log.debug("%s connected", link.peer.address)
+        super().link_made(link)
+
+    def pause_writing(self) -> None:
+        # Unary replies do not wait for the link, so requests must: a peer that does not read is not read from.
+        super().pause_writing()
+        if self.link is not None:
+            self.link.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.link is not None:
+            self.link.resume_reading()
+
+    def on_lost(self, reason: str) -> None:
+        if self._preface_timer is not None:
+            self._preface_timer.cancel()
+        if self.error is not None:
+            _log.warning("%s: %s", self.peer.address, self.error)
+        else:
+            _log.debug("%s disconnected: %s", self.peer.address, reason)
+        for stream in list(self.engine.streams.values()):
+            if stream.call is not None:
+                stream.call.cancel()
+        self._server.connection_changed(self)
+
+    # What the engine calls.
+
+    def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
+        head = headers.memo
+        if head is None:
+            head = headers.memo = self._parse(headers)
+        if head.refusal is not None:
+            self.engine.send_headers(stream, HeaderList(head.refusal), end_stream=True)
+            return
+        if len(self.running) >= self._max_running:
+            # Handlers of streams that were reset may still be unwinding (CVE-2023-44487).
+            self.engine.reset(stream, ErrorCode.REFUSED_STREAM)
+            return
+        self._activity += 1
+        call = head.route.call_type(self, stream, head)
+        if end_stream:
+            call.on_end()
+
+    def _parse(self, headers: HeaderList) -> RequestHead:
+        head = parse_request(headers.fields)
+        if head.refusal is None:
+            head.route = self._routes.get(head.path)
+            if head.route is None:
+                path = head.path.decode("latin-1")
+                head.refusal = status_response(StatusCode.UNIMPLEMENTED, f"there is no method {path} here")
+        return head
+
+    def on_settings(self) -> None:
+        if self._preface_timer is not None:
+            self._preface_timer.cancel()
+            self._preface_timer = None
+
+    def _preface_missing(self) -> None:
+        self._preface_timer = None
+        if self.link is not None:
+            self.error = "no HTTP/2 preface came in time"
+            self.link.abort()
+
+    def on_ping(self) -> None:
+        now = self.heard_at
+        if self._activity != self._activity_at_ping:
+            self._ping_strikes = 0
+        elif now - self._last_ping_at < self._min_ping_interval_s:
+            self._ping_strikes += 1
+            if self._ping_strikes > self._pings_allowed:
+                self.break_off(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+        self._activity_at_ping = self._activity
+        self._last_ping_at = now
+
+    def wrote(self, size_bytes: int) -> bool:
+        self._activity += 1
+        return super().wrote(size_bytes)
+
+    # Ending.
+
+    def handler_ended(self, call: ServerCall) -> None:
+        self.running.discard(call)
+        if self.lost:
+            self._server.connection_changed(self)
+
+    def drain(self) -> None:
+        """Ask the client to go elsewhere: GOAWAY for all streams, and once it knows, a final one; open calls go on."""
+        self.engine.goaway(final=False)
+        self.engine.ping(_DRAIN_PAYLOAD)
+        self.wake()
+        self.runtime.call_later(_DRAIN_PING_S, self._drained)
+
+    def on_ping_ack(self, payload: bytes) -> None:
+        if payload == _DRAIN_PAYLOAD:
+            self._drained()
+        super().on_ping_ack(payload)
+
+    def _drained(self) -> None:
+        if not self.closing and not self.lost:
+            self.engine.goaway()
+            self.closing = True
+            self.wake()
+
+    def end(self) -> None:
+        """Fail what is still open, and close."""
+        for stream in list(self.engine.streams.values()):
+            if stream.call is not None:
+                stream.call.fail(StatusCode.UNAVAILABLE, "the server is shutting down")
+                stream.call.cancel()
+        self.break_off(ErrorCode.NO_ERROR, "the server is shutting down")
+
+
+class Server:
+    """Serves any number of services on any number of addresses.
+
+        async with wire.Server([EchoServicer()]) as server:
+            print(await server.listen("127.0.0.1:50051"))
+            await server.wait_stopped()
+
+    Raises `ServiceError` for servicers that do not fit their services. Use within one event loop (asyncio, uvloop or
+    trio); leaving the block stops the server with its configured grace.
+    """
+
+    def __init__(
+        self, servicers: Iterable[Servicer], *, config: ServerConfig | None = None, tls: ServerTls | None = None
+    ) -> None:
+        self._config = ServerConfig() if config is None else config
+        self._tls = tls
+        self._routes = _routes(servicers)
+        self._exits = AsyncExitStack()
+        self._runtime: Runtime | None = None
+        self._listeners: list[Listener] = []
+        self.connections: set[ServerConnection] = set()
+        """Connections that are open, or whose handlers have not all ended."""
+        self._stopping = False
+        self._stopped = False
+        self._waiting: list[Future[None]] = []  # for `_stopped`, or for the last connection to go
+
+    async def __aenter__(self) -> Self:
+        if self._runtime is not None:
+            raise UsageError("a server can be entered only once")
+        self._runtime = await self._exits.enter_async_context(open_runtime())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            with anyio.CancelScope(shield=True):  # bounded by the grace; cut to nothing when an exception is on its way
+                await self.stop(None if error is None else 0)
+        finally:
+            await self._exits.aclose()
+
+    async def listen(self, address: str) -> str:
+        """Listen on an address in gRPC's name syntax; returns it as bound (port 0 becomes a real one).
+
+        Raises `AddressError` for one that cannot be read, `ListenError` for one that cannot be had.
+        """
+        sock = sockets.bind(parse_address(address), backlog=self._config.transport.backlog)
+        self.serve(sock)
+        return sockets.bound_address(sock)
+
+    def serve(self, sock: socket.socket) -> None:
+        """Accept on a socket that already listens, such as one inherited from a parent process; it is then the
+        server's."""
+        runtime = self._open_runtime()
+        if self._stopping:
+            sock.close()
+            raise UsageError("the server is stopping")
+        listener = runtime.listen(
+            sock,
+            lambda: ServerConnection(self, runtime, self._routes, self._config),
+            tls=self._tls,
+            config=self._config.transport,
+        )
+        self._listeners.append(listener)
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Accept nothing more, let open calls end within `grace_s` (None: as configured), then cancel them.
+        Idempotent."""
+        runtime = self._open_runtime()
+        if self._stopping:
+            await self.wait_stopped()
+            return
+        self._stopping = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self.connections):
+            connection.drain()
+        await self._all_gone(runtime, self._config.grace_s if grace_s is None else grace_s)
+        for connection in list(self.connections):
+            connection.end()
+        await self._all_gone(runtime, _UNWIND_S)
+        for connection in list(self.connections):
+            if connection.link is not None:
+                connection.link.abort()
+        self._stopped = True
+        self._notify()
+
+    async def wait_stopped(self) -> None:
+        """Returns once `stop` has been called and has ended."""
+        runtime = self._open_runtime()
+        while not self._stopped:
+            await self._wait(runtime)
+
+    def connection_changed(self, connection: ServerConnection) -> None:
+        """A connection was lost, or the last handler of a lost one has ended."""
+        if connection.lost and not connection.running:
+            self.connections.discard(connection)
+            if not self.connections:
+                self._notify()
+
+    async def _all_gone(self, runtime: Runtime, timeout_s: float) -> None:
+        timer = runtime.call_later(timeout_s, self._notify)
+        if self.connections:
+            await self._wait(runtime)
+        timer.cancel()
+
+    async def _wait(self, runtime: Runtime) -> None:
+        future = runtime.future()
+        self._waiting.append(future)
+        await future
+
+    def _notify(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _open_runtime(self) -> Runtime:
+        if self._runtime is None:
+            raise UsageError("enter the server first: async with wire.Server(...) as server")
+        return self._runtime
+
+
+def _routes(servicers: Iterable[Servicer]) -> Routes:
+    routes: Routes = {}
+    for servicer in servicers:
+        service = getattr(servicer, "service", None)
+        if service is None:
+            raise ServiceError(f"{type(servicer).__name__} names no service: set the class attribute `service`")
+        for method in service.methods:
+            handler = getattr(servicer, method.name, None)
+            if handler is None:
+                continue
+            if not callable(handler):
+                raise ServiceError(f"{type(servicer).__name__}.{method.name} cannot be called")
+            path = method.path.encode()
+            if path in routes:
+                raise ServiceError(f"two servicers answer {method.path}")
+            routes[path] = Route(method.path, method, handler)
+    return routes

@@ -1,0 +1,414 @@
+"""One call on a server, from its request's headers to its status. It is also the context that handlers get.
+
+The shortest way, a unary request that arrives whole and a plain handler, runs from `on_data` to `Engine.send_reply`
+without a task, a queue or a future. Imports `connection`'s layer and below.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from wire.errors import CodecError, RpcError, UsageError
+from wire.flow import Inbound, Outbound
+from wire.http2.codes import ErrorCode
+from wire.http2.engine import HeaderList, Stream
+from wire.metadata import Fields, Metadata, MetadataInput
+from wire.rpc.framing import PREFIX_BYTES, MessageReader, frame, pack_prefix
+from wire.rpc.headers import OK_TRAILER_FIELDS, RESPONSE_FIELDS, RequestHead, status_response, status_trailers
+from wire.service import Method
+from wire.status import StatusCode
+from wire.transport.link import Peer, Task
+
+if TYPE_CHECKING:
+    from wire.server import ServerConnection
+
+_log = logging.getLogger("wire.server")
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+_OK_HEADERS = HeaderList(RESPONSE_FIELDS, shared=True)
+_OK_TRAILERS = HeaderList(OK_TRAILER_FIELDS, shared=True)
+
+
+class Route(Generic[Q, R]):
+    """A method as a server runs it."""
+
+    __slots__ = ("call_type", "decode", "encode", "handler", "path", "response_type", "streams_responses")
+
+    def __init__(self, path: str, method: Method[Q, R], handler: Callable[..., Any]) -> None:
+        self.path = path
+        self.handler = handler
+        self.decode = method.request.decode
+        self.encode = method.response.encode
+        self.response_type = method.response.message_type
+        self.streams_responses = method.streams_responses
+        self.call_type: type[ServerCall] = _StreamRequestCall if method.streams_requests else _UnaryRequestCall
+
+
+async def _asynchronous(responses: Generator[R, None, None]) -> AsyncGenerator[R, None]:
+    """A plain generator's responses, for a handler that has nothing to await."""
+    for response in responses:
+        yield response
+
+
+class ServerContext:
+    """What a handler may know and say about its call beside the messages."""
+
+    __slots__ = (
+        "_finished",
+        "_headers_sent",
+        "_plain",
+        "_trailing",
+        "cancelled",
+        "connection",
+        "deadline",
+        "head",
+        "stream",
+    )
+
+    connection: ServerConnection
+    stream: Stream
+    head: RequestHead
+    deadline: float | None
+    """When the client gives up, in seconds of the server's clock; None: never. See `time_remaining`."""
+    cancelled: bool
+    """True once the client has cancelled, its deadline has passed or its connection is gone."""
+
+    @property
+    def method(self) -> str:
+        """The path called, "/package.Service/Method"."""
+        return self.head.path.decode("latin-1")
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the client sent beside its messages."""
+        return Metadata.from_fields(self.head.fields)
+
+    @property
+    def peer(self) -> Peer:
+        """Who calls: address, and what the transport vouches for (VSOCK CID, UNIX user, TLS certificate)."""
+        return self.connection.peer
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None when there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - self.connection.runtime.now())
+
+    def send_initial_metadata(self, metadata: MetadataInput = ()) -> None:
+        """Send the response's headers now rather than with the first message. Raises `UsageError` when they are gone
+        already."""
+        if self._headers_sent:
+            raise UsageError("the initial metadata was already sent")
+        self._send_headers(Metadata(metadata).to_fields())
+        self.connection.wake()
+
+    def set_trailing_metadata(self, metadata: MetadataInput) -> None:
+        """What to send beside the status, when the call ends well or with an `RpcError` that has none of its own."""
+        self._trailing = Metadata(metadata).to_fields()
+        self._plain = False
+
+    def _send_headers(self, metadata: Fields = ()) -> None:
+        self._headers_sent = True
+        self._plain = False
+        encoding = self.connection.encoding_for(self.head)
+        if encoding is not None:
+            metadata = ((b"grpc-encoding", encoding), *metadata)
+        headers = HeaderList(RESPONSE_FIELDS + metadata) if metadata else _OK_HEADERS
+        self.connection.engine.send_headers(self.stream, headers)
+
+
+class ServerCall(ServerContext):
+    """What the connection does with the call; handlers see the `ServerContext` part."""
+
+    __slots__ = ("_reader", "_task", "outbound", "route")
+
+    route: Route[Any, Any]
+
+    def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
+        self.connection = connection
+        self.stream = stream
+        self.head = head
+        self.route = head.route
+        self.cancelled = False
+        self._finished = False
+        self._headers_sent = False
+        self._plain = connection.compress is None  # nothing but the message itself makes up the response
+        self._trailing: Fields = ()
+        self._reader: MessageReader | None = None
+        self._task: Task | None = None
+        self.outbound: Outbound | None = None
+        stream.call = self
+        if head.timeout_s is None:
+            self.deadline = None
+        else:
+            self.deadline = connection.heard_at + head.timeout_s
+            connection.deadlines.add(self)
+
+    # What the connection reports.
+
+    @abstractmethod
+    def on_data(self, data: bytes, end_stream: bool) -> int:
+        """DATA has come; returns how many of its bytes may be granted again at once."""
+
+    @abstractmethod
+    def on_end(self) -> None:
+        """The request is complete, without DATA in its last frame."""
+
+    def on_trailers(self, trailers: HeaderList) -> None:
+        """A request with trailers: gRPC gives them no meaning."""
+        self.on_end()
+
+    def on_reset(self, code: int, by_peer: bool) -> None:
+        self.cancel()
+
+    def on_writable(self) -> None:
+        if self.outbound is not None:
+            self.outbound.on_writable()
+
+    def expire(self) -> None:
+        """The deadline has passed. Trailers that would wait behind queued messages help nobody: then reset."""
+        if self.stream.queued_bytes:
+            self.connection.engine.reset(self.stream, ErrorCode.CANCEL)
+        else:
+            self.fail(StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call ended")
+        self.connection.wake()
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Nobody waits for this call any more: end its handler."""
+        self.cancelled = True
+        self._finish()
+        if self._task is not None:
+            self._task.cancel()
+
+    # Ending.
+
+    def fail(self, code: StatusCode, message: str, metadata: Fields = ()) -> None:
+        """End the call with a status; does nothing on one that has ended."""
+        if self._finished:
+            return
+        self._finish()
+        fields = status_trailers if self._headers_sent else status_response
+        self.connection.engine.send_headers(self.stream, HeaderList(fields(code, message, metadata)), end_stream=True)
+
+    def _finish(self) -> None:
+        self._finished = True
+        if self.deadline is not None:
+            self.connection.deadlines.discard(self)
+
+    def _fail_with(self, error: Exception) -> None:
+        """The status for what a handler raised."""
+        if isinstance(error, RpcError):
+            trailing = self._trailing if error.trailing_metadata is None else error.trailing_metadata.to_fields()
+            code = StatusCode.UNKNOWN if error.code == StatusCode.OK else error.code
+            self.fail(code, error.message, trailing)
+        elif not self._finished:
+            _log.error("%s: the handler raised an exception", self.route.path, exc_info=error)
+            self.fail(StatusCode.UNKNOWN, "the handler raised an exception")
+
+    def _reply(self, response: Any) -> None:
+        """End the call with its one response."""
+        if self._finished:
+            return
+        message = self._encode(response)
+        if message is None:
+            return
+        if self._plain:
+            if self.deadline is not None:
+                self.connection.deadlines.discard(self)
+            self._finished = True
+            self.connection.engine.send_reply(
+                self.stream, _OK_HEADERS, pack_prefix(0, len(message)) + message, _OK_TRAILERS
+            )
+            return
+        self._send(message)
+        self._succeed()
+
+    def _encode(self, response: Any) -> bytes | None:
+        """The response's bytes; None after failing the call because it has none."""
+        try:
+            message = self.route.encode(response)
+        except CodecError as error:
+            _log.error("%s: the response cannot be encoded: %s", self.route.path, error)
+            self.fail(StatusCode.INTERNAL, "the response could not be encoded")
+            return None
+        if len(message) > self.connection.max_send_bytes:
+            self.fail(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"response of {len(message)} bytes is over the server's limit of {self.connection.max_send_bytes}",
+            )
+            return None
+        return message
+
+    def _send(self, message: bytes) -> int:
+        """Queue one message, behind the headers where they were not sent; returns the size of its DATA."""
+        if not self._headers_sent:
+            self._send_headers()
+        compress = None if self.connection.encoding_for(self.head) is None else self.connection.compress
+        data = frame(message, compress)
+        self.connection.engine.send_data(self.stream, data)
+        return len(data)
+
+    def _succeed(self) -> None:
+        if self._finished:
+            return
+        self._finish()
+        if not self._headers_sent:
+            self._send_headers()
+        trailers = HeaderList(OK_TRAILER_FIELDS + self._trailing) if self._trailing else _OK_TRAILERS
+        self.connection.engine.send_headers(self.stream, trailers, end_stream=True)
+
+    # Running handlers.
+
+    def _start(self, request: Any) -> None:
+        """Call the handler, and bring what it returns to the client."""
+        route = self.route
+        try:
+            response = route.handler(request, self)
+        except Exception as error:
+            self._fail_with(error)
+            return
+        if response.__class__ is route.response_type:
+            self._reply(response)
+        elif route.streams_responses:
+            self._spawn(self._run(self._stream(response)))
+        elif isinstance(response, Awaitable):
+            self._spawn(self._run(self._answer(response)))
+        else:
+            self._reply(response)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self.connection.running.add(self)
+        self._task = self.connection.runtime.spawn(coroutine)
+
+    async def _answer(self, response: Awaitable[Any]) -> None:
+        self._reply(await response)
+
+    async def _stream(self, responses: AsyncGenerator[Any, None] | Generator[Any, None, None]) -> None:
+        self.outbound = outbound = Outbound(self.connection, self.stream)
+        if isinstance(responses, Generator):
+            responses = _asynchronous(responses)
+        async with aclosing(responses):
+            async for response in responses:
+                message = self._encode(response)
+                if message is None:
+                    return
+                await outbound.sent(self._send(message))
+        self._succeed()
+
+    async def _run(self, handling: Coroutine[Any, Any, None]) -> None:
+        """A handler's task. Its cancellation comes from `cancel`, or from the event loop's end."""
+        try:
+            await handling
+        except Exception as error:
+            self._fail_with(error)
+        except BaseException:
+            self.fail(StatusCode.CANCELLED, "the call was cancelled")
+            raise
+        finally:
+            self.connection.wake()
+            self.connection.handler_ended(self)
+
+
+class _UnaryRequestCall(ServerCall):
+    """A call with one request."""
+
+    __slots__ = ("_request",)
+
+    def on_data(self, data: bytes, end_stream: bool) -> int:
+        size = len(data) - PREFIX_BYTES
+        # One frame with one whole message, uncompressed: as a number, its prefix is the message's length.
+        if (
+            end_stream
+            and self._reader is None
+            and int.from_bytes(data[:PREFIX_BYTES], "big") == size
+            and 0 <= size <= self.connection.max_receive_bytes
+        ):
+            self._handle(data[PREFIX_BYTES:])
+            return size + PREFIX_BYTES
+        return self._collect(data, end_stream)
+
+    def _collect(self, data: bytes, end_stream: bool) -> int:
+        """A request in several frames, a compressed one, or one that is wrong."""
+        if self._finished:
+            return len(data)
+        if self._reader is None:
+            self._reader = MessageReader(self.connection.max_receive_bytes, self.head.decompress)
+            self._request: list[bytes] = []
+        try:
+            self._request += self._reader.feed(data)
+        except RpcError as error:
+            self.fail(error.code, error.message)
+        else:
+            if len(self._request) > 1:
+                self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and more than one came")
+            elif end_stream:
+                self.on_end()
+        return len(data)
+
+    def on_end(self) -> None:
+        if self._finished:
+            return
+        if self._reader is not None and self._reader.partial:
+            self.fail(StatusCode.INTERNAL, "the request ended in the middle of a message")
+        elif self._reader is None or not self._request:
+            self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and none came")
+        else:
+            self._handle(self._request.pop())
+
+    def _handle(self, message: bytes) -> None:
+        try:
+            request = self.route.decode(message)
+        except CodecError as error:
+            # statuscodes.md: "Error parsing request proto" is INTERNAL.
+            self.fail(StatusCode.INTERNAL, f"the request could not be decoded: {error}")
+            return
+        self._start(request)
+
+
+class _StreamRequestCall(ServerCall):
+    """A call with a stream of requests: its handler starts with the headers, and takes them as they come."""
+
+    __slots__ = ("_inbound",)
+
+    def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
+        super().__init__(connection, stream, head)
+        reader = MessageReader(connection.max_receive_bytes, head.decompress)
+        self._inbound = Inbound(connection.runtime, reader, self._decode)
+        self._inbound.attach(connection, stream)
+        self._start(self._inbound)
+
+    def _decode(self, message: bytes) -> Any:
+        try:
+            return self.route.decode(message)
+        except CodecError as error:
+            raise RpcError(StatusCode.INTERNAL, f"a request could not be decoded: {error}") from None
+
+    def on_data(self, data: bytes, end_stream: bool) -> int:
+        if self._finished:
+            return len(data)
+        try:
+            granted = self._inbound.feed(data) if data else 0
+        except RpcError as error:
+            self.fail(error.code, error.message)
+            self.cancel()
+            return len(data)
+        if end_stream:
+            self.on_end()
+        return granted
+
+    def on_end(self) -> None:
+        if self._inbound.partial:
+            self.fail(StatusCode.INTERNAL, "the requests ended in the middle of a message")
+            self.cancel()
+        else:
+            self._inbound.end()
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._inbound.end(RpcError(StatusCode.CANCELLED, "the call has ended"))
+        self._inbound.discard()
