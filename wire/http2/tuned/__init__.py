@@ -1,0 +1,14 @@
+"""The hand-tuned HTTP/2 engine (RFC 9113) and its HPACK coder (RFC 7541).
+
+    frames     frame header, flags, and the frames that are built whole
+    huffman    HPACK's Huffman code, a byte at a time
+    fields     which field sections are legal, and what each one is
+    decoder    header blocks → field sections, each distinct block decoded once
+    encoder    header lists → blocks, each shared list encoded once
+    windows    flow-control arithmetic, of a stream and of the connection
+    streams    the state of one stream, and the memory of those that were reset
+    outbound   everything that an engine sends
+    engine     everything that it receives: `TunedEngine`
+
+Each imports only those above it, `wire.http2`'s `codes`, `engine` (the contract) and `limits`, `wire.config` and
+`wire.errors`."""

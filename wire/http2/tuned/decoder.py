@@ -1,0 +1,262 @@
+"""HPACK decoding (RFC 7541): header blocks to field sections, validated.
+
+`sections` maps the bytes of a block to its section, for as long as the same bytes mean the same: a block enters it if
+it left the dynamic table alone, and any change of the table empties it. So a peer whose requests repeat costs one
+dict look-up each. One whose values vary pays for a plain loop over the block's bytes, in which each field that comes
+from a table is a tuple made earlier: field, size (§4.1) and mark. Judging a field and decoding Huffman happen only
+where a literal is met.
+
+Imports `fields`, `huffman`, hpack's static table, and `limits`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from hpack.table import HeaderTable
+
+from wire.http2.codes import ErrorCode
+from wire.http2.limits import HARD_HEADER_FACTOR
+from wire.http2.tuned import huffman
+from wire.http2.tuned.fields import (
+    BAD,
+    CONTENT_LENGTH,
+    JUDGED_BY_CLIENT,
+    JUDGED_BY_SERVER,
+    MALFORMED,
+    OVERSIZE,
+    PSEUDO,
+    Field,
+    Section,
+    kind_of,
+    mark,
+)
+
+DEFAULT_TABLE_BYTES: Final = 4096  # RFC 9113 §6.5.2
+ENTRY_OVERHEAD_BYTES: Final = 32  # RFC 7541 §4.1
+STATIC_TABLE: Final[tuple[Field, ...]] = tuple(HeaderTable.STATIC_TABLE)  # appendix A
+STATIC_ENTRIES: Final = len(STATIC_TABLE)
+
+MAX_SECTIONS: Final = 128
+"""Blocks remembered: more than the methods that one peer calls in turn, few enough for a hostile one."""
+MAX_SECTION_BYTES: Final = 2048
+"""Largest block, and largest section, that is remembered; with the above at most 512 KiB a connection."""
+MAX_STRINGS: Final = 512
+MAX_STRING_BYTES: Final = 256
+"""Huffman strings remembered, and the longest of them."""
+
+_Entry = tuple[Field, int, int]
+"""A field, its size in bytes, its mark."""
+
+
+def _entry(name: bytes, value: bytes) -> _Entry:
+    return (name, value), len(name) + len(value) + ENTRY_OVERHEAD_BYTES, mark(name, value)
+
+
+# Index 0 is an error (RFC 7541 §6.1); its place is filled so that the others have their own numbers. A few static
+# entries are not legal fields as they stand, such as `:status` of an empty value would be; they are marked like any
+# other.
+_STATIC: Final[tuple[_Entry, ...]] = (((b"", b""), 0, BAD), *(_entry(*field) for field in STATIC_TABLE))
+
+
+class ConnectionFault(Exception):  # noqa: N818 - says what the peer did; not an error of ours
+    """The peer broke a rule that costs the connection. Raised and caught within the engine."""
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def _bad_block(reason: str) -> ConnectionFault:
+    """RFC 9113 §4.3: a block that cannot be decoded leaves the compression state unknown."""
+    return ConnectionFault(ErrorCode.COMPRESSION_ERROR, reason)
+
+
+def _integer(block: bytes, at: int, prefix: int) -> tuple[int, int]:
+    """RFC 7541 §5.1: the rest of an integer whose prefix was all ones, and the position behind it. At most 2³² or
+    so."""
+    value = prefix
+    shift = 0
+    while True:
+        byte = block[at]
+        at += 1
+        value += (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 28:
+            raise _bad_block("an HPACK integer is too long")
+
+
+class Decoder:
+    """HPACK state for what one peer sends; `client` is our role. `max_list_bytes` and `max_fields` bound a section
+    that is to be used; one past them is `OVERSIZE`, and one past `HARD_HEADER_FACTOR` × `max_list_bytes`, encoded or
+    decoded, is a fault (ENHANCE_YOUR_CALM)."""
+
+    __slots__ = (
+        "_hard_bytes",
+        "_judged",
+        "_max_fields",
+        "_max_list_bytes",
+        "_must_shrink",
+        "_strings",
+        "_table",
+        "_table_bytes",
+        "_table_limit_bytes",
+        "max_table_bytes",
+        "sections",
+    )
+
+    def __init__(self, client: bool, max_list_bytes: int, max_fields: int) -> None:
+        self.sections: dict[bytes, Section] = {}
+        self.max_table_bytes = DEFAULT_TABLE_BYTES  # what we allow the peer
+        self._table_limit_bytes = DEFAULT_TABLE_BYTES  # what the peer uses of it
+        self._must_shrink = False
+        self._table: deque[_Entry] = deque()  # newest last
+        self._table_bytes = 0
+        self._strings: dict[bytes, bytes] = {}
+        self._max_list_bytes = max_list_bytes
+        self._max_fields = max_fields
+        self._judged = JUDGED_BY_CLIENT if client else JUDGED_BY_SERVER
+        self._hard_bytes = max_list_bytes * HARD_HEADER_FACTOR
+
+    def allow_table(self, size_bytes: int) -> None:
+        """The largest dynamic table that the peer may use from now on. A smaller one must be confirmed by its next
+        block."""
+        self.max_table_bytes = size_bytes
+        self._must_shrink = size_bytes < self._table_limit_bytes
+        if self._must_shrink:
+            self.sections.clear()
+
+    def decode(self, block: bytes) -> Section:
+        """The section that a complete header block holds. Raises `ConnectionFault`; the connection is over then."""
+        try:
+            return self._decode(block)
+        except IndexError:  # a read past the block's end, or an index past the dynamic table's
+            raise _bad_block("a header block is cut short, or names a table entry that does not exist") from None
+
+    def _decode(self, block: bytes) -> Section:
+        end = len(block)
+        if end > self._hard_bytes:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block is far too large")
+        table = self._table
+        fields: list[Field] = []
+        at = pseudo_fields = size_bytes = marks = 0
+        content_length: int | None = None
+        unchanged = not self._must_shrink
+        while at < end:
+            byte = block[at]
+            at += 1
+            if byte >= 0x80:  # indexed field (RFC 7541 §6.1)
+                if byte < 0xBE:
+                    field, field_bytes, field_mark = _STATIC[byte - 0x80]
+                    if not field_bytes:
+                        raise _bad_block("index 0 in a header block")
+                else:
+                    index = byte - 0x80
+                    if index == 0x7F:
+                        index, at = _integer(block, at, 0x7F)
+                    field, field_bytes, field_mark = table[STATIC_ENTRIES - index]
+            elif byte & 0xE0 == 0x20:  # dynamic table size update (§6.3)
+                if fields:
+                    raise _bad_block("a dynamic table size update behind a field")
+                unchanged = False
+                size, at = _integer(block, at, 0x1F) if byte == 0x3F else (byte & 0x1F, at)
+                self._resize(size)
+                continue
+            else:  # literal field: with incremental indexing (§6.2.1), without (§6.2.2), never indexed (§6.2.3)
+                prefix = 0x3F if byte >= 0x40 else 0x0F
+                index = byte & prefix
+                if index == prefix:
+                    index, at = _integer(block, at, prefix)
+                if index == 0:
+                    name, at = self._string(block, at)
+                elif index <= STATIC_ENTRIES:
+                    name = _STATIC[index][0][0]
+                else:
+                    name = table[STATIC_ENTRIES - index][0][0]
+                value, at = self._string(block, at)
+                field = (name, value)
+                field_bytes = len(name) + len(value) + ENTRY_OVERHEAD_BYTES
+                field_mark = mark(name, value)
+                if byte >= 0x40:
+                    unchanged = False
+                    self._insert((field, field_bytes, field_mark))
+            if field_mark:
+                if field_mark & PSEUDO:
+                    # RFC 9113 §8.3: each once, and in front of all other fields.
+                    if field_mark & marks or pseudo_fields != len(fields):
+                        marks |= BAD
+                    pseudo_fields += 1
+                elif field_mark & CONTENT_LENGTH:
+                    if content_length is not None:  # RFC 9110 §8.6 lets us take a repeated one for malformed
+                        marks |= BAD
+                    content_length = int(field[1])
+                marks |= field_mark
+            fields.append(field)
+            size_bytes += field_bytes
+            if size_bytes > self._hard_bytes:
+                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a field section is far too large")
+        if self._must_shrink:
+            raise _bad_block("the dynamic table was not made smaller")  # RFC 7541 §4.2
+        section_fields = tuple(fields)
+        if size_bytes > self._max_list_bytes or len(section_fields) > self._max_fields:
+            return Section((), OVERSIZE, None)
+        kind = kind_of(section_fields, marks, self._judged)
+        section = Section(section_fields if kind != MALFORMED else (), kind, content_length)
+        if unchanged and end <= MAX_SECTION_BYTES and size_bytes <= MAX_SECTION_BYTES:
+            if len(self.sections) >= MAX_SECTIONS:
+                self.sections.clear()
+            self.sections[block] = section
+        return section
+
+    def _string(self, block: bytes, at: int) -> tuple[bytes, int]:
+        """RFC 7541 §5.2: the string literal at `at`, and the position behind it."""
+        first = block[at]
+        at += 1
+        length = first & 0x7F
+        if length == 0x7F:
+            length, at = _integer(block, at, 0x7F)
+        stop = at + length
+        if stop > len(block):
+            raise _bad_block("a string runs past its header block")
+        raw = block[at:stop]
+        if first < 0x80:
+            return raw, stop
+        known = self._strings.get(raw)
+        if known is not None:
+            return known, stop
+        text = huffman.decode(raw)
+        if text is None:
+            raise _bad_block("an invalid Huffman string")
+        if length <= MAX_STRING_BYTES:
+            if len(self._strings) >= MAX_STRINGS:
+                self._strings.clear()
+            self._strings[raw] = text
+        return text, stop
+
+    def _insert(self, entry: _Entry) -> None:
+        """RFC 7541 §4.4: an entry larger than the whole table empties it."""
+        self.sections.clear()
+        self._table.append(entry)
+        self._table_bytes += entry[1]
+        if self._table_bytes > self._table_limit_bytes:
+            self._evict()
+
+    def _evict(self) -> None:
+        table = self._table
+        size = self._table_bytes
+        while size > self._table_limit_bytes:
+            size -= table.popleft()[1]
+        self._table_bytes = size
+
+    def _resize(self, size_bytes: int) -> None:
+        """RFC 7541 §4.3, §6.3."""
+        if size_bytes > self.max_table_bytes:
+            raise _bad_block("a dynamic table size over SETTINGS_HEADER_TABLE_SIZE")
+        self.sections.clear()
+        self._must_shrink = False
+        self._table_limit_bytes = size_bytes
+        self._evict()

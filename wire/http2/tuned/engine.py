@@ -1,0 +1,613 @@
+"""The tuned engine: everything that it receives. What it sends is in `outbound`; the contract is `wire.http2.engine`.
+
+`receive` runs one loop over the frames of one read. Complete HEADERS, and DATA on an open stream, are handled in the
+loop itself; everything else, including whatever is wrong with those two, by a method per frame type. A rule broken at
+the cost of the connection raises `ConnectionFault` from anywhere below and is caught in `receive`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from wire.config import Http2Config
+from wire.http2.codes import (
+    MAX_MAX_FRAME_BYTES,
+    MAX_STREAM_ID,
+    MAX_WINDOW_BYTES,
+    MIN_MAX_FRAME_BYTES,
+    PREFACE,
+    ErrorCode,
+    Setting,
+)
+from wire.http2.engine import Sink
+from wire.http2.limits import HARD_HEADER_FACTOR
+from wire.http2.tuned import frames
+from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, ConnectionFault, Decoder
+from wire.http2.tuned.fields import INFORMATIONAL, OVERSIZE, REQUEST, RESPONSE, TRAILERS, Section
+from wire.http2.tuned.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HAS_PRIORITY,
+    HEADER_BYTES,
+    HEADERS,
+    PADDED,
+    PING,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    UINT32,
+    WINDOW_UPDATE,
+)
+from wire.http2.tuned.outbound import Outbound
+from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
+from wire.http2.tuned.windows import CONNECTION
+
+_PROTOCOL_ERROR: Final = ErrorCode.PROTOCOL_ERROR
+_FRAME_SIZE_ERROR: Final = ErrorCode.FRAME_SIZE_ERROR
+
+_PRIORITY_BYTES: Final = 5
+_EXACT_SIZES: Final = {PRIORITY: _PRIORITY_BYTES, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
+"""Frames of one size only (§6.3, §6.4, §6.7, §6.9)."""
+
+_unpack_header = frames.HEADER.unpack_from
+
+
+class TunedEngine(Outbound):
+    """One HTTP/2 connection of either role. `client`: our role; `sink`: hears what was received; `config`: limits and
+    windows."""
+
+    __slots__ = (
+        "_block",
+        "_block_ends_stream",
+        "_block_stream_id",
+        "_continuations",
+        "_decoder",
+        "_guarded",
+        "_now",
+        "_partial",
+        "_preface_left",
+        "_sections",
+        "_settings_seen",
+        "_skipped",
+    )
+
+    def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
+        super().__init__(client, sink, config)
+        self._decoder = Decoder(client, config.max_header_list_bytes, config.max_header_fields)
+        # Until our SETTINGS are acknowledged the peer may still use the default, and may use ours already.
+        self._decoder.allow_table(max(config.header_table_bytes, DEFAULT_TABLE_BYTES))
+        self._sections = self._decoder.sections
+        self._now = 0.0
+        self._partial: bytes | bytearray = b""  # a frame, or the header of one, that has not come completely
+        self._preface_left = b"" if client else PREFACE
+        self._settings_seen = False
+        self._skipped = range(0)  # the ids that the peer left out last
+
+        # A field block between its HEADERS and the frame with END_HEADERS (§4.3); stream 0 when there is none.
+        self._block_stream_id = 0
+        self._block_ends_stream = False
+        self._block = bytearray()
+        self._continuations = 0
+        self._guarded = True  # the next frame must be SETTINGS, or CONTINUATION
+
+    def receive(self, data: bytes, now: float) -> None:
+        if self._failed:
+            return
+        self._now = now
+        try:
+            if self._preface_left:
+                data = self._take_preface(data)
+            partial = self._partial
+            if partial:
+                data = self._complete(partial, data)
+            self._receive_frames(data)
+        except ConnectionFault as fault:
+            self._fail(fault.code, fault.reason)
+
+    def _receive_frames(self, data: bytes) -> None:
+        """All complete frames of `data`; what is behind them is kept."""
+        streams = self.streams
+        sections = self._sections
+        connection = self._connection
+        sink = self._sink
+        max_frame_bytes = self._config.max_frame_bytes
+        server = not self._client
+        guarded = self._guarded
+        end = len(data)
+        at = 0
+        while end - at >= HEADER_BYTES:
+            word, flags, stream_id = _unpack_header(data, at)
+            kind = word & 0xFF
+            size = word >> 8
+            start = at + HEADER_BYTES
+            stop = start + size
+            if stop > end or size > max_frame_bytes or guarded or kind > HEADERS or stream_id > MAX_STREAM_ID:
+                # Not whole yet, or not for the two branches below.
+                stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
+                self._judge_size(kind, size, flags)
+                if stop > end:
+                    break
+                self._judge_place(kind, flags, stream_id)
+                handle = _HANDLERS.get(kind)
+                if handle is None:
+                    self._control()  # unknown types are ignored (§5.5)
+                else:
+                    handle(self, stream_id, flags, data[start:stop])
+                guarded = self._guarded
+            elif kind:
+                if flags & ~END_STREAM == END_HEADERS and stream_id:
+                    block = data[start:stop]
+                    section = sections.get(block)
+                    if section is None:
+                        section = self._decoder.decode(block)
+                    if (
+                        server
+                        and stream_id == self._highest_peer_id + 2
+                        and len(streams) < self._stream_limit
+                        and section.kind == REQUEST
+                        and (flags == END_HEADERS or not section.content_length)
+                    ):
+                        self._highest_peer_id = stream_id
+                        stream = streams[stream_id] = TunedStream(
+                            stream_id,
+                            self._peer_window_bytes,
+                            self._stream_window_bytes,
+                            OPEN if flags == END_HEADERS else ENDED,
+                            WAITING,
+                            section.content_length,
+                        )
+                        sink.on_headers(stream, section, flags != END_HEADERS)
+                    else:
+                        self._on_section(stream_id, section, flags != END_HEADERS)
+                else:
+                    self._judge_size(kind, size, flags)
+                    self._judge_place(kind, flags, stream_id)
+                    self._on_headers(stream_id, flags, data[start:stop])
+                    guarded = self._guarded
+            else:
+                open_stream = streams.get(stream_id)
+                if (
+                    open_stream is not None
+                    and flags <= END_STREAM
+                    and open_stream.remote == OPEN
+                    and open_stream.content_length is None
+                    and size <= connection.receive_window
+                    and size <= open_stream.receive_window
+                    and (size or flags)
+                ):
+                    connection.receive_window -= size
+                    if flags:
+                        open_stream.remote = ENDED
+                        if open_stream.local == ENDED:
+                            self._forget(stream_id)
+                        consumed = sink.on_data(open_stream, data[start:stop], True)
+                    else:
+                        open_stream.receive_window -= size
+                        consumed = sink.on_data(open_stream, data[start:stop], False)
+                        open_stream.credit_bytes += consumed
+                        if open_stream.credit_bytes >= self._stream_step:
+                            self._grant_stream(open_stream)
+                    connection.credit_bytes += consumed
+                    if connection.credit_bytes >= self._connection_step:
+                        self._grant_connection(0)
+                else:
+                    self._judge_size(kind, size, flags)
+                    self._judge_place(kind, flags, stream_id)
+                    self._on_data(stream_id, flags, data[start:stop])
+            at = stop
+        if at < end:
+            self._partial = data[at:]
+
+    # Before frames are whole ----------------------------------------------------------------------------------------
+
+    def _take_preface(self, data: bytes) -> bytes:
+        """What is behind the client's preface (§3.4). Its first wrong byte ends the connection."""
+        left = self._preface_left
+        size = min(len(left), len(data))
+        if data[:size] != left[:size]:
+            raise ConnectionFault(_PROTOCOL_ERROR, "not an HTTP/2 preface")
+        self._preface_left = left[size:]
+        return data[size:]
+
+    def _complete(self, partial: bytes | bytearray, data: bytes) -> bytes:
+        """`data` behind what was left over, or b"" if that is still no whole frame.
+
+        A frame that comes in many reads grows in one bytearray, so that each of its bytes is copied once, not once a
+        read."""
+        have = len(partial) + len(data)
+        if have >= HEADER_BYTES:
+            head = partial if len(partial) >= HEADER_BYTES else bytes(partial) + data[:HEADER_BYTES]
+            missing = (_unpack_header(head)[0] >> 8) + HEADER_BYTES - have
+        if have < HEADER_BYTES or (missing > 0 and len(partial) >= HEADER_BYTES):
+            if not isinstance(partial, bytearray):
+                partial = self._partial = bytearray(partial)
+            partial += data
+            return b""
+        self._partial = b""
+        return b"".join((partial, data))
+
+    def _judge_size(self, kind: int, size: int, flags: int) -> None:
+        """What a frame's header says of its size (§4.2, §6), before its payload is waited for."""
+        config = self._config
+        if size > config.max_frame_bytes:
+            raise ConnectionFault(_FRAME_SIZE_ERROR, "a frame larger than SETTINGS_MAX_FRAME_SIZE")
+        if kind <= HEADERS:
+            fits = size >= (1 if flags & PADDED else 0) + (_PRIORITY_BYTES if kind and flags & HAS_PRIORITY else 0)
+        elif kind == SETTINGS:
+            fits = size % frames.SETTING.size == 0 and not (flags & ACK and size)
+        elif kind == GOAWAY:
+            fits = size >= 8
+        else:
+            fits = _EXACT_SIZES.get(kind, size) == size
+        if not fits:
+            raise ConnectionFault(_FRAME_SIZE_ERROR, "a frame of a size that its type cannot have")
+        if kind == HEADERS or (kind == CONTINUATION and self._block_stream_id):
+            if kind == CONTINUATION:
+                size += len(self._block)
+                if self._continuations >= config.max_continuation_frames:
+                    raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATIONs")
+            if size > config.max_header_list_bytes * HARD_HEADER_FACTOR:
+                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a field block is far too large")
+
+    def _judge_place(self, kind: int, flags: int, stream_id: int) -> None:
+        """Whether this type of frame may come here."""
+        if not self._settings_seen and (kind != SETTINGS or flags & ACK):
+            raise ConnectionFault(_PROTOCOL_ERROR, "the first frame is not SETTINGS")  # §3.4
+        if kind in (_CONNECTION_TYPES if stream_id else _STREAM_TYPES):
+            raise ConnectionFault(_PROTOCOL_ERROR, "a frame on the wrong kind of stream")
+        if self._block_stream_id:
+            if kind != CONTINUATION or stream_id != self._block_stream_id:
+                raise ConnectionFault(_PROTOCOL_ERROR, "a frame within a field block")  # §4.3, §6.10
+        elif kind == CONTINUATION:
+            raise ConnectionFault(_PROTOCOL_ERROR, "CONTINUATION of nothing")
+
+    def _payload(self, flags: int, body: bytes) -> bytes:
+        """DATA or HEADERS without padding (§6.1)."""
+        if not flags & PADDED:
+            return body
+        padding = body[0]
+        if padding >= len(body):
+            raise ConnectionFault(_PROTOCOL_ERROR, "padding longer than its frame")
+        return body[1 : len(body) - padding]
+
+    # Field sections -------------------------------------------------------------------------------------------------
+
+    def _on_headers(self, stream_id: int, flags: int, body: bytes) -> None:
+        block = self._payload(flags, body)
+        if flags & HAS_PRIORITY:
+            if len(block) < _PRIORITY_BYTES:
+                raise ConnectionFault(_PROTOCOL_ERROR, "padding longer than its frame")
+            block = block[_PRIORITY_BYTES:]  # read past (§5.3.2)
+        ends_stream = bool(flags & END_STREAM)
+        if flags & END_HEADERS:
+            self._on_block(stream_id, block, ends_stream)
+            return
+        self._block_stream_id = stream_id
+        self._block_ends_stream = ends_stream
+        self._block += block
+        self._guarded = True
+
+    def _on_continuation(self, stream_id: int, flags: int, body: bytes) -> None:
+        self._continuations += 1
+        self._block += body
+        if flags & END_HEADERS:
+            block = bytes(self._block)
+            self._block.clear()
+            self._block_stream_id = self._continuations = 0
+            self._guarded = False
+            self._on_block(stream_id, block, self._block_ends_stream)
+
+    def _on_block(self, stream_id: int, block: bytes, ends_stream: bool) -> None:
+        self._on_section(stream_id, self._sections.get(block) or self._decoder.decode(block), ends_stream)
+
+    def _on_section(self, stream_id: int, section: Section, ends_stream: bool) -> None:
+        """A decoded field section, on a stream in any state."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if self._client or stream_id <= self._highest_peer_id or not stream_id & 1:
+                self._on_section_late(stream_id)
+            else:
+                self._on_request(stream_id, section, ends_stream)
+        elif stream.remote == ENDED:
+            self._stream_error(stream, ErrorCode.STREAM_CLOSED)  # §5.1, half-closed (remote)
+        elif section.kind == OVERSIZE:
+            self._stream_error(stream, ErrorCode.ENHANCE_YOUR_CALM)
+        elif stream.remote == OPEN:
+            self._on_trailers(stream, section, ends_stream)
+        else:
+            self._on_response(stream, section, ends_stream)
+
+    def _on_section_late(self, stream_id: int) -> None:
+        """A section on a stream that is not open, and that it cannot open."""
+        if self._is_idle(stream_id) or stream_id in self._skipped:
+            raise ConnectionFault(_PROTOCOL_ERROR, "HEADERS on an identifier that cannot be used")  # §5.1.1
+        if not self._resets.excuses(stream_id):
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+
+    def _on_request(self, stream_id: int, section: Section, ends_stream: bool) -> None:
+        if stream_id > self._highest_peer_id + 2:
+            self._skipped = range(self._highest_peer_id + 2, stream_id, 2)
+        self._highest_peer_id = stream_id
+        if len(self.streams) >= self._stream_limit:
+            self._reset_unseen(stream_id, ErrorCode.REFUSED_STREAM)  # §5.1.2, §6.8
+        elif section.kind == OVERSIZE:
+            self._reset_unseen(stream_id, ErrorCode.ENHANCE_YOUR_CALM)
+        elif section.kind != REQUEST or (ends_stream and section.content_length):
+            self._reset_unseen(stream_id, _PROTOCOL_ERROR)  # §8.1.1
+        else:
+            stream = self.streams[stream_id] = TunedStream(
+                stream_id,
+                self._peer_window_bytes,
+                self._stream_window_bytes,
+                ENDED if ends_stream else OPEN,
+                WAITING,
+                section.content_length,
+            )
+            self._sink.on_headers(stream, section, ends_stream)
+
+    def _on_response(self, stream: TunedStream, section: Section, ends_stream: bool) -> None:
+        if section.kind == INFORMATIONAL and not ends_stream:
+            self._control()
+            return
+        if section.kind != RESPONSE:
+            self._stream_error(stream, _PROTOCOL_ERROR)
+            return
+        stream.remote = OPEN
+        stream.content_length = section.content_length
+        if ends_stream:
+            self._end_remote(stream)
+        self._sink.on_headers(stream, section, ends_stream)
+
+    def _on_trailers(self, stream: TunedStream, section: Section, ends_stream: bool) -> None:
+        if section.kind != TRAILERS or not ends_stream or not self._fits_length(stream, 0, True):
+            self._stream_error(stream, _PROTOCOL_ERROR)  # §8.1
+            return
+        self._end_remote(stream)
+        self._sink.on_trailers(stream, section)
+
+    def _fits_length(self, stream: TunedStream, size: int, ends_stream: bool) -> bool:
+        """Whether `size` more bytes of DATA agree with the stream's content-length (§8.1.1).
+
+        A response may have one and no DATA at all: the length of what another method would have got.
+        """
+        length = stream.content_length
+        if length is None:
+            return True
+        stream.received_bytes += size
+        received = stream.received_bytes
+        return received == length or (received < length and not ends_stream) or (self._client and received == 0)
+
+    # DATA -----------------------------------------------------------------------------------------------------------
+
+    def _on_data(self, stream_id: int, flags: int, body: bytes) -> None:
+        data = self._payload(flags, body)
+        size = len(body)
+        ends_stream = bool(flags & END_STREAM)
+        stream = self.streams.get(stream_id)
+        if stream is None and self._is_idle(stream_id):
+            raise ConnectionFault(_PROTOCOL_ERROR, "DATA on an idle stream")
+        if stream is None or (not ends_stream and size >= 2 * len(data)):
+            self._control()
+        if not self._connection.take_in(size):
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection's window")
+        if stream is None:
+            if not self._resets.excuses(stream_id):
+                raise ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
+            self._grant_connection(size)
+            return
+        if stream.remote != OPEN:
+            self._grant_connection(size)
+            self._stream_error(stream, ErrorCode.STREAM_CLOSED if stream.remote == ENDED else _PROTOCOL_ERROR)
+            return
+        if not stream.take_in(size):
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA past its stream's window")
+        if not self._fits_length(stream, len(data), ends_stream):
+            self._grant_connection(size)
+            self._stream_error(stream, _PROTOCOL_ERROR)
+            return
+        if ends_stream:
+            self._end_remote(stream)
+        consumed = size - len(data)
+        if data or ends_stream:
+            consumed += self._sink.on_data(stream, data, ends_stream)
+        self.consumed(stream, consumed)
+
+    def _grant_stream(self, stream: TunedStream) -> None:
+        if stream.remote == OPEN:
+            self._out.append(frames.window_update(stream.id, stream.credit(0, 1)))
+
+    def _grant_connection(self, size: int) -> None:
+        increment = self._connection.credit(size, self._connection_step)
+        if increment:
+            self._out.append(frames.window_update(CONNECTION, increment))
+
+    # The other frames -----------------------------------------------------------------------------------------------
+
+    def _on_priority(self, stream_id: int, flags: int, body: bytes) -> None:
+        self._control()  # read past (§5.3.2), on streams of any state
+
+    def _on_rst_stream(self, stream_id: int, flags: int, body: bytes) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if self._is_idle(stream_id):
+                raise ConnectionFault(_PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+            self._control()
+            return
+        if self._client:
+            self._control()
+        else:
+            self._spend_reset()
+        code = UINT32.unpack(body)[0]
+        complete = self._client and stream.remote == ENDED and code == ErrorCode.NO_ERROR  # §8.1
+        self._forget(stream_id)
+        if not complete:
+            self._sink.on_reset(stream, code, True)
+
+    def _on_settings(self, stream_id: int, flags: int, body: bytes) -> None:
+        self._control()
+        if flags & ACK:
+            self._decoder.allow_table(self._config.header_table_bytes)
+            return
+        self._settings_seen = True
+        self._guarded = False
+        self._reply()
+        for setting, value in frames.SETTING.iter_unpack(body):
+            self._apply_setting(setting, value)
+        self._out.append(frames.SETTINGS_ACK)
+        self._update_can_open()
+        self._sink.on_settings()
+        self._write_unblocked()
+
+    def _apply_setting(self, setting: int, value: int) -> None:
+        """§6.5.2; settings that are not known are ignored."""
+        if setting == Setting.HEADER_TABLE_SIZE:
+            self._encoder.limit_table(value)
+            self._reply_headers = None
+        elif setting == Setting.ENABLE_PUSH:
+            if value > (0 if self._client else 1):
+                raise ConnectionFault(_PROTOCOL_ERROR, "a bad SETTINGS_ENABLE_PUSH")
+        elif setting == Setting.MAX_CONCURRENT_STREAMS:
+            self._peer_max_streams = value
+        elif setting == Setting.INITIAL_WINDOW_SIZE:
+            if value > MAX_WINDOW_BYTES:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE over 2³¹-1")
+            change = value - self._peer_window_bytes
+            self._peer_window_bytes = value
+            for stream in self.streams.values():
+                if not stream.widen(change):
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window over 2³¹-1")  # §6.9.2
+        elif setting == Setting.MAX_FRAME_SIZE:
+            if not MIN_MAX_FRAME_BYTES <= value <= MAX_MAX_FRAME_BYTES:
+                raise ConnectionFault(_PROTOCOL_ERROR, "a bad SETTINGS_MAX_FRAME_SIZE")
+            self._peer_max_frame_bytes = value
+
+    def _on_push_promise(self, stream_id: int, flags: int, body: bytes) -> None:
+        raise ConnectionFault(_PROTOCOL_ERROR, "PUSH_PROMISE, which our SETTINGS forbid")  # §6.6, §8.4
+
+    def _on_ping(self, stream_id: int, flags: int, body: bytes) -> None:
+        self._control()
+        if flags & ACK:
+            self._sink.on_ping_ack(body)
+        else:
+            self._reply()
+            self._out.append(frames.ping(body, ACK))
+            self._sink.on_ping()
+
+    def _on_goaway(self, stream_id: int, flags: int, body: bytes) -> None:
+        self._control()
+        last_id = UINT32.unpack_from(body)[0] & MAX_STREAM_ID
+        code = UINT32.unpack_from(body, 4)[0]
+        self.drained = True
+        self.can_open = False
+        if self._client:
+            for stream in [stream for stream in self.streams.values() if stream.id > last_id]:
+                self._resets.add(stream.id)
+                self._forget(stream.id)
+                self._sink.on_reset(stream, ErrorCode.REFUSED_STREAM, True)
+        self._sink.on_goaway(last_id, code, body[8:])
+
+    def _on_window_update(self, stream_id: int, flags: int, body: bytes) -> None:
+        if not self._limits.window_update(self._now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many WINDOW_UPDATEs")
+        increment = UINT32.unpack(body)[0] & MAX_WINDOW_BYTES
+        if stream_id == CONNECTION:
+            if not increment:
+                raise ConnectionFault(_PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
+            if not self._connection.widen(increment):
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window over 2³¹-1")  # §6.9.1
+            if self._ready:
+                self._write_turns()
+            return
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if self._is_idle(stream_id):
+                raise ConnectionFault(_PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
+        elif not increment:
+            self._stream_error(stream, _PROTOCOL_ERROR)
+        elif not stream.widen(increment):
+            self._stream_error(stream, ErrorCode.FLOW_CONTROL_ERROR)
+        elif stream.queue:
+            self._write_unblocked_stream(stream)
+
+    def _write_unblocked(self) -> None:
+        """Every stream's window may have opened."""
+        for stream in [stream for stream in self.streams.values() if stream.queue]:
+            if stream.queue:
+                self._write_unblocked_stream(stream)
+
+    def _write_unblocked_stream(self, stream: TunedStream) -> None:
+        self._write_queue(stream)
+        if not stream.queue:
+            self._sink.on_writable(stream)
+
+    # Errors and budgets ---------------------------------------------------------------------------------------------
+
+    def _is_idle(self, stream_id: int) -> bool:
+        """Never opened (§5.1.1): of ours those from the next one on, of the peer's those above its highest; nobody
+        pushes."""
+        if not stream_id & 1:
+            return True
+        return stream_id >= self._next_id if self._client else stream_id > self._highest_peer_id
+
+    def _end_remote(self, stream: TunedStream) -> None:
+        """END_STREAM came."""
+        stream.remote = ENDED
+        if stream.local == ENDED:
+            self._forget(stream.id)
+
+    def _stream_error(self, stream: TunedStream, code: ErrorCode) -> None:
+        """§5.4.2."""
+        self._reset_unseen(stream.id, code)
+        self._forget(stream.id)
+        self._sink.on_reset(stream, code, False)
+
+    def _reset_unseen(self, stream_id: int, code: ErrorCode) -> None:
+        """RST_STREAM because of what the peer sent."""
+        self._spend_reset()
+        self._reply()
+        self._resets.add(stream_id)
+        self._out.append(frames.rst_stream(stream_id, code))
+
+    def _spend_reset(self) -> None:
+        if not self._limits.resets.spend(self._now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
+
+    def _control(self) -> None:
+        if not self._limits.controls.spend(self._now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
+
+    def _reply(self) -> None:
+        """Room for one more answer to what the peer sent, which does not read."""
+        if self.queued_replies >= self._config.max_queued_replies:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many replies wait to be read")
+        self.queued_replies += 1
+
+    def _fail(self, code: ErrorCode, reason: str) -> None:
+        """§5.4.1. The streams stay for the sink to end; nothing more is sent on them."""
+        self._write_goaway(code, reason.encode())
+        self._failed = True
+        self._partial = b""
+        for stream in self.streams.values():
+            stream.local = ENDED
+        self._sink.on_connection_error(code, reason)
+
+
+_STREAM_TYPES: Final = frozenset((DATA, HEADERS, PRIORITY, RST_STREAM, 5, CONTINUATION))
+_CONNECTION_TYPES: Final = frozenset((SETTINGS, PING, GOAWAY))
+
+_HANDLERS: Final[dict[int, Callable[[TunedEngine, int, int, bytes], None]]] = {
+    DATA: TunedEngine._on_data,
+    HEADERS: TunedEngine._on_headers,
+    PRIORITY: TunedEngine._on_priority,
+    RST_STREAM: TunedEngine._on_rst_stream,
+    SETTINGS: TunedEngine._on_settings,
+    5: TunedEngine._on_push_promise,
+    PING: TunedEngine._on_ping,
+    GOAWAY: TunedEngine._on_goaway,
+    WINDOW_UPDATE: TunedEngine._on_window_update,
+    CONTINUATION: TunedEngine._on_continuation,
+}

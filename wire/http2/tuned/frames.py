@@ -1,0 +1,80 @@
+"""Frames as bytes: the 9-byte header, types and flags as plain ints, and the frames that are built whole.
+
+The members of an IntEnum cost a global and an attribute look-up each time; the engine's loops use these ints instead.
+Imports `codes`."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from wire.http2.codes import FrameType
+
+DATA: Final = int(FrameType.DATA)
+HEADERS: Final = int(FrameType.HEADERS)
+PRIORITY: Final = int(FrameType.PRIORITY)
+RST_STREAM: Final = int(FrameType.RST_STREAM)
+SETTINGS: Final = int(FrameType.SETTINGS)
+PING: Final = int(FrameType.PING)
+GOAWAY: Final = int(FrameType.GOAWAY)
+WINDOW_UPDATE: Final = int(FrameType.WINDOW_UPDATE)
+CONTINUATION: Final = int(FrameType.CONTINUATION)
+
+END_STREAM: Final = 0x1
+ACK: Final = 0x1
+END_HEADERS: Final = 0x4
+PADDED: Final = 0x8
+HAS_PRIORITY: Final = 0x20
+
+HEADER_BYTES: Final = 9
+
+HEADER: Final = Struct(">IBI")
+"""A frame header (RFC 9113 §4.1) as three ints: length << 8 | type, flags, reserved bit and stream identifier."""
+
+UINT32: Final = Struct(">I")
+SETTING: Final = Struct(">HI")
+_LAST_AND_CODE: Final = Struct(">II")
+_HEADER_AND_UINT32: Final = Struct(">IBII")
+
+
+def settings(values: dict[int, int]) -> bytes:
+    """SETTINGS (§6.5) with `values` by identifier."""
+    return HEADER.pack(6 * len(values) << 8 | SETTINGS, 0, 0) + b"".join(
+        map(SETTING.pack, values.keys(), values.values())
+    )
+
+
+SETTINGS_ACK: Final = HEADER.pack(SETTINGS, ACK, 0)
+
+
+def ping(payload: bytes, flags: int = 0) -> bytes:
+    """PING (§6.7) with 8 bytes."""
+    return HEADER.pack(8 << 8 | PING, flags, 0) + payload
+
+
+def rst_stream(stream_id: int, code: int) -> bytes:
+    """RST_STREAM (§6.4)."""
+    return _HEADER_AND_UINT32.pack(4 << 8 | RST_STREAM, 0, stream_id, code)
+
+
+def window_update(stream_id: int, increment: int) -> bytes:
+    """WINDOW_UPDATE (§6.9); stream 0 is the connection."""
+    return _HEADER_AND_UINT32.pack(4 << 8 | WINDOW_UPDATE, 0, stream_id, increment)
+
+
+def goaway(last_stream_id: int, code: int, debug: bytes) -> bytes:
+    """GOAWAY (§6.8)."""
+    return HEADER.pack(8 + len(debug) << 8 | GOAWAY, 0, 0) + _LAST_AND_CODE.pack(last_stream_id, code) + debug
+
+
+def header_block(stream_id: int, block: bytes, end_stream: bool, max_frame_bytes: int) -> bytes:
+    """HEADERS (§6.2), followed by as many CONTINUATIONs (§6.10) as a block longer than `max_frame_bytes` takes."""
+    size = len(block)
+    if size <= max_frame_bytes:
+        return HEADER.pack(size << 8 | HEADERS, END_HEADERS | end_stream, stream_id) + block
+    parts = [HEADER.pack(max_frame_bytes << 8 | HEADERS, int(end_stream), stream_id), block[:max_frame_bytes]]
+    for at in range(max_frame_bytes, size, max_frame_bytes):
+        part = block[at : at + max_frame_bytes]
+        flags = END_HEADERS if at + max_frame_bytes >= size else 0
+        parts += HEADER.pack(len(part) << 8 | CONTINUATION, flags, stream_id), part
+    return b"".join(parts)
