@@ -1,0 +1,15 @@
+"""`python -m benchmarks`: this stack beside its peers, each figure with the target that it has to reach.
+
+    __main__.py    the command line, the rounds and the table
+    rounds.py      samples in turns, their medians and ratios
+    report.py      those as text and as JSON
+    scenarios.py   every scenario by name: who takes part, what is measured, what must be reached
+    measures.py    how one sample of each kind is taken
+    h2load.py      nghttp2's load generator as a subprocess
+    replay.py      our raw load generator: prebuilt frames, so that header blocks can be chosen byte by byte
+    processes.py   peers as subprocesses pinned to a core, with their CPU time and memory
+    peers/         the servers and clients of each stack, each a program of its own
+
+A server and its load never share a process, nor (where there are two) a core. Samples of the contenders alternate, so
+that a machine that slows down slows them all; a ratio is the median of the rounds' ratios.
+"""

@@ -1,0 +1,378 @@
+"""How one sample of each kind is taken.
+
+Each function here returns an `Opener`: called with a `Lab` it is a context manager that starts what the contender
+needs, makes sure that it works, and gives a function that takes one sample, a number in the scenario's unit.
+`UnavailableError` from either says in one sentence why there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks import h2load
+from benchmarks.h2load import Load
+from benchmarks.processes import LOAD_CORE, ROOT, SERVER_CORE, Subprocess, UnavailableError, python
+from benchmarks.replay import Connection, Timeout, replay, unary_requests
+
+MIB = 1 << 20
+ECHO_PATH = "/echo.v1.EchoService/Echo"
+STREAM_PATH = "/echo.v1.EchoService/EchoStream"
+SIGN_PATH = "/crypto.v1.CryptoService/Sign"
+
+_REPLAYED = 20_000
+_ONE_CONNECTION = Load(1, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """What the command line chose: how long one sample takes."""
+
+    seconds: float
+
+
+Sample = Callable[[], float]
+Opener = Callable[[Lab], AbstractContextManager[Sample]]
+
+
+@cache
+def _grpc_go() -> Path:
+    """The Go server, built once. Its modules come from the Go module proxy."""
+    if shutil.which("go") is None:
+        raise UnavailableError("grpc-go needs Go (https://go.dev/dl), which is not installed")
+    binary = ROOT / ".cache" / "benchmarks" / "grpc_go"
+    sources = ROOT / "benchmarks" / "peers" / "grpc_go"
+    built = subprocess.run(
+        ["go", "build", "-o", str(binary), "."], cwd=sources, capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        raise UnavailableError(f"grpc-go did not build: {built.stderr.strip().splitlines()[-1]}")
+    return binary
+
+
+def start(name: str) -> Subprocess:
+    """The server `name` on the server's core: one of `peers.servers.SERVERS`, "grpc-go", or "bin.server" with flags."""
+    if name == "grpc-go":
+        return Subprocess([str(_grpc_go())], SERVER_CORE, env={"GOMAXPROCS": "1"})
+    if name.startswith("bin.server"):
+        flags = name.split()[1:]
+        return Subprocess(
+            python("-m", "bin.server", "--listen", "127.0.0.1:0", "--log-level", "warn", *flags), SERVER_CORE
+        )
+    return Subprocess(python("-m", "benchmarks.peers", "serve", name), SERVER_CORE)
+
+
+def _call(name: str, target: str, core: int = LOAD_CORE) -> Subprocess:
+    return Subprocess(python("-m", "benchmarks.peers", "call", name, "--target", target), core, ask=True)
+
+
+def echo_message(payload_bytes: int) -> bytes:
+    """A serialized EchoRequest, which is also the EchoResponse that answers it."""
+    from proto.echo.v1 import EchoRequest
+
+    return bytes(EchoRequest(payload=bytes(payload_bytes)))
+
+
+def h2load_echo(server: str, load: Load, payload_bytes: int = 16) -> Opener:
+    """Requests a second of Echo under h2load."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        h2load.require()
+        message = echo_message(payload_bytes)
+        with start(server) as process:
+            address = process.address()
+            yield lambda: h2load.run(address, ECHO_PATH, message, load, lab.seconds, len(message)).per_s
+
+    return opened
+
+
+def h2load_file(file_bytes: int = 23) -> Opener:
+    """Requests a second of nghttpd for a file as long as the echo's DATA frame."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        h2load.require()
+        if shutil.which("nghttpd") is None:
+            raise UnavailableError("nghttpd is not installed (Debian: apt install nghttp2-server)")
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "reply").write_bytes(bytes(file_bytes))
+            port = _free_port()
+            with Subprocess(["nghttpd", "--no-tls", "--htdocs", folder, port], SERVER_CORE):
+                address = _wait_until_accepting(port)
+                yield lambda: h2load.run(address, "/reply", None, _ONE_CONNECTION, lab.seconds, file_bytes - 5).per_s
+
+    return opened
+
+
+def _free_port() -> str:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+def _wait_until_accepting(port: str) -> str:
+    """nghttpd can neither choose a free port nor say that it listens."""
+    import socket
+
+    for _ in range(500):
+        try:
+            socket.create_connection(("127.0.0.1", int(port))).close()
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+        else:
+            return f"127.0.0.1:{port}"
+    raise UnavailableError("nghttpd did not start")
+
+
+def client_echo(client: str, server: str, figure: str, *, in_flight: int = 100, payload_bytes: int = 16) -> Opener:
+    """Unary calls of `client` against `server`. `figure`: "per_s", "MB/s" (of payload, one way) or "p50_us"."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        with start(server) as process, _call(client, process.address()) as caller:
+            what = {"payload_bytes": payload_bytes, "in_flight": in_flight}
+            caller.ask(**what, seconds=min(lab.seconds, 0.3))
+
+            def sample() -> float:
+                answer = caller.ask(**what, seconds=lab.seconds)
+                if figure == "p50_us":
+                    return float(answer["p50_us"])
+                per_s = float(answer["count"] / answer["seconds"])
+                return per_s * payload_bytes / 1e6 if figure == "MB/s" else per_s
+
+            yield sample
+
+    return opened
+
+
+def client_stream(client: str, server: str, *, payload_bytes: int, count: int | None = None) -> Opener:
+    """Messages a second over one bidi stream, or with `count` the MB of payload a second, one way."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        with start(server) as process, _call(client, process.address()) as caller:
+            caller.ask(stream=True, payload_bytes=payload_bytes, seconds=0.1, count=10)
+
+            def sample() -> float:
+                answer = caller.ask(stream=True, payload_bytes=payload_bytes, seconds=lab.seconds, count=count)
+                if count is not None and answer["count"] != count:
+                    raise UnavailableError(f"{client} got {answer['count']} of {count} messages back")
+                per_s = float(answer["count"] / answer["seconds"])
+                return per_s if count is None else per_s * payload_bytes / 1e6
+
+            yield sample
+
+    return opened
+
+
+def stream_memory(client: str, server: str) -> Opener:
+    """MiB by which the server's resident memory grows at most while 100 MiB stream through it and back."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        with start(server) as process, _call(client, process.address()) as caller:
+
+            def sample() -> float:
+                process.reset_peak()
+                before = process.rss_bytes()
+                caller.ask(stream=True, payload_bytes=MIB, seconds=lab.seconds, count=100)
+                return (process.peak_rss_bytes() - before) / MIB
+
+            yield sample
+
+    return opened
+
+
+def replay_cpu(server: str, timeout: Timeout) -> Opener:
+    """The server's CPU microseconds a request, with grpc-timeout sent in one of three ways."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        requests = unary_requests(timeout, _REPLAYED)
+        with start(server) as process:
+            address = process.address()
+            replay(address, unary_requests(timeout, 1000), 100)
+
+            def sample() -> float:
+                before_s = process.cpu_s()
+                replay(address, requests, 100)
+                return (process.cpu_s() - before_s) * 1e6 / len(requests)
+
+            yield sample
+
+    return opened
+
+
+def echo_cpu(server: str, *, connections: int = 0, streams_on_each: int = 0, load: Load = _ONE_CONNECTION) -> Opener:
+    """The server's CPU microseconds a request of Echo under h2load, while others hold `connections` open."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        h2load.require()
+        message = echo_message(16)
+        with start(server) as process, ExitStack() as held:
+            address = process.address()
+            _hold(held, address, connections, streams_on_each)
+
+            def sample() -> float:
+                before_s = process.cpu_s()
+                answered = h2load.run(address, ECHO_PATH, message, load, lab.seconds, len(message))
+                return (process.cpu_s() - before_s) * 1e6 / answered.total
+
+            yield sample
+
+    return opened
+
+
+def _hold(held: ExitStack, address: str, connections: int, streams_on_each: int) -> None:
+    """Open connections, each with so many calls that wait for a message, until `held` is left."""
+    for _ in range(connections):
+        connection = Connection(address)
+        held.callback(connection.close)
+        if streams_on_each:
+            connection.open_streams(streams_on_each, STREAM_PATH)
+
+
+def memory(server: str, *, connections: int, streams_on_each: int = 0) -> Opener:
+    """KiB of the server's resident memory for each connection, or for each waiting call on them where there are any."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        def sample() -> float:
+            with start(server) as process, ExitStack() as held:
+                address = process.address()
+                replay(
+                    address, unary_requests(Timeout.SAME, 1000), 100
+                )  # what the first requests load is no one's share
+                if streams_on_each:
+                    for _ in range(2):  # likewise
+                        _hold(held, address, 1, 1)
+                    empty = [Connection(address) for _ in range(connections)]
+                    before = process.rss_bytes()
+                    for connection in empty:
+                        held.callback(connection.close)
+                        connection.open_streams(streams_on_each, STREAM_PATH)
+                else:
+                    before = process.rss_bytes()
+                    _hold(held, address, connections, 0)
+                return (process.rss_bytes() - before) / 1024 / (connections * max(streams_on_each, 1))
+
+        yield sample
+
+    return opened
+
+
+def sign_over_grpc(server: str) -> Opener:
+    """P-256 signatures a second that the server gives h2load."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        from proto.crypto.v1 import Algorithm, KeyType, SignRequest, SignResponse
+
+        h2load.require()
+        message = bytes(SignRequest(key_type=KeyType.P256, algorithm=Algorithm.ECDSA_P256_SHA256_ASN1, data=bytes(32)))
+        # DER signatures vary by a byte or two around 71.
+        reply_bytes = len(bytes(SignResponse(signature=bytes(70), key_id="0" * 32)))
+        with start(server) as process:
+            address = process.address()
+            yield lambda: h2load.run(address, SIGN_PATH, message, _ONE_CONNECTION, lab.seconds, reply_bytes).per_s
+
+    return opened
+
+
+def sign_alone() -> Opener:
+    """P-256 signatures a second of a bare loop on the server's core."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        with _call("sign-loop", "none", SERVER_CORE) as process:
+
+            def sample() -> float:
+                answer = process.ask(seconds=lab.seconds)
+                return float(answer["count"] / answer["seconds"])
+
+            yield sample
+
+    return opened
+
+
+def open_loop_p99(server: str, share: float) -> Opener:
+    """The p99 in milliseconds that `bin.bench` finds at `share` of the requests a second at which it saturates."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        with start(server) as process:
+            address = process.address()
+            closed = _bench(address, lab.seconds, "--concurrency", "100")
+            rate = closed["throughput_per_s"] * share
+
+            def sample() -> float:
+                return float(_bench(address, lab.seconds, "--rate", f"{rate:.0f}")["latency_ms"]["p99"])
+
+            yield sample
+
+    return opened
+
+
+def _bench(address: str, seconds: float, *flags: str) -> dict[str, Any]:
+    command = python(
+        "-m", "bin.bench", "--target", address, "--duration", str(seconds), "--warmup", "0.3", "--json", "-"
+    )
+    command = ["taskset", "--cpu-list", str(LOAD_CORE), *command, *flags]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if result.returncode:
+        raise UnavailableError(result.stderr.strip().splitlines()[-1])
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
+
+
+def import_time(module: str) -> Opener:
+    """Seconds for `import module` in a new interpreter."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        code = f"import time; before = time.perf_counter(); import {module}; print(time.perf_counter() - before)"
+
+        def sample() -> float:
+            result = subprocess.run(
+                ["taskset", "--cpu-list", str(SERVER_CORE), *python("-c", code)],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=ROOT,
+            )
+            if result.returncode:
+                raise UnavailableError(result.stderr.strip().splitlines()[-1])
+            return float(result.stdout)
+
+        sample()  # compiles what has no .pyc yet
+        yield sample
+
+    return opened
+
+
+def ready_time(server: str) -> Opener:
+    """Seconds from starting the server's process until it says that it listens."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        def sample() -> float:
+            with start(server) as process:
+                process.address()
+                return time.monotonic() - process.started_s
+
+        sample()
+        yield sample
+
+    return opened

@@ -1,0 +1,191 @@
+"""An echo server on each stack, set up the way that stack is fastest at answering one connection on one core; those on
+asyncio run under uvloop, as ours does.
+
+Each function serves until its process gets SIGTERM, and says "listening on ADDR" once it accepts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from benchmarks.peers.loops import run_fastest
+
+
+def _say(address: str) -> None:
+    print(f"listening on {address}", file=sys.stderr, flush=True)
+
+
+async def _until_terminated() -> None:
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    await stopped.wait()
+
+
+def wire(listen: str, engine: Any, asynchronous: bool) -> None:
+    """Ours: betterproto2 messages, the loop that is fastest of those installed, no interceptors, no logging."""
+    import wire
+    from proto.echo.v1 import EchoRequest, EchoResponse
+    from services.echo import ECHO_SERVICE
+
+    class Echo(wire.Servicer):
+        service = ECHO_SERVICE
+
+        def Echo(self, request: EchoRequest, context: Any) -> Any:
+            return EchoResponse(payload=request.payload)
+
+        async def EchoStream(self, requests: AsyncIterator[EchoRequest], context: Any) -> AsyncIterator[EchoResponse]:
+            async for request in requests:
+                yield EchoResponse(payload=request.payload)
+
+    class AsyncEcho(Echo):
+        async def Echo(self, request: EchoRequest, context: Any) -> EchoResponse:
+            return EchoResponse(payload=request.payload)
+
+    async def serve() -> None:
+        servicer = AsyncEcho() if asynchronous else Echo()
+        async with wire.Server([servicer], config=wire.ServerConfig(engine=engine)) as server:
+            _say(await server.listen(listen))
+            await server.wait_stopped()
+
+    wire.run(serve)
+
+
+def _grpcio_handler(grpc: Any, unary: Callable[..., Any], stream: Callable[..., Any]) -> Any:
+    from benchmarks.peers.messages import SERVICE, echo_messages
+
+    request_type, response_type = echo_messages()
+    codec = {
+        "request_deserializer": request_type.FromString,
+        "response_serializer": response_type.SerializeToString,
+    }
+    return grpc.method_handlers_generic_handler(
+        SERVICE,
+        {
+            "Echo": grpc.unary_unary_rpc_method_handler(unary, **codec),
+            "EchoStream": grpc.stream_stream_rpc_method_handler(stream, **codec),
+        },
+    )
+
+
+def grpcio(listen: str) -> None:
+    """grpcio's threads. Four: as fast as two on one core, and faster than 1, 10 and 32."""
+    import grpc
+
+    from benchmarks.peers.messages import echo_messages
+
+    _, response_type = echo_messages()
+
+    def unary(request: Any, context: Any) -> Any:
+        return response_type(payload=request.payload)
+
+    def stream(requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        for request in requests:
+            yield response_type(payload=request.payload)
+
+    server = grpc.server(ThreadPoolExecutor(4), handlers=(_grpcio_handler(grpc, unary, stream),))
+    host, _, _ = listen.rpartition(":")
+    _say(f"{host}:{server.add_insecure_port(listen)}")
+    server.start()
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+    terminated.wait()
+    server.stop(0).wait()
+
+
+def grpcio_asyncio(listen: str) -> None:
+    import grpc
+    import grpc.aio
+
+    from benchmarks.peers.messages import echo_messages
+
+    _, response_type = echo_messages()
+
+    async def unary(request: Any, context: Any) -> Any:
+        return response_type(payload=request.payload)
+
+    async def stream(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield response_type(payload=request.payload)
+
+    async def serve() -> None:
+        server = grpc.aio.server(handlers=(_grpcio_handler(grpc, unary, stream),))
+        host, _, _ = listen.rpartition(":")
+        _say(f"{host}:{server.add_insecure_port(listen)}")
+        await server.start()
+        await _until_terminated()
+        await server.stop(0)
+
+    run_fastest(serve())
+
+
+def grpclib(listen: str) -> None:
+    from grpclib.const import Cardinality, Handler
+    from grpclib.server import Server
+
+    from benchmarks.peers.messages import STREAM, UNARY, echo_messages
+
+    request_type, response_type = echo_messages()
+
+    class Echo:
+        async def unary(self, stream: Any) -> None:
+            request = await stream.recv_message()
+            await stream.send_message(response_type(payload=request.payload))
+
+        async def stream(self, stream: Any) -> None:
+            async for request in stream:
+                await stream.send_message(response_type(payload=request.payload))
+
+        def __mapping__(self) -> dict[str, Handler]:
+            return {
+                UNARY: Handler(self.unary, Cardinality.UNARY_UNARY, request_type, response_type),
+                STREAM: Handler(self.stream, Cardinality.STREAM_STREAM, request_type, response_type),
+            }
+
+    async def serve() -> None:
+        server = Server([Echo()])
+        host, _, port = listen.rpartition(":")
+        sock = socket.create_server((host, int(port)))
+        await server.start(sock=sock)
+        _say(f"{host}:{sock.getsockname()[1]}")
+        await _until_terminated()
+        server.close()
+
+    run_fastest(serve())
+
+
+def bare(listen: str) -> None:
+    """No gRPC and no HTTP/2: bytes come back as they are. What the loop and the sockets cost alone."""
+
+    class Echo(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.write = transport.write  # type: ignore[attr-defined]
+
+        def data_received(self, data: bytes) -> None:
+            self.write(data)
+
+    async def serve() -> None:
+        host, _, port = listen.rpartition(":")
+        sock = socket.create_server((host, int(port)))
+        await asyncio.get_running_loop().create_server(Echo, sock=sock)
+        _say(f"{host}:{sock.getsockname()[1]}")
+        await _until_terminated()
+
+    run_fastest(serve())
+
+
+SERVERS: dict[str, Callable[[str], None]] = {
+    "wire-tuned": lambda listen: wire(listen, "tuned", False),
+    "wire-h2": lambda listen: wire(listen, "h2", False),
+    "wire-async": lambda listen: wire(listen, "tuned", True),
+    "grpcio": grpcio,
+    "grpcio-asyncio": grpcio_asyncio,
+    "grpclib": grpclib,
+    "bare": bare,
+}

@@ -1,0 +1,155 @@
+"""Subprocesses pinned to a core: started, asked, measured by /proc, and stopped. Imports nothing of the project."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE = CORES[0]
+LOAD_CORE = CORES[-1]
+
+_READY = "listening on "
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 5.0
+
+
+class UnavailableError(Exception):
+    """A scenario or contender cannot run here. The text is one sentence that says why."""
+
+
+class Subprocess:
+    """One program pinned to `core`; its stderr goes to a file, whose last line explains a failure.
+
+    Left as a context manager it is stopped by SIGTERM, and killed when that does not help.
+    """
+
+    def __init__(
+        self, command: Sequence[str], core: int, *, ask: bool = False, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
+        self.command = command
+        self.started_s = time.monotonic()
+        pipe = subprocess.PIPE if ask else subprocess.DEVNULL
+        self.popen = subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=self._stderr,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **(env or {})},
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - no threads here
+        )
+        self.pid = self.popen.pid
+
+    def __enter__(self) -> Subprocess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for stream in (self.popen.stdin, self.popen.stdout):
+            if stream is not None:
+                stream.close()
+        self.popen.send_signal(signal.SIGTERM)
+        try:
+            self.popen.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        self._stderr.close()
+
+    def address(self) -> str:
+        """What it listens on, "127.0.0.1:40123" or "unix:/path", once it has said so on stderr."""
+        deadline = self.started_s + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            for line in self._said():
+                if _READY in line:
+                    return line.split(_READY, 1)[1].split()[0].removeprefix("ipv4:")
+            if self.popen.poll() is not None:
+                break
+            time.sleep(0.002)
+        raise UnavailableError(self._failure("did not start"))
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """One JSON line to its stdin, and the JSON line that comes back."""
+        assert self.popen.stdin is not None
+        assert self.popen.stdout is not None
+        try:
+            self.popen.stdin.write(json.dumps(request) + "\n")
+            self.popen.stdin.flush()
+            line = self.popen.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise UnavailableError(self._failure("ended early"))
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def cpu_s(self) -> float:
+        """CPU seconds of its process and the children of that, user and system."""
+        return sum(map(_cpu_s, _tree(self.pid)))
+
+    def rss_bytes(self) -> int:
+        """Resident memory of its process and the children of that."""
+        return sum(_status_bytes(pid, "VmRSS") for pid in _tree(self.pid))
+
+    def peak_rss_bytes(self) -> int:
+        """The most that was resident since it started, or since `reset_peak`."""
+        return sum(_status_bytes(pid, "VmHWM") for pid in _tree(self.pid))
+
+    def reset_peak(self) -> None:
+        """Let `peak_rss_bytes` begin again (proc_pid_clear_refs(5), value 5)."""
+        for pid in _tree(self.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def _said(self) -> list[str]:
+        self._stderr.seek(0)
+        return self._stderr.read().splitlines()
+
+    def _failure(self, what: str) -> str:
+        said = [line for line in self._said() if line.strip()]
+        return f"{' '.join(self.command[1:4])} {what}: {said[-1] if said else 'it said nothing'}"
+
+
+def python(*args: str) -> list[str]:
+    """A command that runs this interpreter."""
+    return [sys.executable, *args]
+
+
+def _tree(pid: int) -> list[int]:
+    """`pid` and its descendants that are alive."""
+    pids = [pid]
+    for parent in pids:
+        try:
+            pids += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+        except OSError:
+            continue
+    return pids
+
+
+def _cpu_s(pid: int) -> float:
+    """By the scheduler's nanoseconds of each thread; /proc/PID/stat counts in ticks of 10 ms."""
+    total_ns = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total_ns += int((task / "schedstat").read_text().split()[0])
+        except OSError:
+            continue  # the thread has ended since
+    return total_ns / 1e9
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return 0

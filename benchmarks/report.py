@@ -1,0 +1,108 @@
+"""Results as text for people and as JSON for programs. In: `rounds.Result`s. Out: strings and plain data."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import CORES, LOAD_CORE, SERVER_CORE
+from benchmarks.rounds import Result, Verdict
+
+_PACKAGES = ("betterproto2", "cryptography", "grpcio", "grpclib", "h2", "hpack", "protobuf", "uvloop")
+
+
+def _number(value: float) -> str:
+    """Three digits, or all of those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def block(result: Result) -> str:
+    """A scenario's contenders, best first: the median, the least and the most of the samples."""
+    scenario = result.scenario
+    lines = [f"{scenario.name}: {scenario.title} ({scenario.unit})"]
+    for name in sorted(result.samples, key=result.median, reverse=not scenario.lower_is_better):
+        values = result.samples[name]
+        spread = f"{_number(min(values))} … {_number(max(values))}"
+        lines.append(f"  {name:<18}{_number(result.median(name)):>10}   {spread}")
+    lines += [f"  {name:<18}{'–':>10}   {reason}" for name, reason in result.missing.items()]
+    return "\n".join(lines)
+
+
+def summary(results: list[Result]) -> str:
+    """The goals of all scenarios, one line each."""
+    head = f"{'scenario':<20} {'figure':<28} {'is':>7}  {'target':>7}"
+    lines = [head, "-" * len(head)]
+    for result in results:
+        for verdict in result.verdicts():
+            bound = f"{'≤' if verdict.goal.at_most else '≥'} {verdict.goal.bound:g}"
+            line = f"{result.scenario.name:<20} {_what(result, verdict):<28} {_number(verdict.figure):>7}  {bound:>7}"
+            lines.append(f"{line}  {'reached' if verdict.reached else 'missed'}")
+        if len(result.verdicts()) < len(result.scenario.goals):
+            reasons = "; ".join(dict.fromkeys(result.missing.values()))
+            lines.append(f"{result.scenario.name:<20} not all measured: {reasons}")
+    return "\n".join(lines)
+
+
+def _what(result: Result, verdict: Verdict) -> str:
+    name = verdict.goal.contender
+    return f"{name} ÷ {verdict.against}" if verdict.against else f"{name}, {result.scenario.unit}"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "usable_cores": CORES,
+        "server_core": SERVER_CORE,
+        "load_core": LOAD_CORE,
+        "kernel": platform.release(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+    }
+
+
+def as_json(results: list[Result], rounds: int, seconds: float) -> dict[str, Any]:
+    """Everything, samples included."""
+    return {
+        "machine": machine(),
+        "rounds": rounds,
+        "seconds": seconds,
+        "scenarios": [
+            {
+                "name": result.scenario.name,
+                "title": result.scenario.title,
+                "unit": result.scenario.unit,
+                "samples": result.samples,
+                "medians": {name: result.median(name) for name in result.samples},
+                "missing": result.missing,
+                "goals": [
+                    {
+                        "figure": _what(result, verdict),
+                        "is": verdict.figure,
+                        "at_most" if verdict.goal.at_most else "at_least": verdict.goal.bound,
+                        "reached": verdict.reached,
+                    }
+                    for verdict in result.verdicts()
+                ],
+            }
+            for result in results
+        ],
+    }
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
