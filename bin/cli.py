@@ -17,11 +17,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bin.logs import LEVELS, printable
-from wire.errors import WireError
+from wire.errors import AddressError, WireError
+from wire.transport.address import parse_address
 
 ENGINES = ("h2", "tuned")
 LOOPS = ("auto", "asyncio", "uvloop", "trio")
@@ -34,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
-        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
@@ -92,6 +94,24 @@ def metadata_item(text: str) -> tuple[str, str | bytes]:
         raise argparse.ArgumentTypeError(f"{value!r} is not base64, which a value of {key!r} has to be in") from None
 
 
+def address(text: str) -> str:
+    """An address in gRPC's name syntax, as it was written."""
+    try:
+        parse_address(text)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def loop_name(text: str) -> str:
+    """An event loop that is installed."""
+    if text not in LOOPS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(LOOPS)}")
+    if text not in ("auto", "asyncio") and find_spec(text) is None:
+        raise argparse.ArgumentTypeError(f"{text} is not installed; `pip install {text}` does that")
+    return text
+
+
 def readable_file(text: str) -> Path:
     """The path of a file that can be opened for reading."""
     path = Path(text)
@@ -107,13 +127,24 @@ def readable_file(text: str) -> Path:
 
 def add_log_flags(parser: argparse.ArgumentParser, *, level: str = "info") -> None:
     """--log-level and --log-format, for `logs.set_up_logging`."""
-    parser.add_argument("--log-level", choices=LEVELS, default=level, help="least level that is logged, on stderr")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="a log line is text or JSON")
+    parser.add_argument("--log-level", choices=LEVELS, default=level, help="log this and worse (%(default)s)")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="log as (%(default)s)")
 
 
 def add_loop_flag(parser: argparse.ArgumentParser) -> None:
     """--loop, for `wire.run`."""
-    parser.add_argument("--loop", choices=LOOPS, default="auto", help="event loop; auto: uvloop if installed")
+    parser.add_argument(
+        "--loop",
+        type=loop_name,
+        default="auto",
+        metavar="{" + ",".join(LOOPS) + "}",
+        help="event loop; auto is uvloop where it is installed (%(default)s)",
+    )
+
+
+def add_engine_flag(parser: argparse.ArgumentParser, default: str) -> None:
+    """--engine, for `ServerConfig` and `ChannelConfig`."""
+    parser.add_argument("--engine", choices=ENGINES, default=default, help="HTTP/2 engine (%(default)s)")
 
 
 def run_main(main: Callable[[], int | None], prog: str) -> NoReturn:

@@ -1,0 +1,176 @@
+"""`python -m bin.server`: serves Echo and Crypto."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+import wire
+from bin import cli
+from bin.logs import set_up_logging
+from services.crypto import CryptoServicer
+from services.echo import EchoServicer
+from services.keys import RSA_BITS, KeyRing
+from wire.workers import Worker, run_workers
+
+PROG: Final = "bin.server"
+DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
+
+_DESCRIPTION = "Serve echo.v1.EchoService and crypto.v1.CryptoService."
+_EPILOG = """\
+addresses:  host:port   unix:/path   unix-abstract:name   vsock:CID:PORT (CID may be any)   hvsock:///path/v.sock:PORT
+
+SIGTERM and SIGINT (Ctrl-C) let open calls end and then exit with status 0; a second one exits at once.
+"""
+
+_log = logging.getLogger(PROG)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if (args.tls_cert is None) != (args.tls_key is None):
+        parser.error("--tls-cert and --tls-key go together")
+    if args.tls_client_ca and not args.tls_cert:
+        parser.error("--tls-client-ca needs --tls-cert and --tls-key")
+    set_up_logging(args.log_level, args.log_format)
+    _keep_out_of_core_dumps()
+    addresses = args.listen or [DEFAULT_ADDRESS]
+    rsa_bits = [bits for bits in args.rsa_bits or [2048] if bits]
+    tls = wire.ServerTls(args.tls_cert, args.tls_key, args.tls_client_ca) if args.tls_cert else None
+    config = wire.ServerConfig(engine=args.engine, grace_s=args.grace)
+    if args.vsock_allow_cid:
+        config = replace(config, transport=replace(config.transport, vsock_allow_cids=frozenset(args.vsock_allow_cid)))
+    keys = KeyRing.load(args.keys, rsa_bits) if args.keys else KeyRing.generate(rsa_bits)
+    for key in keys:
+        _log.info("key %s is %s", key.name, key.key_id)
+
+    def make_server() -> wire.Server:
+        return wire.Server([EchoServicer(), CryptoServicer(keys)], config=config, tls=tls)
+
+    def say_listening(bound: Iterable[str]) -> None:
+        for address in bound:
+            print(f"listening on {address}", file=sys.stderr, flush=True)
+
+    if args.workers == 1:
+        wire.run(_serve_alone, make_server, addresses, say_listening, loop=args.loop)
+        return 0
+    return run_workers(
+        addresses,
+        args.workers,
+        lambda worker: wire.run(_serve_as_worker, make_server, worker, loop=args.loop),
+        started=say_listening,
+        grace_s=config.grace_s,
+        backlog=config.transport.backlog,
+    )
+
+
+async def _serve_alone(
+    make_server: Callable[[], wire.Server], addresses: list[str], say_listening: Callable[[Iterable[str]], None]
+) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with make_server() as server:
+            say_listening([await server.listen(address) for address in addresses])
+            await anext(signals)
+            _log.info("stopping: open calls may end; a second signal cuts them off")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_exit_at, signals)
+                await server.stop()
+                tasks.cancel_scope.cancel()
+
+
+async def _exit_at(signals: AsyncIterator[signal.Signals]) -> None:
+    await anext(signals)
+    _log.warning("stopping at once")
+    os._exit(cli.FAILED)
+
+
+async def _serve_as_worker(make_server: Callable[[], wire.Server], worker: Worker) -> None:
+    """The supervisor sees to further signals."""
+    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with make_server() as server:
+            for sock in worker.sockets:
+                server.serve(sock)
+            worker.accepting()
+            await anext(signals)
+            worker.draining()
+            await server.stop()
+
+
+def _keep_out_of_core_dumps() -> None:
+    """The process holds private keys: no core dump of it is written, and no other process of the user may trace it."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+_PR_SET_DUMPABLE: Final = 4  # <linux/prctl.h>
+
+
+def _rsa_bits(text: str) -> int:
+    if text == "none":
+        return 0
+    if text not in map(str, RSA_BITS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of 2048, 3072, 4096 and none")
+    return int(text)
+
+
+def _cids(text: str) -> list[int]:
+    return [cli.integer(0, 2**32 - 2)(each) for each in text.split(",")]
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(PROG, description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument(
+        "--listen", action="append", type=cli.address, metavar="ADDR", help=f"may be repeated ({DEFAULT_ADDRESS})"
+    )
+    parser.add_argument(
+        "--workers", type=cli.integer(1, 1024), default=1, metavar="N", help="processes behind the addresses (1)"
+    )
+    cli.add_engine_flag(parser, wire.ServerConfig().engine)
+    cli.add_loop_flag(parser)
+    cli.add_log_flags(parser)
+    parser.add_argument(
+        "--grace",
+        type=cli.number(0, 86_400, unit=" of seconds"),
+        default=wire.ServerConfig().grace_s,
+        metavar="S",
+        help="how long open calls may go on when stopping (%(default)g s)",
+    )
+    keys = parser.add_argument_group("keys")
+    keys.add_argument("--keys", type=Path, metavar="DIR", help="keep the keys there; without it they are new each time")
+    keys.add_argument(
+        "--rsa-bits",
+        action="append",
+        type=_rsa_bits,
+        metavar="{2048,3072,4096,none}",
+        help="RSA key; may be repeated, calls that name no size get the first (2048)",
+    )
+    tls = parser.add_argument_group("TLS and peers")
+    tls.add_argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate chain, PEM")
+    tls.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    tls.add_argument(
+        "--tls-client-ca", type=Path, metavar="FILE", help="take only clients with a certificate of this CA"
+    )
+    tls.add_argument(
+        "--vsock-allow-cid", action="extend", type=_cids, metavar="CID,...", help="take only these peers over vsock"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run_main(main, PROG)
