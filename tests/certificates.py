@@ -1,4 +1,4 @@
-"""Certificates for tests, made fresh: a CA, a server for localhost, a client, and a stranger that the CA did not sign."""
+"""Certificates for tests, made fresh: a CA, a server for localhost, a client, and a stranger of another CA."""
 
 from __future__ import annotations
 

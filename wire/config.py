@@ -109,8 +109,9 @@ class TransportConfig:
     handshake_timeout_s: float = 10.0
     """A server closes a connection that has not finished TLS within this time of its being accepted."""
 
-    read_bytes: int = 1 << 18
-    """Most that one read takes from a socket. 256 KiB: what a loop turn may bring from a busy peer."""
+    read_bytes: int = 1 << 16
+    """Most that one read takes from a socket (uvloop has its own 250 KiB). 64 KiB: from 128 KiB up the C library maps
+    fresh memory for each read, which costs 16 µs even when a few bytes came."""
 
     write_buffer_bytes: int = 1 << 18
     """Written bytes that a link holds for a slow peer before it says `pause_writing`; it resumes at a quarter."""

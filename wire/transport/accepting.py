@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import anyio
 
@@ -50,9 +50,9 @@ class Guard:
 
 
 class AcceptLoop:
-    """A `Listener`. `run` is its task. `accepted` takes each socket over, and must not raise."""
+    """A `Listener`, running from the next loop turn on. `accepted` takes each socket over, and must not raise."""
 
-    __slots__ = ("_accepted", "_closed", "_guard", "_sock", "task")
+    __slots__ = ("_accepted", "_closed", "_guard", "_sock", "_task")
 
     def __init__(
         self,
@@ -66,16 +66,19 @@ class AcceptLoop:
         self._guard = guard
         self._accepted = accepted
         self._closed = closed
-        self.task: Task | None = None
+        self._task: Task | None = None
+
+    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], Task]) -> None:
+        self._task = spawn(self._run())
 
     def close(self) -> None:
         if self._sock.fileno() == -1:
             return
         self._closed(self)
-        anyio.notify_closing(self._sock)  # ends the wait in `run`
+        anyio.notify_closing(self._sock)  # ends the wait in `_run`
         self._sock.close()
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while self._sock.fileno() != -1:
             try:

@@ -31,7 +31,7 @@ class AsyncioLink(asyncio.Protocol):
 
     __slots__ = (
         "_closing",
-        "_high_bytes",
+        "_config",
         "_receiver",
         "_released",
         "_transport",
@@ -57,13 +57,16 @@ class AsyncioLink(asyncio.Protocol):
         self.write = _drop
         self._receiver = receiver
         self._released = released
-        self._high_bytes = config.write_buffer_bytes
+        self._config = config
         self._closing = False
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(self._high_bytes, self._high_bytes // 4)
+        high_bytes = self._config.write_buffer_bytes
+        self._transport.set_write_buffer_limits(high_bytes, high_bytes // 4)
+        if hasattr(transport, "max_size"):  # asyncio's reads; its default of 256 KiB is slow, see TransportConfig
+            transport.max_size = self._config.read_bytes
         self.write = self._transport.write
         self._receiver.link_made(self)
 

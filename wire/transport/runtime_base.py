@@ -105,7 +105,9 @@ class RuntimeBase(ABC):
 
         listener = AcceptLoop(sock, guard, accepted, self._listeners.discard)
         self._listeners.add(listener)
-        listener.task = self.spawn(listener.run())
+        # Not at once: anyio on asyncio ends the wait of a listener that was just closed one turn later, by its file
+        # descriptor, which this socket may have got.
+        self.call_soon(listener.start, self.spawn)
         return listener
 
     async def _arrive(
