@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bin.logs import LEVELS, printable
-from wire.errors import AddressError, WireError
+from wire.errors import AddressError, MetadataError, WireError
+from wire.metadata import Metadata
 from wire.transport.address import parse_address
 
 ENGINES = ("h2", "tuned")
@@ -85,13 +86,16 @@ def metadata_item(text: str) -> tuple[str, str | bytes]:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
-    key = key.lower()
-    if not key.endswith("-bin"):
-        return key, value
+    item: tuple[str, str | bytes] = key.lower(), value
     try:
-        return key, base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+        if key.endswith("-bin"):
+            item = key.lower(), base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+        Metadata([item])
+    except MetadataError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     except ValueError:
         raise argparse.ArgumentTypeError(f"{value!r} is not base64, which a value of {key!r} has to be in") from None
+    return item
 
 
 def address(text: str) -> str:

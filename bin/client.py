@@ -1,0 +1,214 @@
+"""`python -m bin.client`: calls Echo and Crypto from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import wire
+from bin import cli
+from proto.crypto.v1 import Algorithm, GetPublicKeyRequest, GetPublicKeyResponse, KeyType, SignRequest
+from proto.echo.v1 import EchoRequest
+from services.algorithms import RULES, verify
+from services.crypto import CryptoStub
+from services.echo import EchoStub
+from services.keys import RSA_BITS
+
+PROG: Final = "bin.client"
+DEFAULT_TARGET: Final = "127.0.0.1:50051"
+
+_EPILOG = """\
+Flags may stand before or behind the command. TEXT may be "-" for standard input.
+Results go to standard output; an error goes to standard error as one line with the gRPC code, and the exit status is 1.
+
+examples:
+  bin.client echo hello
+  bin.client sign --key p256 --file contract.pdf --verify
+  bin.client sign --key rsa --algorithm rsa-pss-sha512 --prehash --file big.iso --out big.sig
+  bin.client --target vsock:3:5000 --timeout 2 public-key --key ed25519
+"""
+
+_KEYS: Final = {str(each.name).lower(): each for each in KeyType if each}
+_ALGORITHMS: Final = {str(each.name).lower().replace("_", "-"): each for each in Algorithm if each}
+_DEFAULT_ALGORITHM: Final = {
+    "rsa": "rsa-pss-sha256",
+    "p256": "ecdsa-p256-sha256-asn1",
+    "p384": "ecdsa-p384-sha384-asn1",
+    "ed25519": "ed25519",
+}
+
+
+class Failure(wire.WireError):
+    """The call ended well, but its reply is not what it should be."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if (args.tls_cert is None) != (args.tls_key is None):
+        parser.error("--tls-cert and --tls-key go together")
+    wire.run(_run, args, loop=args.loop)
+
+
+async def _run(args: argparse.Namespace) -> None:
+    tls = None
+    if args.tls or args.tls_ca or args.tls_cert or args.tls_server_name:
+        tls = wire.ClientTls(args.tls_ca, args.tls_cert, args.tls_key, args.tls_server_name)
+    options = {"timeout": args.timeout, "metadata": [*args.metadata, *getattr(args, "more_metadata", ())]}
+    data = _input(args)
+    async with wire.Channel(args.target, tls=tls, config=wire.ChannelConfig(engine=args.engine)) as channel:
+        await _COMMANDS[args.command](channel, args, data, options)
+
+
+async def _echo(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
+    reply = await EchoStub(channel).Echo(EchoRequest(payload=data), **options)
+    if args.json:
+        _print_json(payload=reply.payload)
+    else:
+        # A text is printed as a line; a file or standard input comes back byte for byte.
+        _print(reply.payload + (b"" if args.text in (None, "-") else b"\n"))
+
+
+async def _sign(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
+    algorithm = _ALGORITHMS[args.algorithm or _DEFAULT_ALGORITHM[args.key]]
+    if args.prehash:
+        rule = RULES[algorithm]
+        if rule.hash is None:
+            raise Failure("ed25519 hashes the data itself and takes no digest: leave --prehash out")
+        data = hashlib.new(rule.hash.name, data).digest()
+    stub = CryptoStub(channel)
+    request = SignRequest(
+        key_type=_KEYS[args.key], algorithm=algorithm, data=data, prehashed=args.prehash, rsa_bits=args.rsa_bits
+    )
+    reply = await stub.Sign(request, **options)
+    if args.verify:
+        public = await _get_public_key(stub, args, options)
+        if reply.key_id != public.key_id or not verify(
+            public.der, algorithm, data, reply.signature, prehashed=args.prehash
+        ):
+            raise Failure(f"the signature does not verify with the server's public key {public.key_id}")
+    if args.out:
+        args.out.write_bytes(reply.signature)
+    if args.json:
+        _print_json(signature=reply.signature, key_id=reply.key_id, verified=args.verify)
+    elif not args.out:
+        _print(base64.b64encode(reply.signature) + b"\n")
+    if args.verify and not args.json:
+        print(f"verified with key {reply.key_id}", file=sys.stderr)
+
+
+async def _public_key(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
+    reply = await _get_public_key(CryptoStub(channel), args, options)
+    if args.json:
+        _print_json(der=reply.der, pem=reply.pem, key_id=reply.key_id)
+    else:
+        _print(reply.pem.encode())
+
+
+_COMMANDS: Final = {"echo": _echo, "sign": _sign, "public-key": _public_key}
+
+
+async def _get_public_key(stub: CryptoStub, args: argparse.Namespace, options: dict[str, Any]) -> GetPublicKeyResponse:
+    return await stub.GetPublicKey(GetPublicKeyRequest(key_type=_KEYS[args.key], rsa_bits=args.rsa_bits), **options)
+
+
+def _input(args: argparse.Namespace) -> bytes:
+    if args.command == "public-key":
+        return b""
+    if args.file is not None:
+        return Path(args.file).read_bytes()
+    return sys.stdin.buffer.read() if args.text == "-" else args.text.encode(errors="surrogateescape")
+
+
+def _print(output: bytes) -> None:
+    sys.stdout.buffer.write(output)
+
+
+def _print_json(**fields: bytes | str | bool) -> None:
+    """One object on a line, bytes in base64 as in protobuf's JSON mapping."""
+    plain = {key: base64.b64encode(v).decode() if isinstance(v, bytes) else v for key, v in fields.items()}
+    print(json.dumps(plain))
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(PROG, description="Call Echo and Crypto.", epilog=_EPILOG)
+    _add_common_flags(parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, description: str) -> cli.Parser:
+        sub = commands.add_parser(name, help=description, description=description)
+        _add_common_flags(sub, again=True)
+        return sub
+
+    def add_input(sub: cli.Parser) -> None:
+        source = sub.add_mutually_exclusive_group(required=True)
+        source.add_argument("text", nargs="?", metavar="TEXT", help='what to send; "-" is standard input')
+        source.add_argument("--file", type=cli.readable_file, metavar="F", help="send the contents of a file")
+
+    def add_key(sub: cli.Parser) -> None:
+        sub.add_argument("--key", choices=_KEYS, required=True, help="type of the key")
+        sub.add_argument(
+            "--rsa-bits", type=int, choices=RSA_BITS, default=0, help="which RSA key, if the server has several"
+        )
+
+    add_input(command("echo", "send bytes and print what comes back"))
+    sign = command("sign", "print a signature in base64")
+    add_input(sign)
+    add_key(sign)
+    sign.add_argument(
+        "--algorithm",
+        choices=_ALGORITHMS,
+        metavar="NAME",
+        help=f"one of {', '.join(_ALGORITHMS)}; without it one that fits the key",
+    )
+    sign.add_argument("--prehash", action="store_true", help="hash here and send the digest only")
+    sign.add_argument("--verify", action="store_true", help="check the signature with the server's public key")
+    sign.add_argument("--out", type=Path, metavar="F", help="write the signature's bytes to a file instead")
+    add_key(command("public-key", "print a public key as PEM"))
+    return parser
+
+
+def _add_common_flags(parser: cli.Parser, *, again: bool = False) -> None:
+    """`again`: for a command, whose parser must not put its defaults over what stood before the command."""
+
+    def add(flag: str, default: Any = None, **kwargs: Any) -> None:
+        if again:
+            kwargs |= {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+        else:
+            kwargs |= {"default": default}
+        parser.add_argument(flag, **kwargs)
+
+    add("--target", DEFAULT_TARGET, type=cli.address, metavar="ADDR", help="where the server listens (%(default)s)")
+    add("--timeout", 10.0, type=cli.seconds, metavar="S", help="deadline of each call, in seconds (%(default)g)")
+    add(
+        "--metadata",
+        [],
+        action="append",
+        dest="more_metadata" if again else "metadata",
+        type=cli.metadata_item,
+        metavar="K=V",
+        help="may be repeated; the value of a key that ends in -bin is given in base64",
+    )
+    add("--json", False, action="store_true", help="print the reply as a JSON object, bytes in base64")
+    add("--tls", False, action="store_true", help="use TLS, trusting the CAs that the system trusts")
+    add("--tls-ca", type=cli.readable_file, metavar="FILE", help="use TLS, trusting this CA")
+    add("--tls-cert", type=cli.readable_file, metavar="FILE", help="the client's certificate, PEM")
+    add("--tls-key", type=cli.readable_file, metavar="FILE", help="its private key, PEM")
+    add("--tls-server-name", metavar="NAME", help="the name that the server's certificate must have")
+    add("--engine", wire.ChannelConfig().engine, choices=cli.ENGINES, help="HTTP/2 engine (%(default)s)")
+    add(
+        "--loop",
+        "auto",
+        type=cli.loop_name,
+        metavar="NAME",
+        help="event loop: auto, asyncio, uvloop, trio (%(default)s)",
+    )
+
+
+if __name__ == "__main__":
+    cli.run_main(main, PROG)
