@@ -1,0 +1,611 @@
+"""The reference engine: PyPI's h2 behind the contract of `engine`.
+
+h2 keeps the windows and the states of streams, applies settings, encodes fields and writes frames. Each frame is
+judged before h2 sees it, by `h2_reader` and then here, because h2 4.4.1 ends the connection where RFC 9113 ends a
+stream or reads on, and bounds nothing. So h2 only sees frames that it accepts, and two kinds not at all: field sections
+are decoded by `h2_sections`, and h2 gets an empty HEADERS in their place, for the stream's state; and GOAWAY, as for h2
+that ends every stream.
+
+Imports h2 (nothing else of wire does), `h2_reader`, `h2_sections`, `codes`, `engine`, `fields`, `limits`,
+`wire.config`, `wire.errors`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+
+from wire.config import Http2Config
+from wire.errors import UsageError
+from wire.http2.codes import (
+    DEFAULT_WINDOW_BYTES,
+    MAX_STREAM_ID,
+    MAX_WINDOW_BYTES,
+    PREFACE,
+    ErrorCode,
+    FrameType,
+    Setting,
+)
+from wire.http2.engine import RESETS_REMEMBERED, Fields, HeaderList, Sink, Stream
+from wire.http2.fields import content_length
+from wire.http2.h2_reader import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    HEADER_BYTES,
+    PADDED,
+    FrameReader,
+    PeerError,
+    pack_frame,
+    without_padding,
+)
+from wire.http2.h2_sections import Sections
+from wire.http2.limits import EXPLAINING_BYTES, Limits
+
+_UINT: Final = Struct(">L")
+_TWO_UINTS: Final = Struct(">LL")
+_SETTING: Final = Struct(">HL")
+_KNOWN_SETTINGS: Final = frozenset(Setting)
+_ENCODER_TABLE_BYTES: Final = 4096
+_H2_GOAWAY_BYTES: Final = 17
+
+# Inbound sections never reach h2, and what wire sends is its own.
+_H2_CONFIGS: Final = {
+    client: H2Configuration(
+        client_side=client,
+        header_encoding=None,
+        validate_outbound_headers=False,
+        normalize_outbound_headers=False,
+        validate_inbound_headers=False,
+        normalize_inbound_headers=False,
+    )
+    for client in (False, True)
+}
+
+
+class _Connection(H2Connection):
+    """h2's connection without its count of open streams, which scans them all for each new one. We count ourselves."""
+
+    open_inbound_streams = 0
+    open_outbound_streams = 0
+
+
+class _Stream(Stream):
+    """`ending`: our end was accepted; `ended`: it was framed; `peer_ended`: the peer's came. `trailers` follow `queue`.
+
+    `answered`: a client has the final response's headers. `expected_bytes`: content-length, -1 for none.
+    """
+
+    __slots__ = ("answered", "ended", "ending", "expected_bytes", "peer_ended", "queue", "received_bytes", "trailers")
+
+    def __init__(self, stream_id: int) -> None:
+        super().__init__(stream_id)
+        self.ending = False
+        self.ended = False
+        self.peer_ended = False
+        self.answered = False
+        self.expected_bytes = -1
+        self.received_bytes = 0
+        self.queue: deque[memoryview] | None = None
+        self.trailers: HeaderList | None = None
+
+
+class H2Engine:
+    """See `engine.Engine`."""
+
+    def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
+        self.streams: dict[int, _Stream] = {}
+        self.can_open = client
+        self.drained = False
+        self.queued_replies = 0
+        self._client = client
+        self._sink = sink
+        self._config = config
+        self._limits = Limits(config)
+        self._sections = Sections(client, config)
+        self._h2 = _Connection(_H2_CONFIGS[client])
+        self._h2.local_settings = Settings(
+            client,
+            {
+                SettingCodes.HEADER_TABLE_SIZE: config.header_table_bytes,
+                SettingCodes.ENABLE_PUSH: 0,
+                SettingCodes.MAX_CONCURRENT_STREAMS: config.max_concurrent_streams,
+                SettingCodes.INITIAL_WINDOW_SIZE: config.stream_window_bytes,
+                SettingCodes.MAX_FRAME_SIZE: config.max_frame_bytes,
+                SettingCodes.MAX_HEADER_LIST_SIZE: config.max_header_list_bytes,
+            },
+        )
+        self._h2.max_inbound_frame_size = config.max_frame_bytes
+
+        self._reader = FrameReader(client, config)
+        self._now = 0.0
+        self._failed = False
+        self._next_id = 1  # client: of the next stream
+        self._highest_id = -1  # server: of the streams the peer has opened
+        self._skipped = range(0)  # server: the ids it skipped last
+        self._resets: dict[int, None] = {}  # streams that we reset, the oldest first
+        self._forgotten_id = 0  # the highest one that fell out of `_resets`
+        self._last_id: int | None = None  # named by our final GOAWAY
+
+        self._out: list[bytes] = []  # ahead of what h2 holds
+        self._ready: dict[int, _Stream] = {}  # have queued DATA and a window; the connection's is closed
+        self._owed_bytes = 0  # of the connection's window, for DATA that h2 did not see
+
+    # Reading.
+
+    def start(self) -> None:
+        self._h2.initiate_connection()
+        increment = self._config.connection_window_bytes - DEFAULT_WINDOW_BYTES
+        if increment:
+            self._h2.increment_flow_control_window(increment)
+        if not self._client:
+            self._h2.receive_data(PREFACE)  # the peer's own is judged here
+
+    def receive(self, data: bytes, now: float) -> None:
+        if self._failed:
+            return
+        self._now = now
+        try:
+            for kind, flags, stream_id, frame in self._reader.read(data):
+                _HANDLERS.get(kind, H2Engine._on_other)(self, flags, stream_id, frame)
+        except PeerError as error:
+            self._fail(error.code, error.reason)
+        except ProtocolError as error:  # new settings open a stream's window too far (§6.9.2), which h2 finds
+            self._out.append(self._h2.data_to_send()[:-_H2_GOAWAY_BYTES])
+            self._fail(ErrorCode(error.error_code), "settings that open a window too far")
+
+    # Frames. `frame` is the whole of it, header included.
+
+    def _on_data(self, flags: int, stream_id: int, frame: bytes) -> None:
+        data = without_padding(frame) if flags & PADDED else frame[HEADER_BYTES:]
+        length = len(frame) - HEADER_BYTES
+        end = flags & END_STREAM != 0
+        stream = self.streams.get(stream_id)
+        if stream is None or (not end and len(data) <= length - len(data)):
+            self._spend_control()
+        if length > self._h2.inbound_flow_control_window - self._owed_bytes:
+            raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
+        if stream is None:
+            self._check_late(stream_id, ErrorCode.STREAM_CLOSED)
+            self._owe(length)
+        elif stream.peer_ended:
+            self._owe(length)
+            self._break_stream(stream, ErrorCode.STREAM_CLOSED)
+        elif self._client and not stream.answered:
+            self._owe(length)
+            self._break_stream(stream, ErrorCode.PROTOCOL_ERROR)
+        elif length > self._h2.remote_flow_control_window(stream_id):
+            raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than its stream's window")
+        elif not self._fits_length(stream, len(data), end):
+            self._owe(length)
+            self._break_stream(stream, ErrorCode.PROTOCOL_ERROR)
+        else:
+            self._h2.receive_data(frame)
+            granted = length - len(data)
+            if end:
+                self._peer_ended(stream)
+            if data or end:
+                granted += self._sink.on_data(stream, data, end)
+            self.consumed(stream, granted)
+
+    def _on_reset(self, flags: int, stream_id: int, frame: bytes) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._spend_control()
+            self._check_opened(stream_id)
+            return
+        if not self._client and not self._limits.resets.spend(self._now):
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams reset")
+        (code,) = _UINT.unpack_from(frame, HEADER_BYTES)
+        self._h2.receive_data(frame)
+        self._close(stream)
+        if code != ErrorCode.NO_ERROR or not (self._client and stream.peer_ended):  # §8.1
+            self._sink.on_reset(stream, code, True)
+
+    def _on_settings(self, flags: int, stream_id: int, frame: bytes) -> None:
+        self._spend_control()
+        if flags & ACK:
+            self._sections.settings_acknowledged()
+            return
+        self._count_reply()
+        settings: dict[int, int] = {}  # h2 keeps every setting it is given, so it gets those that are known
+        for identifier, value in _SETTING.iter_unpack(frame[HEADER_BYTES:]):
+            if identifier in _KNOWN_SETTINGS:
+                try:
+                    self._h2.remote_settings.validate_received_setting(identifier, value)
+                except ProtocolError as error:
+                    raise PeerError(ErrorCode(error.error_code), f"setting {identifier} is {value}") from None
+                if identifier == Setting.HEADER_TABLE_SIZE:
+                    self._resize_encoder_table(min(value, _ENCODER_TABLE_BYTES))
+                else:
+                    settings[identifier] = value
+        payload = b"".join([_SETTING.pack(*setting) for setting in settings.items()])
+        self._h2.receive_data(pack_frame(FrameType.SETTINGS, 0, 0, payload))
+        self._update_can_open()
+        self._sink.on_settings()
+        if Setting.INITIAL_WINDOW_SIZE in settings:
+            self._ready.update({id_: stream for id_, stream in self.streams.items() if stream.queued_bytes})
+            self._pump()
+
+    def _resize_encoder_table(self, size_bytes: int) -> None:
+        encoder = self._h2.encoder
+        if size_bytes != encoder.header_table_size:  # a second change to the same size would hide the first from hpack
+            encoder.header_table_size = size_bytes
+            changes = encoder.table_size_changes
+            changes[:] = sorted({min(changes), size_bytes})  # RFC 7541 §4.2: the smallest and the last
+
+    def _on_ping(self, flags: int, stream_id: int, frame: bytes) -> None:
+        self._spend_control()
+        if flags & ACK:
+            self._sink.on_ping_ack(frame[HEADER_BYTES:])
+        else:
+            self._count_reply()
+            self._h2.receive_data(frame)
+            self._sink.on_ping()
+
+    def _on_goaway(self, flags: int, stream_id: int, frame: bytes) -> None:
+        self._spend_control()
+        last_id, code = _TWO_UINTS.unpack_from(frame, HEADER_BYTES)
+        last_id &= MAX_STREAM_ID
+        self.drained = True
+        self.can_open = False
+        if self._client:
+            for stream in [stream for id_, stream in self.streams.items() if id_ > last_id]:
+                if not stream.closed:  # the sink may have reset it meanwhile
+                    self._remember_reset(stream.id)
+                    self._close(stream)
+                    self._sink.on_reset(stream, ErrorCode.REFUSED_STREAM, True)
+        self._sink.on_goaway(last_id, code, frame[HEADER_BYTES + _TWO_UINTS.size :])
+
+    def _on_window_update(self, flags: int, stream_id: int, frame: bytes) -> None:
+        if not self._limits.window_update(self._now):
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many WINDOW_UPDATEs")
+        increment = _UINT.unpack_from(frame, HEADER_BYTES)[0] & MAX_WINDOW_BYTES
+        if stream_id == 0:
+            if increment == 0:
+                raise PeerError(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE of 0")
+            if self._h2.outbound_flow_control_window + increment > MAX_WINDOW_BYTES:
+                raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "a WINDOW_UPDATE past the largest window")
+            self._h2.receive_data(frame)
+            self._pump()
+            return
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._check_opened(stream_id)
+        elif increment == 0:
+            self._break_stream(stream, ErrorCode.PROTOCOL_ERROR)
+        elif self._h2.streams[stream_id].outbound_flow_control_window + increment > MAX_WINDOW_BYTES:
+            self._break_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)
+        else:
+            self._h2.receive_data(frame)
+            if stream.queued_bytes:
+                self._ready[stream_id] = stream
+                self._pump()
+
+    def _on_push_promise(self, flags: int, stream_id: int, frame: bytes) -> None:
+        raise PeerError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, which is disabled")  # §6.6
+
+    def _on_other(self, flags: int, stream_id: int, frame: bytes) -> None:
+        """PRIORITY (§5.3.2) and types that are not known (§5.5)."""
+        self._spend_control()
+
+    # Field sections.
+
+    def _on_headers(self, flags: int, stream_id: int, block: bytes) -> None:
+        end_stream = flags & END_STREAM != 0
+        fields = self._sections.decode(block)
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if not self._client and stream_id > self._highest_id and stream_id & 1:
+                self._on_request(stream_id, fields, end_stream)
+            else:
+                self._spend_control()
+                skipped = stream_id in self._skipped  # §5.1.1
+                self._check_late(stream_id, ErrorCode.PROTOCOL_ERROR if skipped else ErrorCode.STREAM_CLOSED)
+        elif stream.peer_ended:
+            self._break_stream(stream, ErrorCode.STREAM_CLOSED)
+        elif self._client and not stream.answered:
+            self._on_response(stream, fields, end_stream)
+        else:
+            self._on_trailers(stream, fields, end_stream)
+
+    def _on_request(self, stream_id: int, fields: Fields, end_stream: bool) -> None:
+        if stream_id > self._highest_id + 2:
+            self._skipped = range(self._highest_id + 2, stream_id, 2)
+        self._highest_id = stream_id
+        self.drained = self.drained or stream_id == MAX_STREAM_ID
+        if self._last_id is not None or len(self.streams) >= self._config.max_concurrent_streams:  # §6.8, §5.1.2
+            self._refuse(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        section = self._sections.judge(fields, trailers=False)
+        if isinstance(section, ErrorCode):
+            self._refuse(stream_id, section)
+            return
+        stream = _Stream(stream_id)
+        stream.expected_bytes = content_length(fields)
+        if not self._fits_length(stream, 0, end_stream):
+            self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR)
+            return
+        self.streams[stream_id] = stream
+        self._take_headers(stream, end_stream)
+        self._sink.on_headers(stream, section, end_stream)
+
+    def _on_response(self, stream: _Stream, fields: Fields, end_stream: bool) -> None:
+        section = self._sections.judge(fields, trailers=False)
+        if isinstance(section, ErrorCode):
+            self._break_stream(stream, section)
+        elif fields[0][1].startswith(b"1"):  # §8.1
+            if end_stream:
+                self._break_stream(stream, ErrorCode.PROTOCOL_ERROR)
+            else:
+                self._spend_control()
+        else:
+            stream.answered = True
+            stream.expected_bytes = content_length(fields)
+            self._take_headers(stream, end_stream)
+            self._sink.on_headers(stream, section, end_stream)
+
+    def _on_trailers(self, stream: _Stream, fields: Fields, end_stream: bool) -> None:
+        section = self._sections.judge(fields, trailers=True)
+        if isinstance(section, ErrorCode):
+            self._break_stream(stream, section)
+        elif not end_stream or not self._fits_length(stream, 0, True):
+            self._break_stream(stream, ErrorCode.PROTOCOL_ERROR)
+        else:
+            self._take_headers(stream, True)
+            self._sink.on_trailers(stream, section)
+
+    def _fits_length(self, stream: _Stream, size_bytes: int, end_stream: bool) -> bool:
+        """Count DATA against content-length (§8.1.1)."""
+        stream.received_bytes += size_bytes
+        if stream.expected_bytes < 0 or (self._client and stream.received_bytes == 0):
+            return True
+        if end_stream:
+            return stream.received_bytes == stream.expected_bytes
+        return stream.received_bytes <= stream.expected_bytes
+
+    def _take_headers(self, stream: _Stream, end_stream: bool) -> None:
+        """Have h2 follow the stream's state; it gets no field, as the module says."""
+        self._h2.receive_data(pack_frame(FrameType.HEADERS, END_HEADERS | (END_STREAM if end_stream else 0), stream.id))
+        if end_stream:
+            self._peer_ended(stream)
+
+    # Streams' ends, errors and limits.
+
+    def _check_opened(self, stream_id: int) -> None:
+        """Raise for a frame on a stream that is idle (§5.1)."""
+        if stream_id & 1 == 0 or (stream_id >= self._next_id if self._client else stream_id > self._highest_id):
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was never opened")
+
+    def _check_late(self, stream_id: int, code: ErrorCode) -> None:
+        """Raise for a frame on a stream that is not open, unless it can have crossed a reset of ours (§5.1)."""
+        self._check_opened(stream_id)
+        if stream_id not in self._resets and stream_id > self._forgotten_id:
+            raise PeerError(code, "a frame on a stream that is closed")
+
+    def _spend_control(self) -> None:
+        if not self._limits.controls.spend(self._now):
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
+
+    def _count_reply(self) -> None:
+        if self.queued_replies >= self._config.max_queued_replies:
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many replies that are not read")
+        self.queued_replies += 1
+
+    def _count_reset(self) -> None:
+        if not self._limits.resets.spend(self._now):
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams at fault")
+        self._count_reply()
+
+    def _refuse(self, stream_id: int, code: ErrorCode) -> None:
+        """A stream error of a stream that neither h2 nor the sink has seen."""
+        self._count_reset()
+        self._queue(pack_frame(FrameType.RST_STREAM, 0, stream_id, _UINT.pack(code)))
+        self._remember_reset(stream_id)
+
+    def _break_stream(self, stream: _Stream, code: ErrorCode) -> None:
+        """A stream error (§5.4.2)."""
+        self._count_reset()
+        self._reset(stream, code)
+        self._sink.on_reset(stream, code, False)
+
+    def _reset(self, stream: _Stream, code: ErrorCode) -> None:
+        self._h2.reset_stream(stream.id, code)
+        self._remember_reset(stream.id)
+        self._close(stream)
+
+    def _remember_reset(self, stream_id: int) -> None:
+        self._resets[stream_id] = None
+        if len(self._resets) > RESETS_REMEMBERED:
+            oldest = next(iter(self._resets))
+            del self._resets[oldest]
+            self._forgotten_id = max(self._forgotten_id, oldest)
+
+    def _peer_ended(self, stream: _Stream) -> None:
+        stream.peer_ended = True
+        if stream.ended:
+            self._close(stream)
+
+    def _ended(self, stream: _Stream) -> None:
+        """END_STREAM was framed."""
+        stream.ended = True
+        if stream.peer_ended:
+            self._close(stream)
+        elif not self._client:
+            self._reset(stream, ErrorCode.NO_ERROR)  # §8.1
+
+    def _close(self, stream: _Stream) -> None:
+        stream.closed = True
+        stream.queued_bytes = 0
+        stream.queue = stream.trailers = None
+        del self.streams[stream.id]
+        self._h2.streams.pop(stream.id, None)
+        self._ready.pop(stream.id, None)
+        self._update_can_open()
+
+    def _update_can_open(self) -> None:
+        if self._client:
+            limit = self._h2.remote_settings.max_concurrent_streams
+            self.can_open = not self.drained and len(self.streams) < limit
+
+    def _fail(self, code: ErrorCode, reason: str) -> None:
+        self.goaway(code, reason.encode())
+        self._failed = True
+        self._sink.on_connection_error(code, reason)
+
+    # Sending.
+
+    def open_stream(self, headers: HeaderList, extra: Fields = (), end_stream: bool = False) -> Stream:
+        if not self.can_open:
+            raise UsageError("this connection can open no stream now")
+        stream = _Stream(self._next_id)
+        self._next_id += 2
+        self.drained = self._next_id > MAX_STREAM_ID
+        self.streams[stream.id] = stream
+        self._update_can_open()
+        self._h2.send_headers(stream.id, headers.fields + extra, end_stream)
+        stream.ending = stream.ended = end_stream
+        return stream
+
+    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = ()) -> Stream:
+        stream = self.open_stream(headers, extra)
+        self.send_data(stream, data, True)
+        return stream
+
+    def send_headers(self, stream: Stream, headers: HeaderList, end_stream: bool = False) -> None:
+        own = self.streams.get(stream.id)
+        if own is None or own.ending or self._failed:
+            return
+        own.ending = end_stream
+        if own.queued_bytes:
+            own.trailers = headers
+            return
+        self._h2.send_headers(own.id, headers.fields, end_stream)
+        if end_stream:
+            self._ended(own)
+
+    def send_data(self, stream: Stream, data: bytes, end_stream: bool = False) -> None:
+        own = self.streams.get(stream.id)
+        if own is None or own.ending or self._failed:
+            return
+        own.ending = end_stream
+        if data:
+            if own.queue is None:
+                own.queue = deque()
+            own.queue.append(memoryview(data))
+            own.queued_bytes += len(data)
+            if len(own.queue) == 1:
+                self._ready[own.id] = own
+                self._pump(own)
+        elif end_stream and not own.queued_bytes:
+            self._h2.end_stream(own.id)
+            self._ended(own)
+
+    def send_reply(self, stream: Stream, headers: HeaderList, data: bytes, trailers: HeaderList) -> None:
+        self.send_headers(stream, headers)
+        self.send_data(stream, data)
+        self.send_headers(stream, trailers, True)
+
+    def _pump(self, sending: _Stream | None = None) -> None:
+        """Frame queued DATA, a frame of each stream in turn, until the connection's window is closed.
+
+        `sending`: a stream whose sender is at work, and need not be told that it is writable.
+        """
+        ready = self._ready
+        while ready and self._h2.outbound_flow_control_window > 0:
+            stream = ready.pop(next(iter(ready)))
+            if self._send_frame(stream):
+                ready[stream.id] = stream
+            elif not stream.queued_bytes and stream is not sending:
+                self._sink.on_writable(stream)
+
+    def _send_frame(self, stream: _Stream) -> bool:
+        """One DATA frame, and what follows the last. True when more is queued and the stream's window is open."""
+        connection = self._h2
+        window = connection.streams[stream.id].outbound_flow_control_window
+        room = min(window, connection.outbound_flow_control_window, connection.max_outbound_frame_size)
+        if room <= 0:
+            return False
+        assert stream.queue is not None
+        data = stream.queue.popleft()
+        if len(data) > room:
+            stream.queue.appendleft(data[room:])
+            data = data[:room]
+        stream.queued_bytes -= len(data)
+        emptied = not stream.queued_bytes
+        end = emptied and stream.ending and stream.trailers is None
+        connection.send_data(stream.id, data, end)
+        if emptied or len(data) >= EXPLAINING_BYTES:
+            self._limits.explained += 2
+        if not emptied:
+            return window > len(data)
+        if stream.trailers is not None:
+            connection.send_headers(stream.id, stream.trailers.fields, True)
+        if stream.ending:
+            self._ended(stream)
+        return False
+
+    def reset(self, stream: Stream, code: ErrorCode) -> None:
+        own = self.streams.get(stream.id)
+        if own is not None and not self._failed:
+            self._reset(own, code)
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        if size and not self._failed:
+            self._h2.acknowledge_received_data(size, stream.id)
+
+    def _owe(self, size_bytes: int) -> None:
+        """Grant the connection's window for DATA that h2 did not see, in large steps as h2 does."""
+        self._owed_bytes += size_bytes
+        if self._owed_bytes >= self._config.connection_window_bytes // 4:
+            self._queue(pack_frame(FrameType.WINDOW_UPDATE, 0, 0, _UINT.pack(self._owed_bytes)))
+            self._owed_bytes = 0
+
+    def ping(self, payload: bytes) -> None:
+        if not self._failed:
+            self._h2.ping(payload)
+
+    def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
+        if self._failed:
+            return
+        last_id = MAX_STREAM_ID
+        if final:
+            if self._last_id is None:
+                self._last_id = max(self._highest_id, 0)
+            self.drained = True
+            self.can_open = False
+        if self._last_id is not None:
+            last_id = self._last_id
+        self._queue(pack_frame(FrameType.GOAWAY, 0, 0, _TWO_UINTS.pack(last_id, code) + debug))
+
+    def take(self) -> bytes:
+        self.queued_replies = 0
+        if not self._out:
+            return self._h2.data_to_send()
+        self._queue(b"")
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def _queue(self, frame: bytes) -> None:
+        """Queue a frame of our own making, behind those that h2 made."""
+        self._out += (self._h2.data_to_send(), frame)
+
+
+_HANDLERS: Final[dict[int, Callable[[H2Engine, int, int, bytes], None]]] = {
+    FrameType.DATA: H2Engine._on_data,
+    FrameType.HEADERS: H2Engine._on_headers,
+    FrameType.RST_STREAM: H2Engine._on_reset,
+    FrameType.SETTINGS: H2Engine._on_settings,
+    FrameType.PUSH_PROMISE: H2Engine._on_push_promise,
+    FrameType.PING: H2Engine._on_ping,
+    FrameType.GOAWAY: H2Engine._on_goaway,
+    FrameType.WINDOW_UPDATE: H2Engine._on_window_update,
+}
