@@ -217,6 +217,8 @@ class ClientCall(Generic[R]):
         self.message = message
         if self.deadline is not None:
             self._channel.deadlines.discard(self)
+        if self.stream is not None and self.stream.closed:
+            self.stream.call = None  # call and stream hold each other: without this they would wait for the collector
         self._wake()
         pool = self._channel.pool
         if pool.queue:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -191,12 +191,14 @@ class ServerCall(ServerContext):
         """End the call with a status; does nothing on one that has ended."""
         if self._finished:
             return
-        self._finish()
         fields = status_trailers if self._headers_sent else status_response
         self.connection.engine.send_headers(self.stream, HeaderList(fields(code, message, metadata)), end_stream=True)
+        self._finish()
 
     def _finish(self) -> None:
         self._finished = True
+        if self.stream.closed:
+            self.stream.call = None  # call and stream hold each other: without this they would wait for the collector
         if self.deadline is not None:
             self.connection.deadlines.discard(self)
 
@@ -218,15 +220,12 @@ class ServerCall(ServerContext):
         if message is None:
             return
         if self._plain:
-            if self.deadline is not None:
-                self.connection.deadlines.discard(self)
-            self._finished = True
-            self.connection.engine.send_reply(
-                self.stream, _OK_HEADERS, pack_prefix(0, len(message)) + message, _OK_TRAILERS
-            )
-            return
-        self._send(message)
-        self._succeed()
+            data = pack_prefix(0, len(message)) + message
+            self.connection.engine.send_reply(self.stream, _OK_HEADERS, data, _OK_TRAILERS)
+            self._finish()
+        else:
+            self._send(message)
+            self._succeed()
 
     def _encode(self, response: Any) -> bytes | None:
         """The response's bytes; None after failing the call because it has none."""
@@ -256,11 +255,11 @@ class ServerCall(ServerContext):
     def _succeed(self) -> None:
         if self._finished:
             return
-        self._finish()
         if not self._headers_sent:
             self._send_headers()
         trailers = HeaderList(OK_TRAILER_FIELDS + self._trailing) if self._trailing else _OK_TRAILERS
         self.connection.engine.send_headers(self.stream, trailers, end_stream=True)
+        self._finish()
 
     # Running handlers.
 
@@ -274,19 +273,27 @@ class ServerCall(ServerContext):
             return
         if response.__class__ is route.response_type:
             self._reply(response)
-        elif route.streams_responses:
-            self._spawn(self._run(self._stream(response)))
-        elif isinstance(response, Awaitable):
-            self._spawn(self._run(self._answer(response)))
+        elif route.streams_responses or isinstance(response, Awaitable):
+            self.connection.running.add(self)
+            self._task = self.connection.runtime.spawn(self._run(response))
         else:
             self._reply(response)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self.connection.running.add(self)
-        self._task = self.connection.runtime.spawn(coroutine)
-
-    async def _answer(self, response: Awaitable[Any]) -> None:
-        self._reply(await response)
+    async def _run(self, response: Any) -> None:
+        """A handler's task. Its cancellation comes from `cancel`, or from the event loop's end."""
+        try:
+            if self.route.streams_responses:
+                await self._stream(response)
+            else:
+                self._reply(await response)
+        except Exception as error:
+            self._fail_with(error)
+        except BaseException:
+            self.fail(StatusCode.CANCELLED, "the call was cancelled")
+            raise
+        finally:
+            self.connection.wake()
+            self.connection.handler_ended(self)
 
     async def _stream(self, responses: AsyncGenerator[Any, None] | Generator[Any, None, None]) -> None:
         self.outbound = outbound = Outbound(self.connection, self.stream)
@@ -299,19 +306,6 @@ class ServerCall(ServerContext):
                     return
                 await outbound.sent(self._send(message))
         self._succeed()
-
-    async def _run(self, handling: Coroutine[Any, Any, None]) -> None:
-        """A handler's task. Its cancellation comes from `cancel`, or from the event loop's end."""
-        try:
-            await handling
-        except Exception as error:
-            self._fail_with(error)
-        except BaseException:
-            self.fail(StatusCode.CANCELLED, "the call was cancelled")
-            raise
-        finally:
-            self.connection.wake()
-            self.connection.handler_ended(self)
 
 
 class _UnaryRequestCall(ServerCall):
