@@ -23,9 +23,9 @@ Receiving:
   its flags: FRAME_SIZE_ERROR) and the limits of a field block when its 9-byte header is there, all else when the frame
   is. A PRIORITY of a wrong size is no exception (§5.4.1 allows it). The first frame is SETTINGS, not an
   acknowledgement (§3.4).
-- A frame is judged in this order: size; stream 0 or not 0; inside a field block or not; its budget (`limits`); its
-  padding; the state of its stream; its contents. PRIORITY and priority fields are read past (§5.3.2), self-dependency
-  too.
+- A frame is judged in this order: size; stream 0 or not 0; inside a field block or not; its padding; its budget
+  (`limits`); for DATA the connection's window; the state of its stream; its contents. PRIORITY and priority fields are
+  read past (§5.3.2), self-dependency too, and so are settings of unknown ids.
 - A field block is judged when complete: decoded first, for the HPACK state (COMPRESSION_ERROR, or the hard limit of
   `limits`), then the state of its stream; REFUSED_STREAM for a new one beyond the limit or after our final GOAWAY; the
   list limits (ENHANCE_YOUR_CALM); `fields`. Trailers without END_STREAM, and an informational response with it, are
