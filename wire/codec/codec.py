@@ -16,6 +16,7 @@ from wire.codec.decoder import DecoderWriter
 from wire.codec.encoder import EncoderWriter
 from wire.codec.schema import Field, is_message_class, read_fields
 from wire.codec.source import Page
+from wire.codec.wellknown import conversions
 from wire.errors import DecodeError, EncodeError, ServiceError
 
 M = TypeVar("M")
@@ -88,6 +89,32 @@ def decode(data):
 '''
 
 
+_RUNTIME: dict[str, Any] = {
+    **{
+        function.__name__: function
+        for function in (
+            runtime.as_bytes,
+            runtime.as_list,
+            runtime.check_class,
+            runtime.check_number,
+            runtime.join_occurrences,
+            runtime.keep_unknown,
+            runtime.read_length,
+            runtime.read_tag,
+            runtime.read_varint,
+            runtime.signed32,
+            runtime.skip_field,
+            runtime.too_deep,
+            runtime.varint,
+            copysign,
+        )
+    },
+    "new": object.__new__,
+    "ENCODE_FAILURES": runtime.ENCODE_FAILURES,
+    "DECODE_FAILURES": runtime.DECODE_FAILURES,
+}
+
+
 def _compile(codec: Codec[Any]) -> None:
     """Writes the source, runs it, and fills the codec's slots."""
     message_type = codec.message_type
@@ -95,25 +122,23 @@ def _compile(codec: Codec[Any]) -> None:
         _run(codec, _PASS_THROUGH, {"as_bytes": runtime.as_bytes, "EncodeError": EncodeError})
         return
     fields = read_fields(message_type)
-    namespace: dict[str, Any] = {
-        name: getattr(runtime, name)
-        for name in (
-            "ENCODE_FAILURES DECODE_FAILURES as_bytes check_class join_occurrences pack_fixed pack_varints read_length "
-            "read_tag read_varint signed32 signed64 skip_field too_deep varint"
-        ).split()
-    }
-    page = Page({**namespace, "copysign": copysign, "encode_error": None, "decode_error": None})
+    page = Page({**_RUNTIME, "encode_error": None, "decode_error": None})
     for field in fields:
-        page.names[field.name] = page.name(field.name)
-    for group in {field.group: None for field in fields if field.group}:
+        page.names[field] = page.name(field.name)
+        if field.key and field.value:
+            page.names["entry", field] = page.name(f"read_{field.name}_entry")
+            page.names[field.key], page.names[field.value] = "key", "value"
+    for group in dict.fromkeys(field.group for field in fields if field.group):
         page.names["oneof", group] = page.name(group)
         page.names["member", group] = page.name(f"{group}_value")
+        page.names["finish", group] = page.name(f"finish_{group}")
     _bind_classes(page, message_type, fields)
 
     page.line(
         f'"""Codec of {message_type.__module__}.{message_type.__qualname__}, written by wire.codec from its fields.'
     )
-    page.line()
+    if fields:
+        page.line()
     for field in fields:
         page.line(f"    {field.declaration}")
     page.lines('"""', "", "")
@@ -122,13 +147,15 @@ def _compile(codec: Codec[Any]) -> None:
     page.lines("", "")
     DecoderWriter(page, type_name, fields).write()
 
+    fields_by_line = page.fields_by_line
+
     def encode_error(message: object, error: Exception) -> EncodeError:
-        return runtime.encode_error(message, _field_at(page, error), error)
+        return runtime.encode_error(message, _field_at(fields_by_line, error), error)
 
     def decode_error(error: Exception) -> DecodeError:
-        return runtime.decode_error(message_type, _field_at(page, error), error)
+        return runtime.decode_error(message_type, _field_at(fields_by_line, error), error)
 
-    page.namespace.update(new=object.__new__, encode_error=encode_error, decode_error=decode_error)
+    page.namespace.update(encode_error=encode_error, decode_error=decode_error)
     _run(codec, page.text, page.namespace)
 
 
@@ -149,10 +176,14 @@ def _bind_classes(page: Page, message_type: type[Any], fields: tuple[Field, ...]
             for action in ("encode", "decode"):
                 names[action, used] = name = page.name(f"{action}_{names[used]}")
                 page.namespace[name] = _on_first_call(page.namespace, name, used, action)
+            if field.converted:
+                to_python, from_python = conversions(used)
+                names["to_python", used] = page.constant(f"python_of_{names[used]}", to_python)
+                names["from_python", used] = page.constant(f"{names[used]}_of_python", from_python)
 
 
 def _on_first_call(namespace: dict[str, Any], name: str, message_type: type[Any], action: str) -> Callable[..., Any]:
-    """A stand-in for another class's function: compiles that class when called and puts the real function in its place."""
+    """A stand-in for another class's function, which compiles that class when called and hands over its place."""
 
     def compile_and_call(*arguments: Any) -> Any:
         function = namespace[name] = getattr(codec_for(message_type), action)
@@ -172,11 +203,10 @@ class EnumMembers(dict[int, Any]):
         return self._enum(number)
 
 
-def _field_at(page: Page, error: Exception) -> str:
-    """The declaration of the field that generated code was at when the exception passed through it, "" for none."""
+def _field_at(fields_by_line: list[Field | None], error: Exception) -> Field | None:
+    """The field that the generated function was dealing with when the exception passed through it."""
     assert error.__traceback__ is not None
-    field = page.fields_by_line[error.__traceback__.tb_lineno - 1]
-    return field.declaration if field else ""
+    return fields_by_line[error.__traceback__.tb_lineno - 1]
 
 
 def _run(codec: Codec[Any], source: str, namespace: dict[str, Any]) -> None:

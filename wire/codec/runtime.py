@@ -1,4 +1,4 @@
-"""What generated codecs call: varints, lengths, packed lists, skipping of unknown fields, and errors with names in them.
+"""What generated functions call: varints, lengths, packed lists, skipping of unknown fields, errors that name fields.
 
 A generated function handles values of one byte itself and calls here for longer ones. While decoding, IndexError and
 struct.error mean that the bytes ended too early; the generated function turns them into DecodeError once, where they
@@ -9,11 +9,11 @@ Imports `errors` and `schema`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from wire.codec.schema import FIXED_FORMATS
+from wire.codec.schema import FIXED_FORMATS, Field, Label
 from wire.errors import DecodeError, EncodeError
 
 MAX_DEPTH = 100
@@ -22,30 +22,22 @@ MAX_DEPTH = 100
 _UINT64 = 0xFFFF_FFFF_FFFF_FFFF
 _MAX_LENGTH = 0x7FFF_FFFF
 _MAX_TAG = 0xFFFF_FFFF
-
-_RANGES = {
-    "int32": (-(1 << 31), (1 << 31) - 1),
-    "enum": (-(1 << 31), (1 << 31) - 1),
-    "sint32": (-(1 << 31), (1 << 31) - 1),
-    "uint32": (0, (1 << 32) - 1),
-    "int64": (-(1 << 63), (1 << 63) - 1),
-    "sint64": (-(1 << 63), (1 << 63) - 1),
-    "uint64": (0, (1 << 64) - 1),
-}
-
+_OUT_OF_RANGE = "the int is out of range"
 
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
 @cache
 def one_byte(tag: int) -> tuple[bytes, ...]:
-    """The tag followed by each varint of one byte: `one_byte(tag)[n]` starts a field of n bytes or holds the value n."""
+    """The tag followed by each varint of one byte: item n starts a field of n bytes, or is a field of the value n."""
     start = varint(tag)
     return tuple(start + bytes((n,)) for n in range(128))
 
 
 def varint(value: int) -> bytes:
     """A value of 0 … 2⁶⁴-1 as a varint."""
+    if 127 < value < 0x4000:  # most lengths that are not one byte
+        return bytes((value & 127 | 128, value >> 7))
     encoded = bytearray()
     while value > 127:
         encoded.append(value & 127 | 128)
@@ -54,51 +46,50 @@ def varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _in_range(kind: str, value: int) -> int:
-    low, high = _RANGES[kind]
-    if not isinstance(value, int):
-        raise TypeError(f"an int is expected, not {type(value).__name__}")
-    if not low <= value <= high:
-        raise ValueError(f"{value:.20} does not fit" if isinstance(value, str) else f"{clip(value)} is out of range")
-    return value
-
-
-def clip(value: int) -> str:
-    """An int's digits, or how long it is where they would not fit into a sentence."""
-    return str(value) if -(1 << 80) < value < 1 << 80 else f"an int of {value.bit_length()} bits"
-
-
 def int32(value: int) -> bytes:
-    return varint(_in_range("int32", value) & _UINT64)
+    """Enums too. A negative value is extended to 64 bits, ten bytes."""
+    if not -0x8000_0000 <= value <= 0x7FFF_FFFF:
+        raise ValueError(_OUT_OF_RANGE)
+    return varint(value & _UINT64)
 
 
 def int64(value: int) -> bytes:
-    return varint(_in_range("int64", value) & _UINT64)
+    if not -0x8000_0000_0000_0000 <= value <= 0x7FFF_FFFF_FFFF_FFFF:
+        raise ValueError(_OUT_OF_RANGE)
+    return varint(value & _UINT64)
 
 
 def uint32(value: int) -> bytes:
-    return varint(_in_range("uint32", value))
+    if not 0 <= value <= 0xFFFF_FFFF:
+        raise ValueError(_OUT_OF_RANGE)
+    return varint(value)
 
 
 def uint64(value: int) -> bytes:
-    return varint(_in_range("uint64", value))
+    if not 0 <= value <= _UINT64:
+        raise ValueError(_OUT_OF_RANGE)
+    return varint(value)
 
 
 def sint32(value: int) -> bytes:
-    return varint(_in_range("sint32", value) << 1 ^ value >> 31)
+    if not -0x8000_0000 <= value <= 0x7FFF_FFFF:
+        raise ValueError(_OUT_OF_RANGE)
+    return varint(value << 1 ^ value >> 31)
 
 
 def sint64(value: int) -> bytes:
-    return varint((_in_range("sint64", value) << 1 ^ value >> 63) & _UINT64)
+    if not -0x8000_0000_0000_0000 <= value <= 0x7FFF_FFFF_FFFF_FFFF:
+        raise ValueError(_OUT_OF_RANGE)
+    return varint(value << 1 ^ value >> 63)
 
 
 def boolean(value: bool) -> bytes:
     if value.__class__ is not bool:
-        raise TypeError(f"a bool is expected, not {type(value).__name__}")
+        raise TypeError
     return b"\1" if value else b"\0"
 
 
-SCALARS = {
+SCALARS: dict[str, Callable[[Any], bytes]] = {
     "int32": int32,
     "int64": int64,
     "uint32": uint32,
@@ -108,27 +99,33 @@ SCALARS = {
     "enum": int32,
     "bool": boolean,
 }
-
+"""For each kind of varint: its value → the varint."""
 
 STRUCTS = {kind: struct.Struct(f"<{code}") for kind, code in FIXED_FORMATS.items()}
 
 
-def pack_varints(kind: str, values: Any) -> bytes:
-    """The body of a packed list of varints."""
-    if kind not in {"bool", "sint32", "sint64"}:
-        try:
-            body = bytes(values) if values.__class__ is list else b"\x80"
-        except ValueError:  # some value is not in 0 … 255
-            body = b"\x80"
-        if body.isascii():  # all are in 0 … 127, their own varints
-            return body
+def _packer(kind: str) -> Callable[[list[Any]], bytes]:
     encode = SCALARS[kind]
-    return b"".join([encode(value) for value in values])
+    if kind in {"bool", "sint32", "sint64"}:
+        return lambda values: b"".join([encode(value) for value in values])
+
+    def pack(values: list[int]) -> bytes:
+        if min(values) >= 0 and max(values) < 128:  # each is its own varint
+            return bytes(values)
+        return b"".join([encode(value) for value in values])
+
+    return pack
 
 
-def pack_fixed(code: str, values: Any) -> bytes:
-    """The body of a packed list of values of fixed size."""
-    return struct.pack(f"<{len(values)}{code}", *values)
+def _fixed_packer(code: str) -> Callable[[list[Any]], bytes]:
+    return lambda values: struct.pack(f"<{len(values)}{code}", *values)
+
+
+PACK: dict[str, Callable[[list[Any]], bytes]] = {
+    **{kind: _packer(kind) for kind in SCALARS},
+    **{kind: _fixed_packer(code) for kind, code in FIXED_FORMATS.items()},
+}
+"""For each kind of number: a list of values → the body of a packed list."""
 
 
 def as_bytes(value: Any) -> bytes:
@@ -138,22 +135,76 @@ def as_bytes(value: Any) -> bytes:
     return bytes(value)
 
 
+def as_list(value: Any) -> list[Any]:
+    """The items of a sequence that is not a text or bytes; TypeError for any other value."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray | memoryview):
+        raise TypeError
+    return list(value)
+
+
+class WrongMessageError(EncodeError):
+    """Another object stands where a message of a certain class is expected."""
+
+
 def check_class(message: object, expected: type) -> None:
-    """Passes instances of subclasses; EncodeError for every other object."""
+    """Lets instances of subclasses pass; WrongMessageError for every other object."""
     if not isinstance(message, expected):
-        raise EncodeError(f"a {expected.__name__} message is expected, not {type(message).__name__}")
+        raise WrongMessageError(f"a message of the class {expected.__name__} is expected, not {type(message).__name__}")
 
 
-ENCODE_FAILURES = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError, struct.error)
-"""What Python raises when generated code meets a value of the wrong type or size."""
+ENCODE_FAILURES = (
+    *(TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError, struct.error),
+    WrongMessageError,
+)
+"""What is raised inside an `encode` that meets a value of the wrong type or size."""
 
 
-def encode_error(message: object, declaration: str, error: Exception) -> EncodeError:
-    """The error for a field's value that cannot be encoded."""
+def encode_error(message: object, field: Field | None, error: Exception) -> EncodeError:
+    """The error for a message of which a field cannot be encoded."""
     owner = type(message).__name__
+    if isinstance(error, RecursionError):
+        return EncodeError(f"{owner}: its messages are nested too deeply, or in a circle")
+    if field is None:
+        return EncodeError(f"{owner}: {error}")
+    complaint = _complaint(field, getattr(message, field.name, None), error)
+    return EncodeError(f"{owner}.{field.name} ({field.type_name}): {complaint}")
+
+
+_INT_RANGES = {
+    **dict.fromkeys(("int32", "sint32", "sfixed32", "enum"), (-(1 << 31), 1 << 31)),
+    **dict.fromkeys(("int64", "sint64", "sfixed64"), (-(1 << 63), 1 << 63)),
+    **dict.fromkeys(("uint32", "fixed32"), (0, 1 << 32)),
+    **dict.fromkeys(("uint64", "fixed64"), (0, 1 << 64)),
+}
+_PYTHON_TYPES = {"string": str, "bytes": bytes, "bool": bool, "float": (int, float), "double": (int, float)}
+
+
+def _complaint(field: Field, value: Any, error: Exception) -> str:
+    """What is wrong with a field's value, without showing any text or bytes that it holds."""
     if isinstance(error, UnicodeEncodeError):
-        return EncodeError(f"{owner}, {declaration}: the text holds a lone surrogate, which UTF-8 cannot carry")
-    return EncodeError(f"{owner}, {declaration}: {error}")
+        return "the text holds a lone surrogate, which UTF-8 cannot carry"
+    suspects: list[tuple[Field, Any]] = [(field, value)]
+    if field.key and field.value and isinstance(value, dict):
+        suspects = [
+            (part, item) for pair in value.items() for part, item in zip((field.key, field.value), pair, strict=True)
+        ]
+    elif field.label is Label.REPEATED and isinstance(value, list | tuple):
+        suspects = [(field, item) for item in value]
+    for part, item in suspects:
+        if part.kind in _INT_RANGES and isinstance(item, int):
+            low, high = _INT_RANGES[part.kind]
+            if not low <= item < high:
+                shown = item if -(1 << 80) < item < 1 << 80 else f"an int of {item.bit_length()} bits"
+                return f"{shown} is out of range"
+        elif not part.converted and not isinstance(item, _python_type(part)):
+            return f"a value of the type {type(item).__name__} does not fit"
+    return str(error) or "the value does not fit"
+
+
+def _python_type(field: Field) -> Any:
+    if field.kind in _INT_RANGES:
+        return int
+    return field.python_type or _PYTHON_TYPES.get(field.kind, ())
 
 
 # ---------------------------------------------------------------------------------------------------------- decoding
@@ -175,10 +226,10 @@ def read_varint(data: bytes, pos: int) -> tuple[int, int]:
 
 
 def read_length(data: bytes, pos: int) -> tuple[int, int]:
-    """The length of a length-delimited field: a varint of at most 2³¹-1."""
+    """The length of a length-delimited field: a varint of at most five bytes and 31 bits."""
     length, end = read_varint(data, pos)
-    if length > _MAX_LENGTH:
-        raise DecodeError(f"a length of {length} bytes is over the limit of 2 GiB")
+    if length > _MAX_LENGTH or end - pos > 5:
+        raise DecodeError("a length is over 2 GiB or longer than five bytes")
     return length, end
 
 
@@ -250,11 +301,23 @@ UNPACK: dict[str, Callable[[bytes], Iterable[Any]]] = {
 """For each kind of number: the body of a packed list → its values."""
 
 
+def check_number(tag: int) -> None:
+    if tag < 8:
+        raise DecodeError("field number 0 is not allowed")
+
+
+def keep_unknown(unknown: bytes | bytearray, tag: int, raw: bytes) -> bytearray:
+    """The unknown fields so far and one more; a bytearray, so that many of them take linear time."""
+    check_number(tag)
+    if not unknown:
+        unknown = bytearray()
+    unknown += raw
+    return unknown  # type: ignore[return-value]
+
+
 def skip_field(data: bytes, tag: int, pos: int, depth: int) -> int:
     """The position behind an unknown field whose tag ends at `pos`. DecodeError where there is no such field."""
     wire_type = tag & 7
-    if tag < 8:
-        raise DecodeError("field number 0 is not allowed")
     if wire_type == 0:
         return read_varint(data, pos)[1]
     if wire_type == 2:
@@ -276,14 +339,15 @@ def skip_field(data: bytes, tag: int, pos: int, depth: int) -> int:
 
 
 def _skip_group(data: bytes, start_tag: int, pos: int, depth: int) -> int:
-    """The position behind a group: everything up to the end tag of the same number. Groups inside it are skipped too."""
+    """The position behind a group, which ends with the end tag of its number. Groups inside it are skipped with it."""
     open_tags = [start_tag]
     while open_tags:
         if len(open_tags) > depth:
             raise too_deep()
         tag, pos = read_tag(data, pos)
         wire_type = tag & 7
-        if wire_type == 3 and tag > 7:
+        check_number(tag)
+        if wire_type == 3:
             open_tags.append(tag)
         elif wire_type == 4:
             if tag != open_tags.pop() + 1:
@@ -294,7 +358,7 @@ def _skip_group(data: bytes, start_tag: int, pos: int, depth: int) -> int:
 
 
 def join_occurrences(earlier: bytes | bytearray, later: bytes) -> bytearray:
-    """Two occurrences of one singular message field: decoding their concatenation merges them (Encoding, "Last One Wins").
+    """Two occurrences of a singular message field: decoding them as one merges them (Encoding, "Last One Wins").
 
     Each must be whole by itself, or the seam could hide a truncated field.
     """
@@ -317,13 +381,13 @@ def too_deep() -> DecodeError:
     return DecodeError(f"messages are nested deeper than {MAX_DEPTH}")
 
 
-DECODE_FAILURES = (IndexError, EOFError, ValueError, ArithmeticError, struct.error)
+DECODE_FAILURES = (IndexError, EOFError, TypeError, ValueError, ArithmeticError, struct.error)
 """What Python raises when generated code meets bytes that end too early, or that no Python value can represent."""
 
 
-def decode_error(message_type: type, declaration: str, error: Exception) -> DecodeError:
-    """The error for bytes that are not a valid field."""
-    where = f"{message_type.__name__}, {declaration}" if declaration else message_type.__name__
+def decode_error(message_type: type, field: Field | None, error: Exception) -> DecodeError:
+    """The error for bytes that are not a valid message."""
+    where = f"{message_type.__name__}.{field.name} ({field.type_name})" if field else message_type.__name__
     if isinstance(error, UnicodeDecodeError):
         return DecodeError(f"{where}: the text is not valid UTF-8")
     if isinstance(error, IndexError | EOFError | struct.error):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import betterproto2
 
@@ -39,7 +39,7 @@ FIXED_FORMATS = {"fixed32": "I", "sfixed32": "i", "float": "f", "fixed64": "Q", 
 _LEN_KINDS = frozenset({"string", "bytes", "message", "map"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Field:
     """One field of a message.
 
@@ -107,10 +107,10 @@ def is_message_class(candidate: object) -> TypeGuard[type[betterproto2.Message]]
 def read_fields(message_type: type[betterproto2.Message]) -> tuple[Field, ...]:
     """The fields of a message class in number order; ServiceError where the class does not make sense."""
     try:
-        types = message_type._betterproto.cls_by_field
+        types: dict[str, type] = cast(Any, message_type)._betterproto.cls_by_field
     except NameError as error:
         raise ServiceError(f"{message_type.__name__} refers to a type that is not defined: {error}") from error
-    fields = [_read_field(field, types) for field in dataclasses.fields(message_type)]  # type: ignore[arg-type]
+    fields = [_read_field(field, types) for field in dataclasses.fields(cast(Any, message_type))]
     return tuple(sorted(fields, key=lambda field: field.number))
 
 

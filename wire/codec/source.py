@@ -1,7 +1,7 @@
 """The page that generated code is written on: lines with indentation, names that do not collide, fields by line.
 
-In: lines of Python. Out: the text, the names it refers to, and which field each line is about, so that an exception's line number
-names the field. Imports `schema`.
+In: lines of Python. Out: their text, the namespace they run in, and the field that each line is about, so that the line
+an exception comes from tells the field. Imports `schema`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 
 from wire.codec.schema import Field
 
-_LOCALS = frozenset(
-    "message depth parts encoded chunk size unknown item error data pos end start tag length key value entry "
-    "encode decode object new len bool bytes bytearray type print struct None True False".split()
+_LOCALS = (
+    "bytes chunk data decode depth encode encoded end entry error item key known len length list message number "
+    "parts pos size start tag unknown value"
 )
+"""Names that generated functions use themselves."""
 
 
 class Page:
@@ -30,7 +31,7 @@ class Page:
         self._lines: list[str] = []
         self._indent = ""
         self._field: Field | None = None
-        self._taken = {*_LOCALS, *namespace}
+        self._taken = {*_LOCALS.split(), *namespace}
 
     @property
     def text(self) -> str:
