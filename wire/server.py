@@ -184,7 +184,9 @@ class ServerConnection(Connection):
     # Ending.
 
     def handler_ended(self, call: ServerCall) -> None:
+        """A handler's task is over, and may have sent something."""
         self.running.discard(call)
+        self.wake()
         if self.lost:
             self._server.connection_changed(self)
 

@@ -10,6 +10,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wire.errors import CodecError, RpcError, UsageError
@@ -273,7 +274,7 @@ class ServerCall(ServerContext):
             return
         if response.__class__ is route.response_type:
             self._reply(response)
-        elif route.streams_responses or isinstance(response, Awaitable):
+        elif route.streams_responses or response.__class__ is CoroutineType or isinstance(response, Awaitable):
             self.connection.running.add(self)
             self._task = self.connection.runtime.spawn(self._run(response))
         else:
@@ -292,7 +293,6 @@ class ServerCall(ServerContext):
             self.fail(StatusCode.CANCELLED, "the call was cancelled")
             raise
         finally:
-            self.connection.wake()
             self.connection.handler_ended(self)
 
     async def _stream(self, responses: AsyncGenerator[Any, None] | Generator[Any, None, None]) -> None:
