@@ -125,7 +125,7 @@ class TunedEngine(Outbound):
             size = word >> 8
             start = at + HEADER_BYTES
             stop = start + size
-            if stop > end or size > max_frame_bytes or guarded or kind > HEADERS or stream_id > MAX_STREAM_ID:
+            if stop > end or size > max_frame_bytes or guarded or kind > HEADERS or stream_id >= MAX_STREAM_ID:
                 # Not whole yet, or not for the two branches below.
                 stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
                 self._judge_size(kind, size, flags)
@@ -323,6 +323,7 @@ class TunedEngine(Outbound):
 
     def _on_section_late(self, stream_id: int) -> None:
         """A section on a stream that is not open, and that it cannot open."""
+        self._control()
         if self._is_idle(stream_id) or stream_id in self._skipped:
             raise ConnectionFault(_PROTOCOL_ERROR, "HEADERS on an identifier that cannot be used")  # §5.1.1
         if not self._resets.excuses(stream_id):
@@ -332,6 +333,8 @@ class TunedEngine(Outbound):
         if stream_id > self._highest_peer_id + 2:
             self._skipped = range(self._highest_peer_id + 2, stream_id, 2)
         self._highest_peer_id = stream_id
+        if stream_id == MAX_STREAM_ID:
+            self.drained = True
         if len(self.streams) >= self._stream_limit:
             self._reset_unseen(stream_id, ErrorCode.REFUSED_STREAM)  # §5.1.2, §6.8
         elif section.kind == OVERSIZE:
@@ -388,13 +391,13 @@ class TunedEngine(Outbound):
         size = len(body)
         ends_stream = bool(flags & END_STREAM)
         stream = self.streams.get(stream_id)
-        if stream is None and self._is_idle(stream_id):
-            raise ConnectionFault(_PROTOCOL_ERROR, "DATA on an idle stream")
         if stream is None or (not ends_stream and size >= 2 * len(data)):
             self._control()
         if not self._connection.take_in(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection's window")
         if stream is None:
+            if self._is_idle(stream_id):
+                raise ConnectionFault(_PROTOCOL_ERROR, "DATA on an idle stream")
             if not self._resets.excuses(stream_id):
                 raise ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
             self._grant_connection(size)
@@ -433,9 +436,9 @@ class TunedEngine(Outbound):
     def _on_rst_stream(self, stream_id: int, flags: int, body: bytes) -> None:
         stream = self.streams.get(stream_id)
         if stream is None:
+            self._control()
             if self._is_idle(stream_id):
                 raise ConnectionFault(_PROTOCOL_ERROR, "RST_STREAM on an idle stream")
-            self._control()
             return
         if self._client:
             self._control()
@@ -455,12 +458,15 @@ class TunedEngine(Outbound):
         self._settings_seen = True
         self._guarded = False
         self._reply()
+        window_bytes = self._peer_window_bytes
         for setting, value in frames.SETTING.iter_unpack(body):
             self._apply_setting(setting, value)
         self._out.append(frames.SETTINGS_ACK)
         self._update_can_open()
         self._sink.on_settings()
-        self._write_unblocked()
+        if self._peer_window_bytes > window_bytes:
+            self._ready.update({stream_id: stream for stream_id, stream in self.streams.items() if stream.queue})
+            self._write_turns()
 
     def _apply_setting(self, setting: int, value: int) -> None:
         """§6.5.2; settings that are not known are ignored."""
@@ -505,9 +511,10 @@ class TunedEngine(Outbound):
         self.can_open = False
         if self._client:
             for stream in [stream for stream in self.streams.values() if stream.id > last_id]:
-                self._resets.add(stream.id)
-                self._forget(stream.id)
-                self._sink.on_reset(stream, ErrorCode.REFUSED_STREAM, True)
+                if not stream.closed:  # the sink may have reset it meanwhile
+                    self._resets.add(stream.id)
+                    self._forget(stream.id)
+                    self._sink.on_reset(stream, ErrorCode.REFUSED_STREAM, True)
         self._sink.on_goaway(last_id, code, body[8:])
 
     def _on_window_update(self, stream_id: int, flags: int, body: bytes) -> None:
@@ -519,8 +526,7 @@ class TunedEngine(Outbound):
                 raise ConnectionFault(_PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
             if not self._connection.widen(increment):
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window over 2³¹-1")  # §6.9.1
-            if self._ready:
-                self._write_turns()
+            self._write_turns()
             return
         stream = self.streams.get(stream_id)
         if stream is None:
@@ -531,18 +537,8 @@ class TunedEngine(Outbound):
         elif not stream.widen(increment):
             self._stream_error(stream, ErrorCode.FLOW_CONTROL_ERROR)
         elif stream.queue:
-            self._write_unblocked_stream(stream)
-
-    def _write_unblocked(self) -> None:
-        """Every stream's window may have opened."""
-        for stream in [stream for stream in self.streams.values() if stream.queue]:
-            if stream.queue:
-                self._write_unblocked_stream(stream)
-
-    def _write_unblocked_stream(self, stream: TunedStream) -> None:
-        self._write_queue(stream)
-        if not stream.queue:
-            self._sink.on_writable(stream)
+            self._ready[stream_id] = stream
+            self._write_turns()
 
     # Errors and budgets ---------------------------------------------------------------------------------------------
 

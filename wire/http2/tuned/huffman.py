@@ -1,7 +1,8 @@
 """HPACK's Huffman code (RFC 7541 §5.2 and appendix B), decoded a byte at a time.
 
 PyPI's hpack has the code as a state machine over half bytes. Two of its steps make one of ours, worked out when first
-needed and kept: at most 65,536 steps in a process, some hundreds in practice. Imports hpack's table."""
+needed and kept: at most 65,536 steps in a process, some hundreds in practice. Imports hpack's table.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +10,48 @@ from typing import Final
 
 from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
 
-_Step = tuple[int, bytes, int]
-"""Next state × 256, the symbols that ended, and whether a string may end here (its padding is legal)."""
 
-_INVALID: Final[_Step] = (-1, b"", 0)
-_steps: Final[dict[int, _Step]] = {}
+class _State(dict[int, tuple["_State", bytes]]):
+    """Where decoding stands after some bytes: the next byte → the state behind it, and the symbols it completed.
+
+    `complete`: a string may end here, the bits since its last symbol being legal padding.
+    """
+
+    __slots__ = ("complete", "number")
+
+    def __init__(self, number: int, complete: bool) -> None:
+        self.number = number
+        self.complete = complete
+
+    def __missing__(self, byte: int) -> tuple[_State, bytes]:
+        number = self.number
+        symbols = b""
+        flags = HUFFMAN_FAIL
+        for nibble in (byte >> 4, byte & 0xF):
+            if number == _INVALID:
+                break
+            number, flags, symbol = HUFFMAN_TABLE[number * 16 + nibble]
+            if flags & HUFFMAN_FAIL:
+                number = _INVALID
+            elif flags & HUFFMAN_EMIT_SYMBOL:
+                symbols += bytes((symbol,))
+        state = _states.get(number)
+        if state is None:
+            state = _states[number] = _State(number, flags & HUFFMAN_COMPLETE != 0)
+        step = self[byte] = (state, symbols)
+        return step
 
 
-def _make_step(key: int) -> _Step:
-    state, byte = divmod(key, 256)
-    flags = 0
-    symbols = b""
-    for nibble in (byte >> 4, byte & 0xF):
-        state, flags, symbol = HUFFMAN_TABLE[state * 16 + nibble]
-        if flags & HUFFMAN_FAIL:
-            _steps[key] = _INVALID
-            return _INVALID
-        if flags & HUFFMAN_EMIT_SYMBOL:
-            symbols += bytes((symbol,))
-    step = _steps[key] = (state * 256, symbols, flags & HUFFMAN_COMPLETE)
-    return step
+_INVALID: Final = -1
+_START: Final = _State(0, True)
+_states: Final = {0: _START, _INVALID: _State(_INVALID, False)}
 
 
 def decode(data: bytes) -> bytes | None:
     """The string that `data` encodes; None where RFC 7541 §5.2 forbids it (EOS, or padding that is not its prefix)."""
-    state = 0
-    complete = HUFFMAN_COMPLETE
-    decoded = b""
-    symbols: list[bytes] = []
-    add = symbols.append
-    known = _steps.get
+    state = _START
+    found: list[bytes] = []
     for byte in data:
-        state, decoded, complete = known(state + byte) or _make_step(state + byte)
-        if state < 0:
-            return None
-        add(decoded)
-    return b"".join(symbols) if complete else None
+        state, symbols = state[byte]
+        found.append(symbols)
+    return b"".join(found) if state.complete else None

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from struct import Struct
+from typing import Any
 
 from wire.config import Http2Config
 from wire.errors import UsageError
@@ -34,6 +35,9 @@ from wire.http2.tuned.windows import CONNECTION, Flow
 
 _frame_header = frames.HEADER.pack
 _Pack = Callable[..., bytes]
+
+AnyStream = Any
+"""The contract hands out `Stream`s and takes any back; here they are the `TunedStream`s that this engine made."""
 
 
 class Outbound:
@@ -173,7 +177,7 @@ class Outbound:
 
     # Replies and parts of either ------------------------------------------------------------------------------------
 
-    def send_headers(self, stream: TunedStream, headers: HeaderList, end_stream: bool = False) -> None:
+    def send_headers(self, stream: AnyStream, headers: HeaderList, end_stream: bool = False) -> None:
         if stream.local == ENDED or stream.ending is not None:
             return
         if stream.queue:
@@ -181,26 +185,25 @@ class Outbound:
         else:
             self._write_headers(stream, headers, end_stream)
 
-    def send_data(self, stream: TunedStream, data: bytes, end_stream: bool = False) -> None:
+    def send_data(self, stream: AnyStream, data: bytes, end_stream: bool = False) -> None:
         if stream.local != OPEN or stream.ending is not None:
             if stream.local == WAITING:
                 raise UsageError("DATA was sent before headers")
             return
         size = len(data)
         connection = self._connection
-        if (
-            not stream.queue
-            and size <= stream.send_window
-            and size <= connection.send_window
-            and size <= self._peer_max_frame_bytes
+        waiting = bool(stream.queue)
+        if not waiting and (
+            not size
+            or (size <= stream.send_window and size <= connection.send_window and size <= self._peer_max_frame_bytes)
         ):
             if size:
                 stream.send_window -= size
                 connection.send_window -= size
-                self._out += _frame_header(size << 8, END_STREAM if end_stream else 0, stream.id), data
+                self._out += _frame_header(size << 8 | DATA, END_STREAM if end_stream else 0, stream.id), data
                 self._limits.explained += 2
             elif end_stream:
-                self._out.append(_frame_header(0, END_STREAM, stream.id))
+                self._out.append(_frame_header(DATA, END_STREAM, stream.id))
             if end_stream:
                 self._end_local(stream)
             return
@@ -211,9 +214,10 @@ class Outbound:
             stream.queued_bytes += size
         if end_stream:
             stream.ending = END_ON_DATA
-        self._write_queue(stream)
+        if not waiting:
+            self._write_queue(stream)
 
-    def send_reply(self, stream: TunedStream, headers: HeaderList, data: bytes, trailers: HeaderList) -> None:
+    def send_reply(self, stream: AnyStream, headers: HeaderList, data: bytes, trailers: HeaderList) -> None:
         size = len(data)
         connection = self._connection
         if (
@@ -274,7 +278,7 @@ class Outbound:
 
     # Flow control, pings and GOAWAY ---------------------------------------------------------------------------------
 
-    def consumed(self, stream: TunedStream, size: int) -> None:
+    def consumed(self, stream: AnyStream, size: int) -> None:
         if self._failed:
             return
         if stream.remote == OPEN:
@@ -292,9 +296,9 @@ class Outbound:
     def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
         if self._failed:
             return
-        if final:
+        if final or self._goaway_id is not None:
             self._write_goaway(code, debug)
-        elif self._goaway_id is None:
+        else:
             self._out.append(frames.goaway(MAX_STREAM_ID, code, debug))
 
     def _write_goaway(self, code: int, debug: bytes) -> None:
@@ -320,8 +324,8 @@ class Outbound:
             self._end_local(stream)
 
     def _write_queue(self, stream: TunedStream) -> None:
-        """Frame what the windows allow, and the stream's end behind it. What only the connection's window holds up
-        waits for its turn in `_ready`; what the stream's own does, for a WINDOW_UPDATE."""
+        """Frame what the windows allow of what is queued on one stream, and its end behind it. What only the
+        connection's window holds up waits for its turn in `_ready`; what the stream's own does, for a WINDOW_UPDATE."""
         while stream.queue:
             if stream.send_window <= 0:
                 return
@@ -329,25 +333,23 @@ class Outbound:
                 self._ready[stream.id] = stream
                 return
             self._write_queued_frame(stream)
-        self._write_ending(stream)
 
     def _write_turns(self) -> None:
-        """The connection's window opened: one frame of each waiting stream in turn, until it is closed again."""
+        """A window opened: one frame of each ready stream in turn, until the connection's window is closed."""
         ready = self._ready
         while ready and self._connection.send_window > 0:
             stream_id = next(iter(ready))
             stream = ready.pop(stream_id)
-            if stream.send_window <= 0:  # SETTINGS took it back (§6.9.2)
+            if stream.send_window <= 0:
                 continue
             self._write_queued_frame(stream)
-            if not stream.queue:
-                self._write_ending(stream)
-                self._sink.on_writable(stream)
-            elif stream.send_window > 0:
+            if stream.queue:
                 ready[stream_id] = stream
+            else:
+                self._sink.on_writable(stream)
 
     def _write_queued_frame(self, stream: TunedStream) -> None:
-        """One frame of a queue that is not empty, both windows being open."""
+        """One frame of a queue that is not empty, both windows being open; behind the last one, the stream's end."""
         queue = stream.queue
         assert queue
         connection = self._connection
@@ -363,20 +365,12 @@ class Outbound:
         connection.send_window -= size
         if not queue or size >= EXPLAINING_BYTES:
             self._limits.explained += 2
-        flags = END_STREAM if not queue and stream.ending is END_ON_DATA else 0
+        ending = None if queue else stream.ending
+        flags = END_STREAM if ending is END_ON_DATA else 0
         self._out += _frame_header(size << 8 | DATA, flags, stream.id), chunk
         if flags:
             self._end_local(stream)
-
-    def _write_ending(self, stream: TunedStream) -> None:
-        """The end of a stream whose queue is empty, where it is known already and not sent yet."""
-        ending = stream.ending
-        if ending is None or stream.local == ENDED:
-            return
-        if ending is END_ON_DATA:
-            self._out.append(_frame_header(DATA, END_STREAM, stream.id))
-            self._end_local(stream)
-        else:
+        elif ending is not None:
             self._write_headers(stream, ending, True)
 
     def _end_local(self, stream: TunedStream) -> None:
