@@ -116,6 +116,10 @@ class TransportConfig:
     write_buffer_bytes: int = 1 << 18
     """Written bytes that a link holds for a slow peer before it says `pause_writing`; it resumes at a quarter."""
 
+    linger_s: float = 1.0
+    """After `close` has written everything, the peer has so long to close its side, and what it still sends is dropped.
+    Closing with bytes unread would reset the connection, and the peer would lose what it has not read yet."""
+
     backlog: int = 1024
     """Connections that the kernel queues for `accept`."""
 
@@ -136,6 +140,7 @@ class TransportConfig:
                 "handshake_timeout_s": (0.001, 86_400),
                 "read_bytes": (4096, 1 << 26),
                 "write_buffer_bytes": (4096, 1 << 30),
+                "linger_s": (0, 3600),
                 "backlog": (1, 1 << 16),
                 "max_connections": (1, 1 << 24),
             },

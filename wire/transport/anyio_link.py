@@ -35,18 +35,12 @@ logger = logging.getLogger("wire.transport")
 class AnyioLink(SocketLink):
     """A socket that one task waits to read from, and a second one to write to while it is full."""
 
-    __slots__ = ("_read_task", "_reads_wanted", "_spawn", "_write_task", "_writes_wanted")
+    __slots__ = ("_read_task", "_reads_wanted", "_write_task", "_writes_wanted")
 
     def __init__(
-        self,
-        sock: socket.socket,
-        receiver: Receiver,
-        peer: Peer,
-        config: TransportConfig,
-        runtime: AnyioRuntime,
+        self, sock: socket.socket, receiver: Receiver, peer: Peer, config: TransportConfig, runtime: AnyioRuntime
     ) -> None:
-        super().__init__(sock, receiver, peer, config, runtime.call_soon, runtime._released)
-        self._spawn = runtime.spawn
+        super().__init__(sock, receiver, peer, config, runtime)
         self._reads_wanted = self._writes_wanted = False
         self._read_task: Task | None = None
         self._write_task: Task | None = None
@@ -54,7 +48,7 @@ class AnyioLink(SocketLink):
     def _watch_reads(self) -> None:
         self._reads_wanted = True
         if self._read_task is None:
-            self._read_task = self._spawn(self._read())
+            self._read_task = self._runtime.spawn(self._read())
 
     def _unwatch_reads(self) -> None:
         self._reads_wanted = False
@@ -62,7 +56,7 @@ class AnyioLink(SocketLink):
     def _watch_writes(self) -> None:
         self._writes_wanted = True
         if self._write_task is None:
-            self._write_task = self._spawn(self._write())
+            self._write_task = self._runtime.spawn(self._write())
 
     def _unwatch_writes(self) -> None:
         self._writes_wanted = False
@@ -251,7 +245,7 @@ async def open_anyio_runtime(name: str) -> AsyncIterator[AnyioRuntime]:
         except Exception as error:
             failure = error
         finally:
-            runtime._close()
+            runtime.close()
             runtime.run_due()  # reports the links lost
             group.cancel_scope.cancel()
     if failure is not None:

@@ -24,16 +24,18 @@ from wire.transport.sockets import AF_VSOCK, lost_error
 
 
 class AsyncioLink(asyncio.Protocol):
-    """A `Link` that is its transport's protocol. `released` is called once, after `link_lost`.
+    """A `Link` that is its transport's protocol.
 
     `write` changes when the link closes, so it is looked up at each call and never kept.
     """
 
     __slots__ = (
+        "_at_eof",
         "_closing",
         "_config",
+        "_linger_timer",
         "_receiver",
-        "_released",
+        "_runtime",
         "_transport",
         "data_received",
         "pause_writing",
@@ -47,18 +49,18 @@ class AsyncioLink(asyncio.Protocol):
     resume_writing: Callable[[], None]
     write: Callable[[bytes], None]
 
-    def __init__(
-        self, receiver: Receiver, peer: Peer, config: TransportConfig, released: Callable[[Link], None]
-    ) -> None:
+    def __init__(self, receiver: Receiver, peer: Peer, config: TransportConfig, runtime: AsyncioRuntime) -> None:
         self.peer = peer
         self.data_received = receiver.data_received
         self.pause_writing = receiver.pause_writing
         self.resume_writing = receiver.resume_writing
         self.write = _drop
         self._receiver = receiver
-        self._released = released
+        self._runtime = runtime
         self._config = config
+        self._at_eof = False
         self._closing = False
+        self._linger_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,20 +73,37 @@ class AsyncioLink(asyncio.Protocol):
         self._receiver.link_made(self)
 
     def eof_received(self) -> bool:
+        self._at_eof = True
         self._receiver.eof_received()
         return True  # keeps the transport open for writing
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._closing:
+            error = None  # nobody waits for what the peer might have sent
         self._stop()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         try:
             self._receiver.link_lost(None if error is None else lost_error(self.peer, error))
         finally:
-            self._released(self)
+            self._runtime.forget(self)
 
     def close(self) -> None:
-        if not self._closing:
-            self._stop()
-            self._transport.close()
+        transport = self._transport
+        if self._closing or transport.is_closing():
+            return
+        self._stop()
+        if self._at_eof:
+            transport.close()
+            return
+        # Close our side, and wait for the peer to close its own (see `TransportConfig.linger_s`).
+        transport.set_protocol(_Lingering(self))
+        transport.resume_reading()
+        try:
+            transport.write_eof()  # behind what is queued
+        except OSError:  # the peer is gone
+            transport.abort()
+        self._linger()
 
     def abort(self) -> None:
         self._stop()
@@ -98,11 +117,30 @@ class AsyncioLink(asyncio.Protocol):
         if not self._closing:
             self._transport.resume_reading()
 
+    def _linger(self) -> None:
+        self._linger_timer = self._runtime.loop.call_later(self._config.linger_s, self._stop_lingering)
+
+    def _stop_lingering(self) -> None:
+        if self._transport.get_write_buffer_size():
+            self._linger()  # the time counts from when all is written
+        else:
+            self._transport.close()
+
     def _stop(self) -> None:
         """Transports warn about writes after `close`, and may still pause the receiver; a link does neither."""
         self._closing = True
         self.write = _drop
         self.pause_writing = self.resume_writing = _ignore
+
+
+class _Lingering(asyncio.Protocol):
+    """Takes a closing link's place: drops what comes, and closes the transport at the peer's end of file (both
+    inherited)."""
+
+    __slots__ = ("connection_lost",)
+
+    def __init__(self, link: AsyncioLink) -> None:
+        self.connection_lost = link.connection_lost  # type: ignore[assignment, method-assign]
 
 
 def _drop(data: bytes) -> None:
@@ -119,16 +157,10 @@ class WatchedSocketLink(SocketLink):
     __slots__ = ("_fd", "_loop")
 
     def __init__(
-        self,
-        sock: socket.socket,
-        receiver: Receiver,
-        peer: Peer,
-        config: TransportConfig,
-        released: Callable[[Link], None],
-        loop: asyncio.AbstractEventLoop,
+        self, sock: socket.socket, receiver: Receiver, peer: Peer, config: TransportConfig, runtime: AsyncioRuntime
     ) -> None:
-        super().__init__(sock, receiver, peer, config, loop.call_soon, released)
-        self._loop = loop
+        super().__init__(sock, receiver, peer, config, runtime)
+        self._loop = runtime.loop
         self._fd = sock.fileno()
 
     def _watch_reads(self) -> None:
@@ -151,7 +183,7 @@ class AsyncioRuntime(RuntimeBase):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__("uvloop" if type(loop).__module__.partition(".")[0] == "uvloop" else "asyncio")
-        self._loop = loop
+        self.loop = loop
         # The loop's own methods, so that a call of the runtime costs no more than one of the loop.
         self.now = loop.time
         self.call_soon = loop.call_soon
@@ -159,30 +191,30 @@ class AsyncioRuntime(RuntimeBase):
         self.spawn = self._eager_spawn if sys.version_info >= (3, 12) else loop.create_task
 
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer:
-        return self._loop.call_later(delay_s, callback, *args)
+        return self.loop.call_later(delay_s, callback, *args)
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
 
     def _eager_spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
-        if self._loop.get_task_factory() is not None:  # the user's own comes first
-            return self._loop.create_task(coroutine)
-        return asyncio.Task(coroutine, loop=self._loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
+        if self.loop.get_task_factory() is not None:  # the user's own comes first
+            return self.loop.create_task(coroutine)
+        return asyncio.Task(coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
 
     async def _attach(
         self, sock: socket.socket, receiver: Receiver, peer: Peer, config: TransportConfig, guard: Guard | None
     ) -> Link:
         if sock.family == AF_VSOCK:
-            watched = WatchedSocketLink(sock, receiver, peer, config, self._released, self._loop)
+            watched = WatchedSocketLink(sock, receiver, peer, config, self)
             self._links[watched] = guard
             watched.start()
             return watched
-        link = AsyncioLink(receiver, peer, config, self._released)
+        link = AsyncioLink(receiver, peer, config, self)
         self._links[link] = guard
         try:
-            await self._loop.connect_accepted_socket(lambda: link, sock)
+            await self.loop.connect_accepted_socket(lambda: link, sock)
         except BaseException:
-            self._released(link)
+            self.forget(link)
             sock.close()
             raise
         return link
@@ -195,6 +227,6 @@ async def open_asyncio_runtime() -> AsyncIterator[AsyncioRuntime]:
     try:
         yield runtime
     finally:
-        runtime._close()
+        runtime.close()
         for _ in range(2):  # one turn closes the sockets, one reports it
             await asyncio.sleep(0)

@@ -58,7 +58,7 @@ class Receiver(Protocol):
         """The peer closed its side; writing still works until `Link.close`."""
 
     def link_lost(self, error: Exception | None) -> None:
-        """The last call. `error` is None after a clean close of either side, else says what broke."""
+        """The last call. `error` says what broke; None when `close` or `abort` was called on this side."""
 
     def pause_writing(self) -> None:
         """The link holds more than `TransportConfig.write_buffer_bytes`."""
@@ -76,13 +76,17 @@ class Link(Protocol):
         """Queue `data`; written at once as far as the socket takes it."""
 
     def close(self) -> None:
-        """Write what is queued, then close; `link_lost` follows."""
+        """Write what is queued, then close; `link_lost` follows when the peer has closed its side too, or after
+        `TransportConfig.linger_s`. No other call of the receiver does."""
 
     def abort(self) -> None:
         """Close now, dropping what is queued; `link_lost` follows."""
 
     def pause_reading(self) -> None:
-        """No `data_received` until `resume_reading`; the kernel then slows the peer down."""
+        """No `data_received` until `resume_reading`; the kernel then slows the peer down.
+
+        Not within `link_made`: uvloop starts to read only after it.
+        """
 
     def resume_reading(self) -> None: ...
 

@@ -51,7 +51,7 @@ class RuntimeBase(ABC):
     ) -> Link:
         """Make a connected socket a link, kept in `_links`. Calls `receiver.link_made` before it returns.
 
-        `_released` is called when the link is lost. Raises OSError when the socket is no good; it is closed then.
+        Links call `forget` once they are lost. Raises OSError when the socket is no good; it is closed then.
         """
 
     async def connect(
@@ -142,12 +142,13 @@ class RuntimeBase(ABC):
         except OSError as error:
             logger.warning("lost %s on arrival: %s", peer.address, error.strerror)
 
-    def _released(self, link: Link) -> None:
+    def forget(self, link: Link) -> None:
+        """A link was lost, or was never made. Links call it once their receiver knows."""
         guard = self._links.pop(link, None)
         if guard is not None:
             guard.open -= 1
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Stop listening, and abort the links that are still open."""
         for listener in list(self._listeners):
             listener.close()

@@ -11,13 +11,15 @@ import logging
 import socket
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from wire.config import TransportConfig
-from wire.transport.link import Link, Peer, Receiver
+from wire.transport.link import Peer, Receiver, Timer
 from wire.transport.sockets import lost_error
+
+if TYPE_CHECKING:
+    from wire.transport.runtime_base import RuntimeBase
 
 logger = logging.getLogger("wire.transport")
 
@@ -25,47 +27,43 @@ _BUFFERS_PER_SEND: Final = 64  # well under IOV_MAX, and more than the socket's 
 
 
 class SocketLink:
-    """A `Link`. `released` is called once, after `link_lost`. Slots are named; two kinds add theirs."""
+    """A `Link`. Two kinds derive from it, which add how to watch the socket."""
 
     __slots__ = (
         "_at_eof",
-        "_call_soon",
         "_closing",
         "_high_bytes",
+        "_linger_s",
+        "_linger_timer",
         "_lost",
         "_queue",
         "_queued_bytes",
         "_read_bytes",
         "_reading_paused",
         "_receiver",
-        "_released",
+        "_runtime",
         "_sock",
         "_writing_paused",
         "peer",
     )
 
     def __init__(
-        self,
-        sock: socket.socket,
-        receiver: Receiver,
-        peer: Peer,
-        config: TransportConfig,
-        call_soon: Callable[..., Any],
-        released: Callable[[Link], None],
+        self, sock: socket.socket, receiver: Receiver, peer: Peer, config: TransportConfig, runtime: RuntimeBase
     ) -> None:
         self.peer = peer
         self._sock = sock
         self._receiver = receiver
-        self._call_soon = call_soon
-        self._released = released
+        self._runtime = runtime
         self._read_bytes = config.read_bytes
         self._high_bytes = config.write_buffer_bytes
+        self._linger_s = config.linger_s
+        self._linger_timer: Timer | None = None
         self._queue: deque[bytes | memoryview] = deque()
         self._queued_bytes = 0
         self._writing_paused = False
         self._reading_paused = False
         self._at_eof = False
-        self._closing = False  # `close` or `abort` was called, or it broke: no more calls but `link_lost`
+        self._closing = False  # `close` or `abort` was called, or it broke: the receiver's next call is `link_lost`
         self._lost = False  # `link_lost` is due
 
     @abstractmethod
@@ -114,9 +112,9 @@ class SocketLink:
         if self._closing:
             return
         self._closing = True
-        self._unwatch_reads()
+        self._update_reads()  # what comes from now on is dropped
         if not self._queue:
-            self._lose(None)
+            self._linger()
 
     def abort(self) -> None:
         self._lose(None)
@@ -130,7 +128,7 @@ class SocketLink:
         self._update_reads()
 
     def _update_reads(self) -> None:
-        if self._reading_paused or self._at_eof or self._closing:
+        if self._at_eof or self._lost or (self._reading_paused and not self._closing):
             self._unwatch_reads()
         else:
             self._watch_reads()
@@ -143,13 +141,17 @@ class SocketLink:
         except OSError as error:
             self._lose(error)
             return
+        if not data:
+            self._at_eof = True
+            self._unwatch_reads()
         try:
-            if data:
-                self._receiver.data_received(data)
-            else:
-                self._at_eof = True
-                self._unwatch_reads()
-                self._receiver.eof_received()
+            if not self._closing:
+                if data:
+                    self._receiver.data_received(data)
+                else:
+                    self._receiver.eof_received()
+            elif not data and not self._queue:
+                self._lose(None)
         except Exception as error:
             logger.exception("a receiver raised; its connection is closed")
             self._lose(error)
@@ -173,28 +175,43 @@ class SocketLink:
         if not queue:
             self._unwatch_writes()
             if self._closing:
-                self._lose(None)
-                return
+                self._linger()
         if self._writing_paused and self._queued_bytes <= self._high_bytes // 4 and not self._closing:
             self._writing_paused = False
             self._receiver.resume_writing()
 
+    def _linger(self) -> None:
+        """All is written: close our side, and wait for the peer to close its own (see `TransportConfig.linger_s`)."""
+        if self._at_eof:
+            self._lose(None)
+            return
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the peer is gone
+            self._lose(None)
+            return
+        self._linger_timer = self._runtime.call_later(self._linger_s, self._lose, None)
+
     def _lose(self, error: Exception | None) -> None:
         if self._lost:
             return
+        if self._closing:
+            error = None  # nobody waits for what the peer might have sent
         self._lost = self._closing = True
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         self._unwatch_reads()
         self._unwatch_writes()
         self._queue.clear()
         self._queued_bytes = 0
-        self._call_soon(self._report_loss, error)
+        self._runtime.call_soon(self._report_loss, error)
 
     def _report_loss(self, error: Exception | None) -> None:
         self._close_socket()
         try:
             self._receiver.link_lost(None if error is None else lost_error(self.peer, error))
         finally:
-            self._released(self)
+            self._runtime.forget(self)
 
     def _close_socket(self) -> None:
         self._sock.close()

@@ -122,6 +122,8 @@ class TlsLink:
         if self._made:
             if self._error is not None:
                 error = TlsError(f"lost {self.peer.address}: {self._error}")
+            elif self._closing:
+                error = None  # our close_notify met a peer that was gone
             self._receiver.link_lost(error)
         elif self._error is None:
             self._error = self._lost_in_handshake()

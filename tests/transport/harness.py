@@ -1,0 +1,206 @@
+"""What the transport tests share: every kind of loop and link, and a receiver that writes down its calls.
+
+`LinkKind` is a combination of loop, transport and TLS; `run_links` runs a test under one. "anyio" is trio's runtime on
+anyio's asyncio backend. "watched" is a UNIX socket driven as AF_VSOCK is on asyncio and uvloop: vsock itself is tested
+in virtual machines only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.certificates import Certificates
+from wire.config import TransportConfig
+from wire.transport import asyncio_link, sockets
+from wire.transport.address import parse_address
+from wire.transport.anyio_link import open_anyio_runtime
+from wire.transport.link import Future, Link, Listener, Runtime
+from wire.transport.runtime import open_runtime, run
+from wire.transport.tls import ClientTls, ServerTls
+
+LOOPS = ("asyncio", "uvloop", "trio", "anyio")
+TIMEOUT_S = 4.0
+"""When a test that waits in vain gives up."""
+LINGER_S = 0.02
+"""For peers that do not close their side."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKind:
+    loop: str
+    transport: str
+    tls: bool
+
+    def __str__(self) -> str:
+        return f"{self.loop}-{self.transport}-{'tls' if self.tls else 'clear'}"
+
+
+LINK_KINDS = [
+    LinkKind(loop, transport, tls)
+    for loop, transport, tls in itertools.product(LOOPS, ("tcp", "unix", "watched"), (False, True))
+    if transport != "watched" or loop in {"asyncio", "uvloop"}
+]
+
+
+class Recorder:
+    """A `Receiver`. `calls`: the names of its calls in order, several "data" in a row as one. `echo`: writes back."""
+
+    def __init__(self, runtime: Runtime, *, echo: bool = False, on_made: Callable[[Link], None] | None = None) -> None:
+        self.runtime = runtime
+        self.calls: list[str] = []
+        self.data = bytearray()
+        self.chunks = 0
+        self.error: Exception | None = None
+        self.link: Link
+        self._echo = echo
+        self._on_made = on_made
+        self._changed: Future[None] | None = None
+
+    def link_made(self, link: Link) -> None:
+        self.link = link
+        self._record("made")
+        if self._on_made is not None:
+            self._on_made(link)
+
+    def data_received(self, data: bytes) -> None:
+        assert type(data) is bytes
+        assert data
+        self.data += data
+        self.chunks += 1
+        self._record("data")
+        if self._echo:
+            self.link.write(data)
+
+    def eof_received(self) -> None:
+        self._record("eof")
+
+    def link_lost(self, error: Exception | None) -> None:
+        self.error = error
+        self._record("lost")
+
+    def pause_writing(self) -> None:
+        self._record("pause")
+
+    def resume_writing(self) -> None:
+        self._record("resume")
+
+    def _record(self, call: str) -> None:
+        if call != "data" or self.calls[-1:] != ["data"]:
+            self.calls.append(call)
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    async def until(self, reached: Callable[[Recorder], Any]) -> None:
+        """Wait until `reached(self)` is true after some call."""
+        while not reached(self):
+            self._changed = self.runtime.future()
+            await self._changed
+
+    async def lost(self) -> None:
+        await self.until(lambda recorder: "lost" in recorder.calls)
+
+
+class Links:
+    """Makes pairs of links of one kind."""
+
+    def __init__(self, runtime: Runtime, kind: LinkKind, certificates: Certificates | None, directory: Path) -> None:
+        self.runtime = runtime
+        self.kind = kind
+        self.server_tls: ServerTls | None = None
+        self.client_tls: ClientTls | None = None
+        if certificates is not None:
+            self.server_tls = ServerTls(certificates.server, certificates.server_key)
+            self.client_tls = ClientTls(certificates.ca)
+        self._directory = directory
+        self._count = itertools.count()
+
+    def listen(self, make_receiver: Callable[[], Any], **config: Any) -> tuple[str, Listener]:
+        name = "127.0.0.1:0" if self.kind.transport == "tcp" else f"unix:{self._directory}/{next(self._count)}.sock"
+        sock = sockets.bind(parse_address(name))
+        listener = self.runtime.listen(sock, make_receiver, tls=self.server_tls, config=TransportConfig(**config))
+        return sockets.bound_address(sock), listener
+
+    async def connect(self, address: str, **options: Any) -> Recorder:
+        config = options.pop("config", TransportConfig(linger_s=LINGER_S))
+        recorder = Recorder(self.runtime, **options)
+        link = await self.runtime.connect(parse_address(address), recorder, tls=self.client_tls, config=config)
+        assert recorder.link is link
+        return recorder
+
+    async def pair(
+        self,
+        *,
+        echo: bool = False,
+        paused: bool = False,
+        on_made: Callable[[Link], None] | None = None,
+        **config: Any,
+    ) -> tuple[Recorder, Recorder]:
+        """A client and a server that are linked; `echo`, `paused` (its reading) and `on_made` are the server's."""
+        server = Recorder(self.runtime, echo=echo, on_made=on_made)
+        address, listener = self.listen(lambda: server, **config)
+        client = await self.connect(address, config=TransportConfig(**{"linger_s": LINGER_S, **config}))
+        await server.until(lambda recorder: "made" in recorder.calls)
+        if paused:
+            server.link.pause_reading()
+        listener.close()
+        return client, server
+
+
+def run_loop(loop: str, test: Callable[[Runtime], Awaitable[None]]) -> None:
+    """Run `test` with a runtime of the loop's kind. Nothing may be left to run, and no receiver may have raised."""
+
+    async def main() -> None:
+        with anyio.fail_after(TIMEOUT_S):
+            async with open_anyio_runtime("anyio") if loop == "anyio" else open_runtime() as runtime:
+                assert runtime.name == loop
+                await test(runtime)
+
+    async def main_asyncio() -> None:
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        await main()
+        assert complaints == []
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    if loop == "trio":
+        run(main, loop="trio")
+    else:
+        run(main_asyncio, loop="uvloop" if loop == "uvloop" else "asyncio")
+
+
+def run_links(
+    kind: LinkKind,
+    certificates: Certificates,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    test: Callable[[Links], Awaitable[None]],
+) -> None:
+    if kind.transport == "watched":
+        monkeypatch.setattr(asyncio_link, "AF_VSOCK", socket.AF_UNIX)
+
+    async def with_links(runtime: Runtime) -> None:
+        await test(Links(runtime, kind, certificates if kind.tls else None, directory))
+
+    run_loop(kind.loop, with_links)
+
+
+async def receive(sock: socket.socket, size: int = 1 << 16) -> bytes:
+    """Read from a plain socket on any loop; b"" also when the peer reset it."""
+    sock.setblocking(False)
+    while True:
+        await anyio.wait_readable(sock)
+        try:
+            return sock.recv(size)
+        except BlockingIOError:
+            continue
+        except ConnectionResetError:
+            return b""

@@ -1,0 +1,220 @@
+"""The contract of `wire/transport/link.py`, held by every loop, transport and TLS setting alike."""
+
+from __future__ import annotations
+
+import os
+import random
+from itertools import pairwise
+from operator import methodcaller
+
+from tests.transport.conftest import RunLinks
+from tests.transport.harness import Links, Recorder
+from wire.errors import TransportError
+from wire.transport.link import Link
+
+
+def test_link_made_is_the_first_call_on_both_sides_and_names_the_peer(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        client, server = await links.pair()
+        assert client.calls == server.calls == ["made"]
+        if links.kind.transport == "tcp":
+            assert client.link.peer.address.startswith("ipv4:127.0.0.1:")
+            assert server.link.peer.address.startswith("ipv4:127.0.0.1:")
+        else:
+            assert client.link.peer.address.startswith("unix:/")
+            assert server.link.peer.address == "unix:"
+            assert (server.link.peer.uid, server.link.peer.gid) == (os.getuid(), os.getgid())
+            assert server.link.peer.pid == os.getpid()
+        assert client.link.peer.tls_version == server.link.peer.tls_version == ("TLSv1.3" if links.kind.tls else None)
+        assert (client.link.peer.certificate is not None) == links.kind.tls
+        assert server.link.peer.certificate is None
+
+    on_links(test)
+
+
+def test_bytes_arrive_whole_and_in_order_whatever_the_chunks(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        client, server = await links.pair(echo=True)
+        dice = random.Random(7)
+        sent = b""
+        for size in [1, 2, 9, 100, 16_384, 16_385, 70_000, 300_000, *(dice.randrange(1, 5000) for _ in range(50))]:
+            chunk = dice.randbytes(size)
+            client.link.write(chunk)
+            sent += chunk
+        await client.until(lambda recorder: len(recorder.data) >= len(sent))
+        assert bytes(server.data) == sent
+        assert bytes(client.data) == sent
+
+    on_links(test)
+
+
+def test_a_small_write_is_one_read(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        client, server = await links.pair(echo=True)
+        for count in range(1, 4):
+            client.link.write(b"x" * 1000)
+            await client.until(lambda recorder, count=count: len(recorder.data) == 1000 * count)  # type: ignore[misc]
+            assert client.chunks == server.chunks == count
+
+    on_links(test)
+
+
+def test_a_slow_peer_pauses_the_writer_and_resumes_it_in_turn(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        client, server = await links.pair(paused=True, write_buffer_bytes=4096)
+        chunk = b"y" * 65_536
+        written = 0
+        while "pause" not in client.calls:
+            client.link.write(chunk)
+            written += len(chunk)
+        assert "resume" not in client.calls
+        assert not server.data
+        server.link.resume_reading()
+        await server.until(lambda recorder: len(recorder.data) == written)
+        await client.until(lambda recorder: "resume" in recorder.calls)
+        calls = [call for call in client.calls if call in {"pause", "resume"}]
+        assert calls[0] == "pause"
+        assert all(one != other for one, other in pairwise(calls))
+
+    on_links(test)
+
+
+def test_a_paused_reader_receives_nothing_until_it_resumes(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        client, server = await links.pair(paused=True)
+        client.link.write(b"early")
+        other, _ = await links.pair(echo=True)  # gives the loop every occasion to deliver it
+        for _ in range(10):
+            other.data.clear()
+            other.link.write(b"z")
+            await other.until(lambda recorder: recorder.data)
+        assert server.calls == ["made"]
+        server.link.resume_reading()
+        await server.until(lambda recorder: recorder.data == b"early")
+        server.link.pause_reading()
+        server.link.resume_reading()
+        client.link.write(b" late")
+        await server.until(lambda recorder: recorder.data == b"early late")
+
+    on_links(test)
+
+
+def test_close_writes_what_is_queued_first(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        client, server = await links.pair(paused=True)
+        client.link.write(b"q" * 3_000_000)
+        client.link.close()
+        server.link.resume_reading()
+        await server.until(lambda recorder: "eof" in recorder.calls)
+        assert server.data == b"q" * 3_000_000
+        await client.lost()
+        assert client.error is None
+        server.link.close()
+        await server.lost()
+        assert server.error is None
+        assert server.calls == ["made", "data", "eof", "lost"]
+
+    on_links(test)
+
+
+def test_abort_drops_what_is_queued(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        client, server = await links.pair(paused=True)
+        client.link.write(b"q" * 30_000_000)
+        client.link.abort()
+        await client.lost()
+        assert client.error is None
+        server.link.resume_reading()
+        await server.until(lambda recorder: {"eof", "lost"} & set(recorder.calls))
+        assert len(server.data) < 30_000_000
+        server.link.abort()
+        await server.lost()
+
+    on_links(test)
+
+
+def test_link_lost_comes_once_is_the_last_call_and_never_within_a_method_of_the_link(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        for end in (methodcaller("close"), methodcaller("abort")):
+            client, server = await links.pair(echo=True)
+            client.link.write(b"1")
+            await client.until(lambda recorder: recorder.data)
+            end(client.link)
+            assert "lost" not in client.calls
+            client.link.abort()
+            client.link.close()
+            assert "lost" not in client.calls
+            await client.lost()
+            for _ in range(20):
+                client.link.write(b"2")
+                client.link.pause_reading()
+                client.link.resume_reading()
+                client.link.close()
+                client.link.abort()
+            await server.until(lambda recorder: {"eof", "lost"} & set(recorder.calls))
+            server.link.close()
+            await server.lost()
+            assert client.calls == ["made", "data", "lost"]
+            assert server.calls.count("lost") == 1
+            assert server.data == b"1"
+
+    on_links(test)
+
+
+def test_a_link_may_be_closed_while_it_is_being_made(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        def greet_and_close(link: Link) -> None:
+            link.write(b"go away")
+            link.close()
+
+        client, server = await links.pair(on_made=greet_and_close)
+        await client.until(lambda recorder: "eof" in recorder.calls)
+        assert client.data == b"go away"
+        await server.lost()
+        assert server.calls == ["made", "lost"]
+
+    on_links(test)
+
+
+def test_writing_goes_on_after_the_peer_closed_its_side(on_links: RunLinks) -> None:
+    """Seen from our side: `eof_received` leaves writing to us, until `close`."""
+
+    async def test(links: Links) -> None:
+        client, server = await links.pair(on_made=lambda link: link.write(b"bye"))
+        server.link.close()
+        await client.until(lambda recorder: "eof" in recorder.calls)
+        client.link.write(b"anyone there?")
+        client.link.close()
+        await client.lost()
+        assert client.data == b"bye"
+
+    on_links(test)
+
+
+def test_a_write_to_a_peer_that_vanished_ends_in_link_lost_with_an_error_of_one_sentence(on_links: RunLinks) -> None:
+    async def test(links: Links) -> None:
+        client, server = await links.pair(paused=True)
+        client.link.write(b"unread")
+        other, _ = await links.pair(echo=True)
+        other.link.write(b"z")
+        await other.until(lambda recorder: recorder.data)
+        server.link.abort()  # with bytes unread, so that the kernel resets the connection
+        await server.lost()
+        while "lost" not in client.calls:
+            client.link.write(b"x" * 1000)
+            await links.runtime.sleep(0)
+        assert isinstance(client.error, TransportError)
+        assert client.error.errno is not None
+        assert str(client.error).startswith(f"lost {client.link.peer.address}: the peer ")
+
+    on_links(test)
+
+
+def test_leaving_the_runtime_loses_the_links_that_are_open(on_links: RunLinks) -> None:
+    left: list[Recorder] = []
+
+    async def test(links: Links) -> None:
+        left.extend(await links.pair())
+
+    on_links(test)
+    assert [recorder.calls for recorder in left] == [["made", "lost"]] * 2
