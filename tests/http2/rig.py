@@ -1,0 +1,147 @@
+"""One engine between a recording sink and a peer made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.http2 import frames as f
+from wire.config import Http2Config
+from wire.http2.codes import ErrorCode, FrameType
+from wire.http2.engine import Engine, HeaderList, Stream, engine_factory
+
+REQUEST = HeaderList(f.REQUEST, shared=True)
+RESPONSE = HeaderList(f.RESPONSE, shared=True)
+TRAILERS = HeaderList(f.TRAILERS, shared=True)
+
+
+class Recorder:
+    """A sink that writes everything down. `grant`: whether DATA counts as consumed when it comes."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.streams: dict[int, Stream] = {}
+        self.sections: list[HeaderList] = []
+        self.grant = True
+        self.react: dict[str, Callable[[Stream], None]] = {}
+
+    def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
+        self.streams[stream.id] = stream
+        self.sections.append(headers)
+        self._note("headers", stream, headers.fields, end_stream)
+
+    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> int:
+        assert type(data) is bytes
+        assert data or end_stream
+        self._note("data", stream, data, end_stream)
+        return len(data) if self.grant else 0
+
+    def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
+        self.sections.append(trailers)
+        self._note("trailers", stream, trailers.fields)
+
+    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
+        assert stream.closed
+        assert stream.queued_bytes == 0
+        self._note("reset", stream, code, by_peer)
+
+    def on_writable(self, stream: Stream) -> None:
+        assert stream.queued_bytes == 0
+        self._note("writable", stream)
+
+    def on_settings(self) -> None:
+        self.calls.append(("settings",))
+
+    def on_ping(self) -> None:
+        self.calls.append(("ping",))
+
+    def on_ping_ack(self, payload: bytes) -> None:
+        self.calls.append(("ping_ack", payload))
+
+    def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
+        self.calls.append(("goaway", last_stream_id, code, debug))
+
+    def on_connection_error(self, code: ErrorCode, reason: str) -> None:
+        assert reason
+        assert reason.isprintable()
+        self.calls.append(("error", code))
+
+    def _note(self, name: str, stream: Stream, *rest: Any) -> None:
+        self.calls.append((name, stream.id, *rest))
+        if name in self.react:
+            self.react[name](stream)
+
+
+class Rig:
+    """A started engine. `now` is its clock; `feed` lets the peer speak, `sent` tells what the engine says."""
+
+    def __init__(self, name: str, *, client: bool, settle: bool = True, **config: Any) -> None:
+        self.client = client
+        self.config = Http2Config(**config)
+        self.sink = Recorder()
+        self.engine: Engine = engine_factory(name)(client, self.sink, self.config)  # type: ignore[arg-type]
+        self.now = 1000.0
+        self._fields = f.FieldReader()
+        self.last: list[f.Frame] = []
+        self.engine.start()
+        if settle:
+            self.feed(b"" if client else f.PREFACE, f.settings())
+            self.sent()
+            self.feed(f.settings(ack=True))
+            self.calls()
+
+    def feed(self, *data: bytes) -> None:
+        """Everything in one read."""
+        self.engine.receive(b"".join(data), self.now)
+
+    def sent(self) -> list[f.Frame]:
+        """The frames since the last time."""
+        self.last = f.parse(self.engine.take())
+        return self.last
+
+    def sent_kinds(self) -> list[FrameType]:
+        return [frame.kind for frame in self.sent()]
+
+    def sent_fields(self) -> list[tuple[int, f.Fields, bool]]:
+        return self._fields.read(self.sent())
+
+    def sent_data(self, stream_id: int = 1) -> bytes:
+        """The DATA of a stream among what is sent, joined."""
+        return b"".join(
+            frame.payload for frame in self.sent() if frame.kind == FrameType.DATA and frame.stream_id == stream_id
+        )
+
+    def resets(self) -> list[tuple[int, ErrorCode]]:
+        """The RST_STREAMs among what is sent."""
+        return [(frame.stream_id, frame.code) for frame in self.sent() if frame.kind == FrameType.RST_STREAM]
+
+    def calls(self) -> list[tuple[Any, ...]]:
+        """What the sink was told since the last time."""
+        calls = self.sink.calls[:]
+        self.sink.calls.clear()
+        return calls
+
+    def verdict(self) -> ErrorCode | None:
+        """The code of the connection error, with the GOAWAY that must come with it; None while there is none."""
+        errors = [call[1] for call in self.sink.calls if call[0] == "error"]
+        if not errors:
+            return None
+        assert len(errors) == 1
+        assert not self.engine.can_open
+        assert self.engine.drained
+        last = self.sent()[-1]
+        assert last.kind == FrameType.GOAWAY
+        assert last.code == errors[0]
+        return errors[0]  # type: ignore[no-any-return]
+
+    def open(self, *, end: bool = False) -> Stream:
+        """A stream: the peer's request at a server, ours at a client."""
+        if self.client:
+            stream = self.engine.open_stream(REQUEST, (), end)
+        else:
+            stream_id = max(self.sink.streams, default=-1) + 2
+            self.feed(f.headers(stream_id, end=end))
+            stream = self.sink.streams[stream_id]
+        self.sent()
+        self.calls()
+        return stream
