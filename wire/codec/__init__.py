@@ -14,7 +14,8 @@ betterproto2 takes a message apart by its metadata at each call; here the metada
     encoder.py    writes encode
     decoder.py    writes decode
     source.py     the page they write on
-    runtime.py    what the written functions call
+    encoding.py   what written encode functions call
+    decoding.py   what written decode functions call
     wellknown.py  datetime, timedelta and bare values in place of messages
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import copysign
 from typing import Any, Generic, TypeVar, cast
 
-from wire.codec import runtime
+from wire.codec import decoding, encoding
 from wire.codec.decoder import DecoderWriter
 from wire.codec.encoder import EncoderWriter
 from wire.codec.schema import Field, is_message_class, read_fields
@@ -28,6 +28,9 @@ class Codec(Generic[M]):
     `encode(message)` gives bytes or raises EncodeError, `decode(bytes)` gives a message or raises DecodeError. Both are
     plain functions, made when one of them (or `source`, their Python source) is first asked for: hold on to them where
     calls must be fast.
+
+    `codec_for` makes it for a betterproto2 class. For messages of another kind, make one with functions of your own,
+    whatever they raise: `Codec(Reply, Reply.SerializeToString, Reply.FromString)` for a class of google's.
     """
 
     __slots__ = ("decode", "encode", "message_type", "source")
@@ -37,8 +40,16 @@ class Codec(Generic[M]):
     message_type: type[M]
     source: str
 
-    def __init__(self, message_type: type[M]) -> None:
+    def __init__(
+        self,
+        message_type: type[M],
+        encode: Callable[[M], bytes] | None = None,
+        decode: Callable[[bytes], M] | None = None,
+    ) -> None:
         self.message_type = message_type
+        if encode and decode:
+            namespace = {"own_encode": encode, "own_decode": decode, **_ERRORS}
+            _run(self, _OWN_FUNCTIONS, namespace)
 
     def __getattr__(self, name: str) -> Any:
         # Only reached while a slot is empty, so that a codec costs nothing until it is used.
@@ -71,6 +82,8 @@ def codec_for(type_or_codec: type[M] | Codec[M]) -> Codec[M]:
     return _codecs.setdefault(type_or_codec, Codec(type_or_codec))
 
 
+_ERRORS = {"EncodeError": EncodeError, "DecodeError": DecodeError}
+
 _PASS_THROUGH = '''\
 """Bytes pass through as they are."""
 
@@ -88,30 +101,48 @@ def decode(data):
     return data
 '''
 
+_OWN_FUNCTIONS = '''\
+"""Functions that were given to Codec; what they raise becomes EncodeError or DecodeError."""
+
+
+def encode(message):
+    try:
+        return own_encode(message)
+    except Exception as error:
+        raise EncodeError(f"{type(message).__name__}: {error}") from error
+
+
+def decode(data):
+    try:
+        return own_decode(data)
+    except Exception as error:
+        raise DecodeError(str(error)) from error
+'''
+
 
 _RUNTIME: dict[str, Any] = {
     **{
         function.__name__: function
         for function in (
-            runtime.as_bytes,
-            runtime.as_list,
-            runtime.check_class,
-            runtime.check_number,
-            runtime.join_occurrences,
-            runtime.keep_unknown,
-            runtime.read_length,
-            runtime.read_tag,
-            runtime.read_varint,
-            runtime.signed32,
-            runtime.skip_field,
-            runtime.too_deep,
-            runtime.varint,
+            encoding.as_bytes,
+            encoding.as_list,
+            encoding.check_class,
+            decoding.check_number,
+            decoding.join_occurrences,
+            decoding.keep_unknown,
+            decoding.read_length,
+            decoding.read_tag,
+            decoding.read_varint,
+            decoding.signed32,
+            decoding.skip_field,
+            decoding.too_deep,
+            encoding.varint,
             copysign,
         )
     },
     "new": object.__new__,
-    "ENCODE_FAILURES": runtime.ENCODE_FAILURES,
-    "DECODE_FAILURES": runtime.DECODE_FAILURES,
+    "ENCODE_FAILURES": encoding.ENCODE_FAILURES,
+    "DECODE_FAILURES": decoding.DECODE_FAILURES,
 }
 
 
@@ -119,7 +150,7 @@ def _compile(codec: Codec[Any]) -> None:
     """Writes the source, runs it, and fills the codec's slots."""
     message_type = codec.message_type
     if message_type is bytes:
-        _run(codec, _PASS_THROUGH, {"as_bytes": runtime.as_bytes, "EncodeError": EncodeError})
+        _run(codec, _PASS_THROUGH, {"as_bytes": encoding.as_bytes, **_ERRORS})
         return
     fields = read_fields(message_type)
     page = Page({**_RUNTIME, "encode_error": None, "decode_error": None})
@@ -150,10 +181,10 @@ def _compile(codec: Codec[Any]) -> None:
     fields_by_line = page.fields_by_line
 
     def encode_error(message: object, error: Exception) -> EncodeError:
-        return runtime.encode_error(message, _field_at(fields_by_line, error), error)
+        return encoding.encode_error(message, _field_at(fields_by_line, error), error)
 
     def decode_error(error: Exception) -> DecodeError:
-        return runtime.decode_error(message_type, _field_at(fields_by_line, error), error)
+        return decoding.decode_error(message_type, _field_at(fields_by_line, error), error)
 
     page.namespace.update(encode_error=encode_error, decode_error=decode_error)
     _run(codec, page.text, page.namespace)

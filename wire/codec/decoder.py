@@ -7,13 +7,13 @@ field stays bytes until the loop is over, because a second occurrence is merged 
 The message is made without its __init__: by object.__new__, then one attribute store per field, the cheapest way there
 is (a third cheaper than __init__, half as costly as replacing __dict__), and it leaves nothing out but __post_init__,
 which in generated classes only clears `_unknown_fields` and warns the author of code that uses deprecated fields.
-Imports `schema`, `source` and `runtime`.
+Imports `schema`, `source` and `decoding`.
 """
 
 from __future__ import annotations
 
-from wire.codec import runtime
-from wire.codec.schema import Field, Label, WireType
+from wire.codec import decoding
+from wire.codec.schema import STRUCTS, Field, Label, WireType
 from wire.codec.source import Page
 
 _CHAIN = 6
@@ -43,7 +43,7 @@ class DecoderWriter:
         for group, members in self._groups.items():
             if any(member.kind == "message" for member in members):
                 self._write_member_finisher(group, members)
-        with page.block(f"def decode(data, depth={runtime.MAX_DEPTH}):"):
+        with page.block(f"def decode(data, depth={decoding.MAX_DEPTH}):"):
             page.line(f'"""bytes → {self._type_name}."""')
             with page.block("try:"):
                 self._write_body()
@@ -238,11 +238,11 @@ class DecoderWriter:
             case "enum":
                 return f"{self._members(field)}[number if number < 0x80000000 else signed32(number)]"
             case _:
-                reader = self._page.constant(f"read_{field.kind}", runtime.STRUCTS[field.kind].unpack_from)
-                return f"{reader}(data, pos - {runtime.STRUCTS[field.kind].size})[0]"
+                reader = self._page.constant(f"read_{field.kind}", STRUCTS[field.kind].unpack_from)
+                return f"{reader}(data, pos - {STRUCTS[field.kind].size})[0]"
 
     def _unpacked(self, field: Field) -> str:
-        unpack = self._page.constant(f"unpack_{field.kind}", runtime.UNPACK[field.kind])
+        unpack = self._page.constant(f"unpack_{field.kind}", decoding.UNPACK[field.kind])
         if field.kind == "enum":
             return f"[{self._members(field)}[number] for number in {unpack}(chunk)]"
         return f"{unpack}(chunk)"

@@ -3,13 +3,13 @@
 In: a class's fields. Out: source on a `Page`. Fields at their default are left out, as proto3 says; lists of numbers
 are packed; what was unknown when the message was decoded follows at the end. Values are not checked beforehand: a wrong
 type makes Python raise, and what Python would let pass, such as an int out of range, is checked where it is encoded.
-Imports `schema`, `source` and `runtime`.
+Imports `schema`, `source` and `encoding`.
 """
 
 from __future__ import annotations
 
-from wire.codec import runtime
-from wire.codec.schema import Field, Label, WireType
+from wire.codec import encoding
+from wire.codec.schema import STRUCTS, Field, Label, WireType
 from wire.codec.source import Page
 
 
@@ -117,7 +117,7 @@ class EncoderWriter:
     def _pieces(self, field: Field, value: str) -> tuple[str, ...]:
         """Expressions for the bytes of tag and value, after the statements that they need."""
         page = self._page
-        start = repr(runtime.varint(field.tag))
+        start = repr(encoding.varint(field.tag))
         match field.kind:
             case "string":
                 return self._chunk_pieces(field.tag, f"{value}.encode()")
@@ -141,19 +141,19 @@ class EncoderWriter:
             page.line(f"chunk = {chunk}")
             chunk = "chunk"
         page.line(f"size = len({chunk})")
-        return (f"{self._one_byte(tag)}[size] if size < 128 else {runtime.varint(tag)!r} + varint(size)", chunk)
+        return (f"{self._one_byte(tag)}[size] if size < 128 else {encoding.varint(tag)!r} + varint(size)", chunk)
 
     def _one_byte(self, tag: int) -> str:
-        return self._page.constant(f"tag_{tag}", runtime.one_byte(tag))
+        return self._page.constant(f"tag_{tag}", encoding.one_byte(tag))
 
     def _scalar(self, field: Field) -> str:
         if field.struct_format:
-            return self._page.constant(f"pack_{field.kind}", runtime.STRUCTS[field.kind].pack)
-        function = runtime.SCALARS[field.kind]
+            return self._page.constant(f"pack_{field.kind}", STRUCTS[field.kind].pack)
+        function = encoding.SCALARS[field.kind]
         return self._page.constant(function.__name__, function)
 
     def _packed(self, field: Field, name: str) -> str:
-        pack = runtime.PACK[field.kind]
+        pack = encoding.PACK[field.kind]
         return f"{self._page.constant(f'pack_{field.kind}_list', pack)}({name})"
 
 

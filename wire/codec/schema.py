@@ -6,6 +6,7 @@ In: a betterproto2 message class. Out: a tuple of `Field`, in field-number order
 from __future__ import annotations
 
 import dataclasses
+import struct
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeGuard, cast
@@ -36,6 +37,7 @@ class WireType(int, Enum):
 
 
 FIXED_FORMATS = {"fixed32": "I", "sfixed32": "i", "float": "f", "fixed64": "Q", "sfixed64": "q", "double": "d"}
+STRUCTS = {kind: struct.Struct(f"<{code}") for kind, code in FIXED_FORMATS.items()}
 _LEN_KINDS = frozenset({"string", "bytes", "message", "map"})
 
 
