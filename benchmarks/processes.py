@@ -1,4 +1,4 @@
-"""Subprocesses pinned to a core: started, asked, measured by /proc, and stopped. Imports nothing of the project."""
+"""Subprocesses pinned to a core: started, asked, measured by /proc, and stopped. Imports `bin.usage`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from bin.usage import cpu_s, process_tree
 
 ROOT = Path(__file__).parent.parent
 CORES = sorted(os.sched_getaffinity(0))
@@ -97,19 +99,19 @@ class Subprocess:
 
     def cpu_s(self) -> float:
         """CPU seconds of its process and the children of that, user and system."""
-        return sum(map(_cpu_s, _tree(self.pid)))
+        return cpu_s(self.pid)
 
     def rss_bytes(self) -> int:
         """Resident memory of its process and the children of that."""
-        return sum(_status_bytes(pid, "VmRSS") for pid in _tree(self.pid))
+        return sum(_status_bytes(pid, "VmRSS") for pid in process_tree(self.pid))
 
     def peak_rss_bytes(self) -> int:
         """The most that was resident since it started, or since `reset_peak`."""
-        return sum(_status_bytes(pid, "VmHWM") for pid in _tree(self.pid))
+        return sum(_status_bytes(pid, "VmHWM") for pid in process_tree(self.pid))
 
     def reset_peak(self) -> None:
         """Let `peak_rss_bytes` begin again (proc_pid_clear_refs(5), value 5)."""
-        for pid in _tree(self.pid):
+        for pid in process_tree(self.pid):
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def _said(self) -> list[str]:
@@ -124,28 +126,6 @@ class Subprocess:
 def python(*args: str) -> list[str]:
     """A command that runs this interpreter."""
     return [sys.executable, *args]
-
-
-def _tree(pid: int) -> list[int]:
-    """`pid` and its descendants that are alive."""
-    pids = [pid]
-    for parent in pids:
-        try:
-            pids += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-        except OSError:
-            continue
-    return pids
-
-
-def _cpu_s(pid: int) -> float:
-    """By the scheduler's nanoseconds of each thread; /proc/PID/stat counts in ticks of 10 ms."""
-    total_ns = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            total_ns += int((task / "schedstat").read_text().split()[0])
-        except OSError:
-            continue  # the thread has ended since
-    return total_ns / 1e9
 
 
 def _status_bytes(pid: int, field: str) -> int:

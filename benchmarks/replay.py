@@ -186,7 +186,7 @@ class Connection:
 
 
 def replay(address: str, requests: Requests, in_flight: int) -> float:
-    """Requests a second over one new connection. Raises `UnavailableError` for replies that are too short for echoes."""
+    """Requests a second over one new connection. Raises `UnavailableError` for replies too short for echoes."""
     connection = Connection(address)
     try:
         started = time.perf_counter()

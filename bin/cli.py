@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import base64
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -157,6 +158,8 @@ def run_main(main: Callable[[], int | None], prog: str) -> NoReturn:
     Set WIRE_TRACEBACK=1 in the environment to see the traceback of an error.
     """
     try:
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # see the package
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         status = main() or 0
         sys.stdout.flush()
     except BaseException as error:

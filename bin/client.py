@@ -33,9 +33,9 @@ examples:
   bin.client --target vsock:3:5000 --timeout 2 public-key --key ed25519
 """
 
-_KEYS: Final = {str(each.name).lower(): each for each in KeyType if each}
-_ALGORITHMS: Final = {str(each.name).lower().replace("_", "-"): each for each in Algorithm if each}
-_DEFAULT_ALGORITHM: Final = {
+KEYS: Final = {str(each.name).lower(): each for each in KeyType if each}
+ALGORITHMS: Final = {str(each.name).lower().replace("_", "-"): each for each in Algorithm if each}
+DEFAULT_ALGORITHM: Final = {
     "rsa": "rsa-pss-sha256",
     "p256": "ecdsa-p256-sha256-asn1",
     "p384": "ecdsa-p384-sha384-asn1",
@@ -59,10 +59,15 @@ async def _run(args: argparse.Namespace) -> None:
     tls = None
     if args.tls or args.tls_ca or args.tls_cert or args.tls_server_name:
         tls = wire.ClientTls(args.tls_ca, args.tls_cert, args.tls_key, args.tls_server_name)
-    options = {"timeout": args.timeout, "metadata": [*args.metadata, *getattr(args, "more_metadata", ())]}
+    options = {"timeout": args.timeout, "metadata": metadata_of(args)}
     data = _input(args)
     async with wire.Channel(args.target, tls=tls, config=wire.ChannelConfig(engine=args.engine)) as channel:
         await _COMMANDS[args.command](channel, args, data, options)
+
+
+def metadata_of(args: argparse.Namespace) -> list[tuple[str, str | bytes]]:
+    """That before the command, then that behind it."""
+    return [*args.metadata, *getattr(args, "more_metadata", ())]
 
 
 async def _echo(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
@@ -75,7 +80,7 @@ async def _echo(channel: wire.Channel, args: argparse.Namespace, data: bytes, op
 
 
 async def _sign(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
-    algorithm = _ALGORITHMS[args.algorithm or _DEFAULT_ALGORITHM[args.key]]
+    algorithm = ALGORITHMS[args.algorithm or DEFAULT_ALGORITHM[args.key]]
     if args.prehash:
         rule = RULES[algorithm]
         if rule.hash is None:
@@ -83,7 +88,7 @@ async def _sign(channel: wire.Channel, args: argparse.Namespace, data: bytes, op
         data = hashlib.new(rule.hash.name, data).digest()
     stub = CryptoStub(channel)
     request = SignRequest(
-        key_type=_KEYS[args.key], algorithm=algorithm, data=data, prehashed=args.prehash, rsa_bits=args.rsa_bits
+        key_type=KEYS[args.key], algorithm=algorithm, data=data, prehashed=args.prehash, rsa_bits=args.rsa_bits
     )
     reply = await stub.Sign(request, **options)
     if args.verify:
@@ -114,7 +119,7 @@ _COMMANDS: Final = {"echo": _echo, "sign": _sign, "public-key": _public_key}
 
 
 async def _get_public_key(stub: CryptoStub, args: argparse.Namespace, options: dict[str, Any]) -> GetPublicKeyResponse:
-    return await stub.GetPublicKey(GetPublicKeyRequest(key_type=_KEYS[args.key], rsa_bits=args.rsa_bits), **options)
+    return await stub.GetPublicKey(GetPublicKeyRequest(key_type=KEYS[args.key], rsa_bits=args.rsa_bits), **options)
 
 
 def _input(args: argparse.Namespace) -> bytes:
@@ -141,7 +146,9 @@ def _parser() -> cli.Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, description: str) -> cli.Parser:
-        sub = commands.add_parser(name, help=description, description=description)
+        sub = commands.add_parser(
+            name, help=description, description=description, epilog=f"Flags of all commands: {PROG} --help"
+        )
         _add_common_flags(sub, again=True)
         return sub
 
@@ -151,7 +158,7 @@ def _parser() -> cli.Parser:
         source.add_argument("--file", type=cli.readable_file, metavar="F", help="send the contents of a file")
 
     def add_key(sub: cli.Parser) -> None:
-        sub.add_argument("--key", choices=_KEYS, required=True, help="type of the key")
+        sub.add_argument("--key", choices=KEYS, required=True, help="type of the key")
         sub.add_argument(
             "--rsa-bits", type=int, choices=RSA_BITS, default=0, help="which RSA key, if the server has several"
         )
@@ -162,9 +169,9 @@ def _parser() -> cli.Parser:
     add_key(sign)
     sign.add_argument(
         "--algorithm",
-        choices=_ALGORITHMS,
+        choices=ALGORITHMS,
         metavar="NAME",
-        help=f"one of {', '.join(_ALGORITHMS)}; without it one that fits the key",
+        help=f"one of {', '.join(ALGORITHMS)}; without it one that fits the key",
     )
     sign.add_argument("--prehash", action="store_true", help="hash here and send the digest only")
     sign.add_argument("--verify", action="store_true", help="check the signature with the server's public key")

@@ -1,0 +1,75 @@
+"""Latencies as they are counted while a load runs, and as histograms afterwards. Imports hdrhistogram (extra `bench`).
+
+A `Recorder` must cost the load next to nothing: it counts in plain buckets, 0.1-0.2 µs a request in constant memory,
+where HdrHistogram's `record_value` takes 0.7-1.3 µs. `merge` makes one histogram of what every process counted.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+UNITS_PER_S = 10_000_000
+"""A histogram counts in units of 100 ns."""
+
+_FINE_BUCKETS = 1 << 17  # of 100 ns: up to 13 ms
+_COARSE_SHIFT = 7  # of 12.8 µs, three significant digits of anything that long: up to 13 s
+_COARSE_BUCKETS = 1 << 20
+_LONGEST_UNITS = 3600 * UNITS_PER_S
+_DIGITS = 3
+
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+
+Counts = dict[int, int]
+"""Latency in histogram units → how many."""
+
+
+class Recorder:
+    """Counts latencies."""
+
+    __slots__ = ("_coarse", "_fine", "_longer")
+
+    def __init__(self) -> None:
+        self._fine = array("L", bytes(8 * _FINE_BUCKETS))
+        self._coarse = array("L", bytes(8 * _COARSE_BUCKETS))
+        self._longer: list[int] = []
+
+    def record(self, latency_s: float) -> None:
+        units = int(latency_s * UNITS_PER_S)
+        if units < _FINE_BUCKETS:
+            self._fine[units] += 1
+        elif units >> _COARSE_SHIFT < _COARSE_BUCKETS:
+            self._coarse[units >> _COARSE_SHIFT] += 1
+        else:
+            self._longer.append(units)
+
+    def counts(self) -> Counts:
+        """What was recorded so far."""
+        counts = {units: count for units, count in enumerate(self._fine) if count}
+        half = 1 << _COARSE_SHIFT - 1
+        counts |= {(at << _COARSE_SHIFT) + half: count for at, count in enumerate(self._coarse) if count}
+        for units in self._longer:
+            counts[units] = counts.get(units, 0) + 1
+        return counts
+
+
+def merge(parts: Iterable[Counts]) -> Any:
+    """One HdrHistogram of all parts, in units of 100 ns from 1 to an hour, to three digits."""
+    from hdrh.histogram import HdrHistogram
+
+    histogram = HdrHistogram(1, _LONGEST_UNITS, _DIGITS)
+    for counts in parts:
+        for units, count in counts.items():
+            histogram.record_value(min(max(units, 1), _LONGEST_UNITS), count)
+    return histogram
+
+
+def summary_ms(histogram: Any) -> dict[str, float]:
+    """p50, p90, p99, p99.9, max and mean in milliseconds; empty when nothing was recorded."""
+    if not histogram.get_total_count():
+        return {}
+    per_ms = UNITS_PER_S / 1000
+    figures = {f"p{percentile:g}": histogram.get_value_at_percentile(percentile) for percentile in PERCENTILES}
+    figures |= {"max": histogram.get_max_value(), "mean": histogram.get_mean_value()}
+    return {name: value / per_ms for name, value in figures.items()}

@@ -1,0 +1,242 @@
+"""Load: calls made as fast as answers come (closed loop), or when they are due whatever the answers do (open loop).
+
+In: exchanges (an async function that makes one call and returns when it is answered) and a `Load`. Out: a `Tally`. The
+clock is `time.monotonic`, which the processes of a machine share. Imports `latency`, `ticker` and of wire `RpcError`.
+
+Open loop, as wrk2 does it: each connection has a timetable, and latency counts from the time when a request was due, so
+that a server that stalls cannot hide it by not being asked meanwhile. There is no task for each request: a caller that
+waits is handed the next request when it is due, and a caller whose answer comes late takes one that is overdue.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from bin.latency import Counts, Recorder
+from bin.ticker import tick
+from wire import RpcError, StatusCode
+from wire.transport.link import Future, Runtime
+
+Exchange = Callable[[], Awaitable[Any]]
+NewExchange = Callable[[], Exchange]
+"""Makes what one caller calls again and again, so that each may keep a stream of its own."""
+
+_NEVER = math.inf
+_POLL_S = 0.05
+_PAUSE_S = 0.05
+"""After UNAVAILABLE in a closed loop, so that a server that is gone is not called as fast as errors come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one process is to do.
+
+    `callers`: most calls in flight, spread over the connections. `rate_per_s`: requests due each second; None: a
+    closed loop. The first `warmup_s` leave no trace. Measuring ends after `duration_s`, or with `requests` calls.
+    `phase` (from 0 to below 1): this process's place in the timetable of several. `grace_s`: for calls in flight then.
+    """
+
+    callers: int
+    rate_per_s: float | None = None
+    warmup_s: float = 0.0
+    duration_s: float = _NEVER
+    requests: int | None = None
+    phase: float = 0.0
+    grace_s: float = 5.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of it after the warm-up, in `seconds` of wall time and `cpu_s` of this process.
+
+    `answered`: calls by latency. `errors`: others by gRPC code. `unanswered`: calls given up at the end. `unsent`:
+    requests that were due, but `callers` were in flight. `lateness`: how long after they were due requests were sent.
+    """
+
+    answered: Counts = field(default_factory=dict)
+    errors: Counter[str] = field(default_factory=Counter)
+    unanswered: int = 0
+    unsent: int = 0
+    lateness: Counts = field(default_factory=dict)
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One connection, and in an open loop its timetable: the next request is `due`, then one each `interval_s`.
+
+    `callers`: tasks that have not ended. `waiting`: those that have no request at the moment.
+    """
+
+    new_exchange: NewExchange
+    callers: int
+    interval_s: float = _NEVER
+    due: float = _NEVER
+    waiting: list[Future[float]] = field(default_factory=list)
+
+    @property
+    def in_flight(self) -> int:
+        return self.callers - len(self.waiting)
+
+
+class LoadRun:
+    """One run of a load over connections. `progress` and `stop` may be called from another thread."""
+
+    def __init__(self, load: Load, connections: list[NewExchange], runtime: Runtime) -> None:
+        self._load = load
+        self._runtime = runtime
+        self._tally = Tally()
+        self._answers = Recorder()
+        self._lateness = Recorder()
+        self._done = 0
+        self._left = _NEVER if load.requests is None else load.requests
+        self._start = self._from = self._last = 0.0
+        self._until = self._stop_at = _NEVER  # no request is due from the one on, none is sent from the other on
+        share, more = divmod(load.callers, len(connections))
+        self._lanes = [_Lane(connection, share + (index < more)) for index, connection in enumerate(connections)]
+
+    def progress(self) -> int:
+        """Calls that have ended, well or not, since the warm-up."""
+        return self._done
+
+    def stop(self) -> None:
+        """Start no more calls; those in flight may end."""
+        self._stop_at = min(self._stop_at, time.monotonic())
+
+    async def run(self, start_s: float) -> Tally:
+        """Begin at `start_s`; returns when all calls have ended or were given up."""
+        load, tally = self._load, self._tally
+        self._start = start_s
+        self._from = start_s + load.warmup_s
+        self._stop_at = self._from + load.duration_s
+        if load.rate_per_s is not None:
+            last_s = load.duration_s if load.requests is None else load.requests / load.rate_per_s
+            self._until = self._from + last_s
+            self._draw_up_timetable(load.rate_per_s)
+        call = self._call_closed if load.rate_per_s is None else self._call_open
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._begin_measuring)
+            for lane in self._lanes:
+                for _ in range(lane.callers):
+                    tasks.start_soon(call, lane)
+            if load.rate_per_s is not None:
+                tasks.start_soon(self._keep_timetable)
+            await self._wait_for_end()
+            tally.cpu_s = time.process_time() - tally.cpu_s
+            tally.unanswered = sum(lane.in_flight for lane in self._lanes)
+            tasks.cancel_scope.cancel()
+        until = min(self._until, self._stop_at)
+        overdue = [lane for lane in self._lanes if lane.due < until]
+        tally.unsent = sum(math.ceil((until - lane.due) / lane.interval_s) for lane in overdue)
+        ended = self._last if self._stop_at == _NEVER else max(self._last, self._stop_at)
+        tally.seconds = max(0.0, ended - self._from)
+        tally.answered = self._answers.counts()
+        tally.lateness = self._lateness.counts()
+        return tally
+
+    async def _begin_measuring(self) -> None:
+        await anyio.sleep(self._from - time.monotonic())
+        for lane in self._lanes:
+            if lane.due < self._from:  # what the warm-up left over is nobody's latency
+                lane.due += math.ceil((self._from - lane.due) / lane.interval_s) * lane.interval_s
+        self._tally.cpu_s = time.process_time()
+
+    async def _wait_for_end(self) -> None:
+        """Until no call is in flight and none is to come, or the grace time has passed."""
+        while (left_s := self._stop_at - time.monotonic()) > 0 and self._more_to_come():
+            await anyio.sleep(min(_POLL_S, left_s))
+        give_up_at = time.monotonic() + self._load.grace_s
+        while any(lane.in_flight for lane in self._lanes) and time.monotonic() < give_up_at:
+            await anyio.sleep(_POLL_S)
+
+    def _more_to_come(self) -> bool:
+        if self._load.rate_per_s is None:
+            return self._left > 0
+        return any(lane.due < self._until for lane in self._lanes)
+
+    async def _call_closed(self, lane: _Lane) -> None:
+        exchange, clock, record = lane.new_exchange(), time.monotonic, self._answers.record
+        await anyio.sleep(self._start - clock())
+        now = clock()
+        while now < self._stop_at:
+            started = now
+            if started >= self._from:
+                if self._left <= 0:
+                    break
+                self._left -= 1
+            try:
+                await exchange()
+            except RpcError as error:
+                self._failed(error, started)
+                if error.code is StatusCode.UNAVAILABLE:
+                    await anyio.sleep(_PAUSE_S)
+                now = clock()
+                continue
+            now = clock()
+            if started >= self._from:
+                record(now - started)
+                self._done += 1
+        self._last = max(self._last, now)
+        lane.callers -= 1
+
+    async def _call_open(self, lane: _Lane) -> None:
+        exchange, clock, record = lane.new_exchange(), time.monotonic, self._answers.record
+        now = 0.0
+        while True:
+            due = lane.due
+            if due <= now:
+                lane.due = due + lane.interval_s
+            else:
+                waiter: Future[float] = self._runtime.future()
+                lane.waiting.append(waiter)
+                due = await waiter
+            if due >= self._until or now >= self._stop_at:
+                break
+            try:
+                await exchange()
+            except RpcError as error:
+                now = clock()
+                self._failed(error, due)
+            else:
+                now = clock()
+                if due >= self._from:
+                    record(now - due)
+                    self._done += 1
+            self._last = now
+        lane.callers -= 1
+
+    def _draw_up_timetable(self, rate_per_s: float) -> None:
+        # Whole nanoseconds, as the timer's: it would drift away from the timetable otherwise.
+        interval_s = round(1e9 / rate_per_s) / 1e9
+        for index, lane in enumerate(self._lanes):
+            lane.interval_s = interval_s * len(self._lanes)
+            lane.due = self._start + interval_s * (index + self._load.phase)
+
+    async def _keep_timetable(self) -> None:
+        """Hand each request, when it is due, to a caller of its connection that waits."""
+        lanes, clock, record = self._lanes, time.monotonic, self._lateness.record
+
+        def send_due() -> bool:
+            now = clock()
+            for lane in lanes:
+                while lane.due <= now and lane.due < self._until and lane.waiting:
+                    lane.waiting.pop().set_result(lane.due)
+                    if lane.due >= self._from:
+                        record(now - lane.due)
+                    lane.due += lane.interval_s
+            return now >= min(self._until, self._stop_at) and not self._more_to_come()
+
+        await tick(lanes[0].due, lanes[0].interval_s / len(lanes), send_due, on_asyncio=self._runtime.name != "trio")
+
+    def _failed(self, error: RpcError, due: float) -> None:
+        if due >= self._from:
+            self._tally.errors[error.code.name] += 1
+            self._done += 1

@@ -1,0 +1,198 @@
+"""A process that makes load, and its parent's handle on it.
+
+The two talk over a pipe: the child connects and says `Ready`, the parent says when to start, the child reports now and
+then how many calls have ended, and at last its `Tally`; or, at any time, `Failed`. An interrupt (Ctrl-C) is the
+parent's to see: it tells the children to stop and still gets their tallies.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import signal
+import threading
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from typing import Literal
+
+import anyio
+
+import wire
+from bin.load import Exchange, Load, LoadRun, NewExchange, Tally
+from proto.crypto.v1 import SignRequest
+from proto.echo.v1 import EchoRequest, EchoResponse
+from services.crypto import CryptoStub
+from services.echo import EchoStub
+
+MethodName = Literal["echo", "echo-stream", "sign"]
+_REPORT_EACH_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one process needs to know. `request`: that of each call; its type goes with `method`."""
+
+    target: str
+    tls: wire.ClientTls | None
+    engine: wire.config.EngineName
+    loop: wire.transport.runtime.LoopName
+    connections: int
+    method: MethodName
+    request: EchoRequest | SignRequest
+    timeout_s: float | None
+    load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Every connection has answered a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The process gives up; `reason` is for the user."""
+
+    reason: str
+
+
+Report = Ready | int | Tally | Failed
+"""An int is how many calls have ended."""
+
+
+class LoadProcess:
+    """A child that carries out a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, child = context.Pipe()
+        self.process = context.Process(target=_main, args=(plan, child), daemon=True)
+        resource_tracker.ensure_running()  # which unblocks SIGINT when it starts, as it would below
+        # What is blocked here stays so in the child: Ctrl-C, which the terminal sends to both.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        child.close()
+
+    def start(self, start_s: float) -> None:
+        """Begin at that time of `time.monotonic`."""
+        self._tell(start_s)
+
+    def stop(self) -> None:
+        """Start no more calls, and report."""
+        self._tell(None)
+
+    def receive(self) -> Report:
+        """The next report; waits for it."""
+        try:
+            report: Report = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            return Failed("a load process has died")
+        return report
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self.process.terminate()
+        self.process.join()
+        self.connection.close()
+
+    def _tell(self, message: float | None) -> None:
+        try:
+            self.connection.send(message)
+        except OSError:
+            pass  # it has ended, as `receive` will say
+
+
+def _main(plan: Plan, connection: Connection) -> None:
+    try:
+        wire.run(_carry_out, plan, connection, loop=plan.loop)
+    except BaseException as error:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        known = isinstance(error, wire.WireError)
+        _report(connection, Failed(str(error) if known else f"internal error: {type(error).__name__}: {error}"))
+
+
+async def _carry_out(plan: Plan, connection: Connection) -> None:
+    async with AsyncExitStack() as stack:
+        channels = [
+            await stack.enter_async_context(
+                wire.Channel(plan.target, tls=plan.tls, config=wire.ChannelConfig(engine=plan.engine))
+            )
+            for _ in range(plan.connections)
+        ]
+        connections = [_exchanges(channel, plan) for channel in channels]
+        for new_exchange in connections:
+            await new_exchange()()
+        run = LoadRun(plan.load, connections, channels[0].runtime)
+        _report(connection, Ready())
+        start_s = await anyio.to_thread.run_sync(connection.recv)
+        if start_s is None:
+            return
+        threading.Thread(target=_stop_when_told, args=(connection, run), daemon=True).start()
+        gc.collect()
+        gc.freeze()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_report_progress, connection, run)
+            tally = await run.run(start_s)
+            tasks.cancel_scope.cancel()
+        _report(connection, tally)
+
+
+def _report(connection: Connection, report: Report) -> None:
+    try:
+        connection.send(report)
+    except OSError:
+        pass  # the parent has gone, and nobody wants to know
+
+
+async def _report_progress(connection: Connection, run: LoadRun) -> None:
+    while True:
+        await anyio.sleep(_REPORT_EACH_S)
+        _report(connection, run.progress())
+
+
+def _stop_when_told(connection: Connection, run: LoadRun) -> None:
+    """In a thread of its own, which costs the event loop nothing while it waits for the parent."""
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        pass  # the parent has gone
+    run.stop()
+
+
+def _exchanges(channel: wire.Channel, plan: Plan) -> NewExchange:
+    match plan.request:
+        case SignRequest():
+            sign = partial(CryptoStub(channel).Sign, plan.request, timeout=plan.timeout_s)
+            return lambda: sign
+        case request if plan.method == "echo":
+            echo = partial(EchoStub(channel).Echo, request, timeout=plan.timeout_s)
+            return lambda: echo
+        case request:
+            return partial(_stream_exchange, EchoStub(channel), request)
+
+
+def _stream_exchange(stub: EchoStub, request: EchoRequest) -> Exchange:
+    """One message there and back, on a stream that stays open, and is opened again when it has ended."""
+    call: wire.StreamStreamCall[EchoRequest, EchoResponse] | None = None
+
+    async def exchange() -> EchoResponse:
+        nonlocal call
+        if call is None:
+            call = stub.EchoStream()
+        try:
+            await call.send(request)
+            return await anext(aiter(call))
+        except StopAsyncIteration:
+            call = None
+            raise wire.RpcError(wire.StatusCode.UNKNOWN, "the server ended the stream") from None
+        except wire.RpcError:
+            call = None
+            raise
+
+    return exchange
