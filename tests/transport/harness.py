@@ -30,8 +30,11 @@ from wire.transport.tls import ClientTls, ServerTls
 LOOPS = ("asyncio", "uvloop", "trio", "anyio")
 TIMEOUT_S = 4.0
 """When a test that waits in vain gives up."""
-LINGER_S = 0.02
-"""For peers that do not close their side."""
+
+
+def quick(**fields: Any) -> TransportConfig:
+    """A configuration that does not wait long for peers that leave their side open."""
+    return TransportConfig(**{"linger_s": 0.02, **fields})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +129,11 @@ class Links:
     def listen(self, make_receiver: Callable[[], Any], **config: Any) -> tuple[str, Listener]:
         name = "127.0.0.1:0" if self.kind.transport == "tcp" else f"unix:{self._directory}/{next(self._count)}.sock"
         sock = sockets.bind(parse_address(name))
-        listener = self.runtime.listen(sock, make_receiver, tls=self.server_tls, config=TransportConfig(**config))
+        listener = self.runtime.listen(sock, make_receiver, tls=self.server_tls, config=quick(**config))
         return sockets.bound_address(sock), listener
 
     async def connect(self, address: str, **options: Any) -> Recorder:
-        config = options.pop("config", TransportConfig(linger_s=LINGER_S))
+        config = options.pop("config", quick())
         recorder = Recorder(self.runtime, **options)
         link = await self.runtime.connect(parse_address(address), recorder, tls=self.client_tls, config=config)
         assert recorder.link is link
@@ -147,7 +150,7 @@ class Links:
         """A client and a server that are linked; `echo`, `paused` (its reading) and `on_made` are the server's."""
         server = Recorder(self.runtime, echo=echo, on_made=on_made)
         address, listener = self.listen(lambda: server, **config)
-        client = await self.connect(address, config=TransportConfig(**{"linger_s": LINGER_S, **config}))
+        client = await self.connect(address, config=quick(**config))
         await server.until(lambda recorder: "made" in recorder.calls)
         if paused:
             server.link.pause_reading()

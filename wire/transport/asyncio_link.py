@@ -154,7 +154,7 @@ def _ignore() -> None:
 class WatchedSocketLink(SocketLink):
     """A socket watched by the loop (`add_reader`, `add_writer`)."""
 
-    __slots__ = ("_fd", "_loop")
+    __slots__ = ("_fd", "_loop", "_on_readable")
 
     def __init__(
         self, sock: socket.socket, receiver: Receiver, peer: Peer, config: TransportConfig, runtime: AsyncioRuntime
@@ -162,12 +162,23 @@ class WatchedSocketLink(SocketLink):
         super().__init__(sock, receiver, peer, config, runtime)
         self._loop = runtime.loop
         self._fd = sock.fileno()
+        self._on_readable = self._read_ready_on_uvloop if runtime.name == "uvloop" else self._read_ready
 
     def _watch_reads(self) -> None:
-        self._loop.add_reader(self._fd, self._read_ready)
+        self._loop.add_reader(self._fd, self._on_readable)
 
     def _unwatch_reads(self) -> None:
         self._loop.remove_reader(self._fd)
+
+    def _read_ready_on_uvloop(self) -> None:
+        """libuv stops watching a socket that reports an error, even while there are bytes left to read from it.
+
+        Asking for the error clears it (0.9 µs a read), so that the rest is read, up to the end of file.
+        """
+        self._read_ready()
+        if not self._lost and self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._unwatch_reads()
+            self._update_reads()
 
     def _watch_writes(self) -> None:
         self._loop.add_writer(self._fd, self._write_ready)

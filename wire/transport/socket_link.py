@@ -128,7 +128,9 @@ class SocketLink:
         self._update_reads()
 
     def _update_reads(self) -> None:
-        if self._at_eof or self._lost or (self._reading_paused and not self._closing):
+        if self._lost:
+            return  # the number of its descriptor may be another's by now
+        if self._at_eof or (self._reading_paused and not self._closing):
             self._unwatch_reads()
         else:
             self._watch_reads()
