@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -74,8 +74,8 @@ class Program:
         return self.process.returncode, stderr
 
     def kill(self) -> None:
-        """Leave nothing running."""
-        if self.process.poll() is None:
+        """Leave nothing running, also where the supervisor is gone and its workers are not."""
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()
 
