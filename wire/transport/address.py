@@ -37,7 +37,7 @@ MAX_UNIX_NAME_BYTES: Final = (
 
 _CIDS = {"any": CID_ANY, "host": CID_HOST, "local": CID_LOCAL}
 _CID_NAMES = {number: name for name, number in _CIDS.items()}
-_HOST = re.compile(r"[^\s\x00-\x1f\x7f/:@,\[\]*?#%]+")
+_HOST = re.compile(r"[^\s/:@,\[\]*?#%]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def _host_and_port(text: str, rest: str, default_port: int | None) -> tuple[str,
             _refuse(text, 'an IPv6 address stands in brackets, as in "[::1]:50051"')
         if not host:
             _refuse(text, 'there is no host; to listen on every interface write "0.0.0.0:port" or "[::]:port"')
-        if not _HOST.fullmatch(host):
+        if not (_HOST.fullmatch(host) and host.isprintable()):
             _refuse(text, "its host has a character that no host name or IP address has")
     if not colon:
         if default_port is None:
