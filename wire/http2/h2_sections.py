@@ -21,7 +21,7 @@ from wire.http2.limits import HARD_HEADER_FACTOR
 
 logging.getLogger("hpack").setLevel(logging.INFO)  # at DEBUG it writes out every field, credentials too
 
-_CACHED_SECTIONS: Final = 64
+_CACHED_SECTIONS: Final = 32
 _CACHED_SECTION_BYTES: Final = 1024
 
 
