@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import struct
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from wire.errors import ConnectError, ListenError, TransportError
 from wire.transport.address import (
@@ -29,6 +29,7 @@ from wire.transport.link import Peer
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
 AF_VSOCK: Final[int] = getattr(socket, "AF_VSOCK", -1)
 _UCRED = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
+S = TypeVar("S", bound=socket.socket)
 _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
@@ -101,11 +102,11 @@ def bound_address(sock: socket.socket) -> str:
     return _name(sock.family, sock.getsockname())
 
 
-def new_socket(family: int) -> socket.socket:
+def new_socket(family: int, kind: type[S] = socket.socket) -> S:  # type: ignore[assignment]
     """A non-blocking stream socket. Raises OSError with EAFNOSUPPORT where the kernel or Python lacks the family."""
     if family == -1:
         raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = kind(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     return sock
 
@@ -272,10 +273,9 @@ def _errno(error: Exception) -> int | None:
 
 def _bind(address: Address, family: int, sockaddr: Any, backlog: int, reuse_port: bool = False) -> BoundSocket:
     try:
-        plain = new_socket(family)
+        sock = new_socket(family, BoundSocket)
     except OSError as error:
         raise listen_error(address, error) from None
-    sock = BoundSocket(family, socket.SOCK_STREAM, fileno=plain.detach())
     try:
         if family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for TIME_WAIT
