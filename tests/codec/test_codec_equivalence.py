@@ -11,7 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.codec.reference import CLASSES, EXACT, assert_same, canonical, field_names, google_class, google_messages, quieten
+from tests.codec.reference import (
+    CLASSES,
+    EXACT,
+    assert_same,
+    canonical,
+    field_names,
+    google_class,
+    google_messages,
+    quieten,
+)
 from wire.codec import codec_for
 from wire.errors import DecodeError
 

@@ -192,20 +192,27 @@ def _complaint(field: Field, value: Any, error: Exception) -> str:
         return "the text holds a lone surrogate, which UTF-8 cannot carry"
     suspects: list[tuple[Field, Any]] = [(field, value)]
     if field.key and field.value and isinstance(value, dict):
-        suspects = [
-            (part, item) for pair in value.items() for part, item in zip((field.key, field.value), pair, strict=True)
-        ]
+        parts = (field.key, field.value)
+        suspects = [suspect for item in value.items() for suspect in zip(parts, item, strict=True)]
     elif field.label is Label.REPEATED and isinstance(value, list | tuple):
         suspects = [(field, item) for item in value]
+    elif field.label in {Label.REPEATED, Label.MAP}:
+        return _misfit(value)
     for part, item in suspects:
+        if not part.converted and not isinstance(item, _python_type(part)):
+            return _misfit(item)
         if part.kind in INT_RANGES and isinstance(item, int):
             low, high = INT_RANGES[part.kind]
             if not low <= item < high:
                 shown = item if -(1 << 80) < item < 1 << 80 else f"an int of {item.bit_length()} bits"
                 return f"{shown} is out of range"
-        elif not part.converted and not isinstance(item, _python_type(part)):
-            return f"a value of the type {type(item).__name__} does not fit"
-    return str(error) or "the value does not fit"
+    if isinstance(error, OverflowError | struct.error):
+        return "the number is out of range"
+    return str(error) if isinstance(error, ValueError) else _misfit(value)
+
+
+def _misfit(value: object) -> str:
+    return f"a value of the type {type(value).__name__} does not fit"
 
 
 def _python_type(field: Field) -> Any:
