@@ -1,4 +1,4 @@
-"""Who may import whom, checked over the import statements of every source file; those for type checkers only are free."""
+"""Who may import whom, checked over the import statements of every source file, except those for type checkers."""
 
 from __future__ import annotations
 
