@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import struct
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from wire.errors import ConnectError, ListenError, TransportError
 from wire.transport.address import (
@@ -29,7 +29,6 @@ from wire.transport.link import Peer
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
 AF_VSOCK: Final[int] = getattr(socket, "AF_VSOCK", -1)
 _UCRED = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
-S = TypeVar("S", bound=socket.socket)
 _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
@@ -102,11 +101,9 @@ def bound_address(sock: socket.socket) -> str:
     return _name(sock.family, sock.getsockname())
 
 
-def new_socket(family: int, kind: type[S] = socket.socket) -> S:  # type: ignore[assignment]
+def new_socket(family: int) -> socket.socket:
     """A non-blocking stream socket. Raises OSError with EAFNOSUPPORT where the kernel or Python lacks the family."""
-    if family == -1:
-        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-    sock = kind(family, socket.SOCK_STREAM)
+    sock = socket.socket(_supported(family), socket.SOCK_STREAM)
     sock.setblocking(False)
     return sock
 
@@ -271,9 +268,16 @@ def _errno(error: Exception) -> int | None:
     return error.errno if isinstance(error, OSError) else None
 
 
+def _supported(family: int) -> int:
+    if family == -1:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+    return family
+
+
 def _bind(address: Address, family: int, sockaddr: Any, backlog: int, reuse_port: bool = False) -> BoundSocket:
     try:
-        sock = new_socket(family, BoundSocket)
+        sock = BoundSocket(_supported(family), socket.SOCK_STREAM)
+        sock.setblocking(False)
     except OSError as error:
         raise listen_error(address, error) from None
     try:
