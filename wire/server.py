@@ -233,7 +233,7 @@ class Server:
     ) -> None:
         self._config = ServerConfig() if config is None else config
         self._tls = tls
-        self._routes = _routes(servicers)
+        self.routes = _routes(servicers)
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self._listeners: list[Listener] = []
@@ -276,7 +276,7 @@ class Server:
             raise UsageError("the server is stopping")
         listener = runtime.listen(
             sock,
-            lambda: ServerConnection(self, runtime, self._routes, self._config),
+            lambda: ServerConnection(self, runtime, self.routes, self._config),
             tls=self._tls,
             config=self._config.transport,
         )

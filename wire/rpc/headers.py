@@ -43,11 +43,17 @@ class RequestHead:
         self.route: Any = None
 
 
+_UNREAD = frozenset((b":scheme", b":authority", b"te", b"user-agent"))
+"""Fields that say nothing to a call; told apart first, because most are of these."""
+
+
 def parse_request(fields: Fields) -> RequestHead:
     """Reads the fields of a request; never raises."""
     head = RequestHead(fields)
     content_type = b""
     for name, value in fields:
+        if name in _UNREAD:
+            continue
         if name == b":path":
             head.path = value
         elif name == b"content-type":
