@@ -1,0 +1,94 @@
+"""TLS settings: what is built from them, and the sentence for each file that cannot be used."""
+
+from __future__ import annotations
+
+import pickle
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from tests.certificates import Certificates
+from wire.errors import ConfigurationError, TlsError
+from wire.transport.tls import ClientTls, ServerTls
+
+
+def test_both_sides_want_tls_1_2_or_newer(certificates: Certificates) -> None:
+    for tls in (ServerTls(certificates.server, certificates.server_key), ClientTls(certificates.ca), ClientTls()):
+        assert tls.context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_client_verifies_the_server_and_its_name() -> None:
+    context = ClientTls().context
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+def test_a_server_asks_for_client_certificates_only_with_a_client_ca(certificates: Certificates) -> None:
+    server, key = certificates.server, certificates.server_key
+    assert ServerTls(server, key).context.verify_mode == ssl.CERT_NONE
+    assert ServerTls(server, key, client_ca=certificates.ca).context.verify_mode == ssl.CERT_REQUIRED
+
+
+def test_settings_are_equal_by_their_paths_and_survive_pickling(certificates: Certificates) -> None:
+    server = ServerTls(certificates.server, certificates.server_key, certificates.ca)
+    client = ClientTls(certificates.ca, certificates.client, certificates.client_key, "name")
+    for tls in (server, client):
+        assert pickle.loads(pickle.dumps(tls)) == tls
+    assert "context" not in repr(server)
+
+
+def test_a_client_certificate_goes_with_its_key(certificates: Certificates) -> None:
+    with pytest.raises(ConfigurationError, match="needs its key"):
+        ClientTls(certificates.ca, certificate=certificates.client)
+    with pytest.raises(ConfigurationError, match="a key its certificate"):
+        ClientTls(certificates.ca, key=certificates.client_key)
+
+
+def encrypted(key: Path, directory: Path) -> Path:
+    loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+    path = directory / "encrypted.key"
+    path.write_bytes(
+        loaded.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda c, d: ServerTls(d / "none.pem", c.server_key), "cannot read {d}/none.pem: no such file or directory"),
+        (lambda c, d: ServerTls(c.server, d / "none.key"), "cannot read {d}/none.key: no such file or directory"),
+        (lambda c, d: ServerTls(c.server, d), "cannot read {d}: is a directory"),
+        (
+            lambda c, d: ServerTls(c.server, c.client_key),
+            "the private key {c.client_key} does not belong to the certificate {c.server}",
+        ),
+        (
+            lambda c, d: ServerTls(c.server_key, c.server_key),
+            "the certificate {c.server_key} and the private key {c.server_key} cannot be used: both must be PEM files",
+        ),
+        (
+            lambda c, d: ServerTls(c.server, encrypted(c.server_key, d)),
+            "the private key {d}/encrypted.key has a passphrase; give a key without one",
+        ),
+        (
+            lambda c, d: ServerTls(c.server, c.server_key, d / "none.pem"),
+            "cannot read {d}/none.pem: no such file or directory",
+        ),
+        (lambda c, d: ClientTls(c.server_key), "{c.server_key} holds no CA certificates in PEM form"),
+        (lambda c, d: ClientTls(d / "none.pem"), "cannot read {d}/none.pem: no such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_in_one_sentence(
+    make: Callable[[Certificates, Path], object], sentence: str, certificates: Certificates, tmp_path: Path
+) -> None:
+    with pytest.raises(TlsError) as caught:
+        make(certificates, tmp_path)
+    assert str(caught.value).startswith(sentence.format(c=certificates, d=tmp_path))
