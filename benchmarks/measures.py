@@ -1,7 +1,7 @@
 """How one sample of each kind is taken.
 
 Each function here returns an `Opener`: called with a `Lab` it is a context manager that starts what the contender
-needs, makes sure that it works, and gives a function that takes one sample, a number in the scenario's unit.
+needs, makes sure that it works, and gives a function that takes one sample (`Sampled`).
 `UnavailableError` from either says in one sentence why there is none.
 """
 
@@ -40,7 +40,16 @@ class Lab:
     seconds: float
 
 
-Sample = Callable[[], float]
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """`value` in the scenario's unit, and where it is a rate, `cpu_us`: what one call cost the contender's processes in
+    CPU microseconds, which says nearly the same and hardly depends on what else the machine does."""
+
+    value: float
+    cpu_us: float | None = None
+
+
+Sample = Callable[[], Sampled]
 Opener = Callable[[Lab], AbstractContextManager[Sample]]
 
 
@@ -91,9 +100,18 @@ def h2load_echo(server: str, load: Load, payload_bytes: int = 16) -> Opener:
         message = echo_message(payload_bytes)
         with start(server) as process:
             address = process.address()
-            yield lambda: h2load.run(address, ECHO_PATH, message, load, lab.seconds, len(message)).per_s
+            yield lambda: _under_h2load(process, address, ECHO_PATH, message, load, lab.seconds, len(message))
 
     return opened
+
+
+def _under_h2load(
+    process: Subprocess, address: str, path: str, message: bytes | None, load: Load, seconds: float, reply_bytes: int
+) -> Sampled:
+    """Requests a second of a server, and its CPU time."""
+    before_s = process.cpu_s()
+    answered = h2load.run(address, path, message, load, seconds, reply_bytes)
+    return Sampled(answered.per_s, (process.cpu_s() - before_s) * 1e6 / answered.total)
 
 
 def h2load_file(file_bytes: int = 23) -> Opener:
@@ -107,9 +125,10 @@ def h2load_file(file_bytes: int = 23) -> Opener:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "reply").write_bytes(bytes(file_bytes))
             port = _free_port()
-            with Subprocess(["nghttpd", "--no-tls", "--htdocs", folder, port], SERVER_CORE):
+            with Subprocess(["nghttpd", "--no-tls", "--htdocs", folder, port], SERVER_CORE) as process:
                 address = _wait_until_accepting(port)
-                yield lambda: h2load.run(address, "/reply", None, _ONE_CONNECTION, lab.seconds, file_bytes - 5).per_s
+                load = _ONE_CONNECTION
+                yield lambda: _under_h2load(process, address, "/reply", None, load, lab.seconds, file_bytes - 5)
 
     return opened
 
@@ -136,7 +155,8 @@ def _wait_until_accepting(port: str) -> str:
 
 
 def client_echo(client: str, server: str, figure: str, *, in_flight: int = 100, payload_bytes: int = 16) -> Opener:
-    """Unary calls of `client` against `server`. `figure`: "per_s", "MB/s" (of payload, one way) or "p50_us"."""
+    """Unary calls of `client` against `server`, whose CPU time counts if it is of the same stack. `figure`: "per_s", "MB/s"
+    (of payload, one way) or "p50_us"."""
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
@@ -144,12 +164,15 @@ def client_echo(client: str, server: str, figure: str, *, in_flight: int = 100, 
             what = {"payload_bytes": payload_bytes, "in_flight": in_flight}
             caller.ask(**what, seconds=min(lab.seconds, 0.3))
 
-            def sample() -> float:
+            def sample() -> Sampled:
+                before_s = process.cpu_s()
                 answer = caller.ask(**what, seconds=lab.seconds)
                 if figure == "p50_us":
-                    return float(answer["p50_us"])
-                per_s = float(answer["count"] / answer["seconds"])
-                return per_s * payload_bytes / 1e6 if figure == "MB/s" else per_s
+                    return Sampled(answer["p50_us"])
+                server_s = process.cpu_s() - before_s if server == client else 0.0
+                per_s = answer["count"] / answer["seconds"]
+                value = per_s * payload_bytes / 1e6 if figure == "MB/s" else per_s
+                return Sampled(value, (answer["cpu_s"] + server_s) * 1e6 / answer["count"])
 
             yield sample
 
@@ -164,12 +187,14 @@ def client_stream(client: str, server: str, *, payload_bytes: int, count: int | 
         with start(server) as process, _call(client, process.address()) as caller:
             caller.ask(stream=True, payload_bytes=payload_bytes, seconds=0.1, count=10)
 
-            def sample() -> float:
+            def sample() -> Sampled:
+                before_s = process.cpu_s()
                 answer = caller.ask(stream=True, payload_bytes=payload_bytes, seconds=lab.seconds, count=count)
                 if count is not None and answer["count"] != count:
                     raise UnavailableError(f"{client} got {answer['count']} of {count} messages back")
-                per_s = float(answer["count"] / answer["seconds"])
-                return per_s if count is None else per_s * payload_bytes / 1e6
+                cpu_s = answer["cpu_s"] + process.cpu_s() - before_s
+                per_s = answer["count"] / answer["seconds"]
+                return Sampled(per_s if count is None else per_s * payload_bytes / 1e6, cpu_s * 1e6 / answer["count"])
 
             yield sample
 
@@ -183,11 +208,11 @@ def stream_memory(client: str, server: str) -> Opener:
     def opened(lab: Lab) -> Iterator[Sample]:
         with start(server) as process, _call(client, process.address()) as caller:
 
-            def sample() -> float:
+            def sample() -> Sampled:
                 process.reset_peak()
                 before = process.rss_bytes()
                 caller.ask(stream=True, payload_bytes=MIB, seconds=lab.seconds, count=100)
-                return (process.peak_rss_bytes() - before) / MIB
+                return Sampled((process.peak_rss_bytes() - before) / MIB)
 
             yield sample
 
@@ -204,10 +229,10 @@ def replay_cpu(server: str, timeout: Timeout) -> Opener:
             address = process.address()
             replay(address, unary_requests(timeout, 1000), 100)
 
-            def sample() -> float:
+            def sample() -> Sampled:
                 before_s = process.cpu_s()
                 replay(address, requests, 100)
-                return (process.cpu_s() - before_s) * 1e6 / len(requests)
+                return Sampled((process.cpu_s() - before_s) * 1e6 / len(requests))
 
             yield sample
 
@@ -225,10 +250,10 @@ def echo_cpu(server: str, *, connections: int = 0, streams_on_each: int = 0, loa
             address = process.address()
             _hold(held, address, connections, streams_on_each)
 
-            def sample() -> float:
-                before_s = process.cpu_s()
-                answered = h2load.run(address, ECHO_PATH, message, load, lab.seconds, len(message))
-                return (process.cpu_s() - before_s) * 1e6 / answered.total
+            def sample() -> Sampled:
+                cpu_us = _under_h2load(process, address, ECHO_PATH, message, load, lab.seconds, len(message)).cpu_us
+                assert cpu_us is not None
+                return Sampled(cpu_us)
 
             yield sample
 
@@ -249,15 +274,13 @@ def memory(server: str, *, connections: int, streams_on_each: int = 0) -> Opener
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        def sample() -> float:
+        def sample() -> Sampled:
             with start(server) as process, ExitStack() as held:
                 address = process.address()
-                replay(
-                    address, unary_requests(Timeout.SAME, 1000), 100
-                )  # what the first requests load is no one's share
+                # What the first requests and the first stream load is nobody's share.
+                replay(address, unary_requests(Timeout.SAME, 1000), 100)
+                _hold(held, address, 1, 1)
                 if streams_on_each:
-                    for _ in range(2):  # likewise
-                        _hold(held, address, 1, 1)
                     empty = [Connection(address) for _ in range(connections)]
                     before = process.rss_bytes()
                     for connection in empty:
@@ -266,7 +289,7 @@ def memory(server: str, *, connections: int, streams_on_each: int = 0) -> Opener
                 else:
                     before = process.rss_bytes()
                     _hold(held, address, connections, 0)
-                return (process.rss_bytes() - before) / 1024 / (connections * max(streams_on_each, 1))
+                return Sampled((process.rss_bytes() - before) / 1024 / (connections * max(streams_on_each, 1)))
 
         yield sample
 
@@ -285,8 +308,8 @@ def sign_over_grpc(server: str) -> Opener:
         # DER signatures vary by a byte or two around 71.
         reply_bytes = len(bytes(SignResponse(signature=bytes(70), key_id="0" * 32)))
         with start(server) as process:
-            address = process.address()
-            yield lambda: h2load.run(address, SIGN_PATH, message, _ONE_CONNECTION, lab.seconds, reply_bytes).per_s
+            address, load = process.address(), _ONE_CONNECTION
+            yield lambda: _under_h2load(process, address, SIGN_PATH, message, load, lab.seconds, reply_bytes)
 
     return opened
 
@@ -298,9 +321,9 @@ def sign_alone() -> Opener:
     def opened(lab: Lab) -> Iterator[Sample]:
         with _call("sign-loop", "none", SERVER_CORE) as process:
 
-            def sample() -> float:
+            def sample() -> Sampled:
                 answer = process.ask(seconds=lab.seconds)
-                return float(answer["count"] / answer["seconds"])
+                return Sampled(answer["count"] / answer["seconds"], answer["cpu_s"] * 1e6 / answer["count"])
 
             yield sample
 
@@ -317,8 +340,8 @@ def open_loop_p99(server: str, share: float) -> Opener:
             closed = _bench(address, lab.seconds, "--concurrency", "100")
             rate = closed["throughput_per_s"] * share
 
-            def sample() -> float:
-                return float(_bench(address, lab.seconds, "--rate", f"{rate:.0f}")["latency_ms"]["p99"])
+            def sample() -> Sampled:
+                return Sampled(_bench(address, lab.seconds, "--rate", f"{rate:.0f}")["latency_ms"]["p99"])
 
             yield sample
 
@@ -344,7 +367,7 @@ def import_time(module: str) -> Opener:
     def opened(lab: Lab) -> Iterator[Sample]:
         code = f"import time; before = time.perf_counter(); import {module}; print(time.perf_counter() - before)"
 
-        def sample() -> float:
+        def sample() -> Sampled:
             result = subprocess.run(
                 ["taskset", "--cpu-list", str(SERVER_CORE), *python("-c", code)],
                 capture_output=True,
@@ -354,7 +377,7 @@ def import_time(module: str) -> Opener:
             )
             if result.returncode:
                 raise UnavailableError(result.stderr.strip().splitlines()[-1])
-            return float(result.stdout)
+            return Sampled(float(result.stdout))
 
         sample()  # compiles what has no .pyc yet
         yield sample
@@ -367,10 +390,10 @@ def ready_time(server: str) -> Opener:
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        def sample() -> float:
+        def sample() -> Sampled:
             with start(server) as process:
                 process.address()
-                return time.monotonic() - process.started_s
+                return Sampled(time.monotonic() - process.started_s)
 
         sample()
         yield sample

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,26 +21,28 @@ def _number(value: float) -> str:
 
 
 def block(result: Result) -> str:
-    """A scenario's contenders, best first: the median, the least and the most of the samples."""
+    """A scenario's contenders, best first: median, CPU time of a call where it is known, least and most."""
     scenario = result.scenario
     lines = [f"{scenario.name}: {scenario.title} ({scenario.unit})"]
     for name in sorted(result.samples, key=result.median, reverse=not scenario.lower_is_better):
-        values = result.samples[name]
+        values, cpu_us = result.values(name), result.cpu_us(name)
+        cost = f"{_number(statistics.median(cpu_us))} µs CPU" if cpu_us else ""
         spread = f"{_number(min(values))} … {_number(max(values))}"
-        lines.append(f"  {name:<18}{_number(result.median(name)):>10}   {spread}")
-    lines += [f"  {name:<18}{'–':>10}   {reason}" for name, reason in result.missing.items()]
+        lines.append(f"  {name:<18}{_number(result.median(name)):>9}  {cost:>12}   {spread}")
+    lines += [f"  {name:<18}{'–':>9}  {reason}" for name, reason in result.missing.items()]
     return "\n".join(lines)
 
 
 def summary(results: list[Result]) -> str:
     """The goals of all scenarios, one line each."""
-    head = f"{'scenario':<20} {'figure':<28} {'is':>7}  {'target':>7}"
+    head = f"{'scenario':<20} {'figure':<28} {'is':>7}  {'target':>7}           {'by CPU':>7}"
     lines = [head, "-" * len(head)]
     for result in results:
         for verdict in result.verdicts():
             bound = f"{'≤' if verdict.goal.at_most else '≥'} {verdict.goal.bound:g}"
             line = f"{result.scenario.name:<20} {_what(result, verdict):<28} {_number(verdict.figure):>7}  {bound:>7}"
-            lines.append(f"{line}  {'reached' if verdict.reached else 'missed'}")
+            by_cpu = _number(verdict.by_cpu) if verdict.by_cpu else ""
+            lines.append(f"{line}  {'reached' if verdict.reached else 'missed':<7}  {by_cpu:>7}".rstrip())
         if len(result.verdicts()) < len(result.scenario.goals):
             reasons = "; ".join(dict.fromkeys(result.missing.values()))
             lines.append(f"{result.scenario.name:<20} not all measured: {reasons}")
@@ -76,13 +79,15 @@ def as_json(results: list[Result], rounds: int, seconds: float) -> dict[str, Any
                 "name": result.scenario.name,
                 "title": result.scenario.title,
                 "unit": result.scenario.unit,
-                "samples": result.samples,
+                "samples": {name: result.values(name) for name in result.samples},
+                "cpu_us": {name: cpu_us for name in result.samples if (cpu_us := result.cpu_us(name))},
                 "medians": {name: result.median(name) for name in result.samples},
                 "missing": result.missing,
                 "goals": [
                     {
                         "figure": _what(result, verdict),
                         "is": verdict.figure,
+                        "by_cpu": verdict.by_cpu,
                         "at_most" if verdict.goal.at_most else "at_least": verdict.goal.bound,
                         "reached": verdict.reached,
                     }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from benchmarks.measures import Lab, Sample
+from benchmarks.measures import Lab, Sample, Sampled
 from benchmarks.processes import UnavailableError
 from benchmarks.scenarios import Goal, Scenario
 
@@ -19,6 +19,8 @@ class Verdict:
     goal: Goal
     against: str | None
     figure: float
+    by_cpu: float | None = None
+    """The same ratio by CPU time instead of rates, where it was measured for both."""
 
     @property
     def reached(self) -> bool:
@@ -30,11 +32,18 @@ class Result:
     """`samples` of each contender, one a round; `missing`: why others have none."""
 
     scenario: Scenario
-    samples: dict[str, list[float]]
+    samples: dict[str, list[Sampled]]
     missing: dict[str, str]
 
+    def values(self, contender: str) -> list[float]:
+        return [sampled.value for sampled in self.samples[contender]]
+
+    def cpu_us(self, contender: str) -> list[float]:
+        """CPU microseconds a call of each round; empty where they were not measured."""
+        return [sampled.cpu_us for sampled in self.samples[contender] if sampled.cpu_us is not None]
+
     def median(self, contender: str) -> float:
-        return statistics.median(self.samples[contender])
+        return statistics.median(self.values(contender))
 
     def verdicts(self) -> list[Verdict]:
         """Of the goals whose contenders were all measured. A ratio is the median of the rounds' ratios."""
@@ -43,14 +52,19 @@ class Result:
             rivals = [name for name in goal.against if name in self.samples]
             if goal.contender not in self.samples or len(rivals) < len(goal.against):
                 continue
-            ours = self.samples[goal.contender]
             if not rivals:
-                verdicts.append(Verdict(goal, None, statistics.median(ours)))
+                verdicts.append(Verdict(goal, None, self.median(goal.contender)))
                 continue
             best = (min if self.scenario.lower_is_better else max)(rivals, key=self.median)
-            ratios = [mine / theirs for mine, theirs in zip(ours, self.samples[best], strict=True)]
-            verdicts.append(Verdict(goal, best, statistics.median(ratios)))
+            figure = _median_ratio(self.values(goal.contender), self.values(best))
+            ours_us, theirs_us = self.cpu_us(goal.contender), self.cpu_us(best)
+            by_cpu = _median_ratio(theirs_us, ours_us) if ours_us and theirs_us else None
+            verdicts.append(Verdict(goal, best, figure, by_cpu))
         return verdicts
+
+
+def _median_ratio(above: list[float], below: list[float]) -> float:
+    return statistics.median(one / other for one, other in zip(above, below, strict=True))
 
 
 def measure(scenario: Scenario, lab: Lab, rounds: int, step: Callable[[str], None]) -> Result:
@@ -59,7 +73,7 @@ def measure(scenario: Scenario, lab: Lab, rounds: int, step: Callable[[str], Non
     A contender that fails is left out from then on, its samples with it.
     """
     missing: dict[str, str] = {}
-    samples: dict[str, list[float]] = {}
+    samples: dict[str, list[Sampled]] = {}
     with ExitStack() as stack:
         takers: dict[str, Sample] = {}
         for name, opener in scenario.contenders.items():

@@ -210,7 +210,7 @@ _ALL = (
         "KiB",
         {
             name: memory(name, connections=10, streams_on_each=1000)
-            for name in ("wire-tuned", "wire-h2", "grpcio-asyncio", "grpclib")
+            for name in ("wire-tuned", "wire-h2", "grpcio-asyncio")
         },
         (Goal("wire-tuned", (), 4, at_most=True),),
         lower_is_better=True,
