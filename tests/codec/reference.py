@@ -26,6 +26,8 @@ from grpc_tools import protoc
 from hypothesis import strategies as st
 
 from tests.codec.generated import kinds
+from wire.codec import codec_for
+from wire.errors import DecodeError
 
 PROTOS = Path(__file__).parent / "protos"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -232,3 +234,26 @@ def _assert_same_scalar(mine: Any, reference: Any, field: Any) -> None:
         assert isinstance(mine, betterproto2.Enum)
     else:
         assert type(mine) is type(reference)
+
+
+def assert_agreement(name: str, data: bytes) -> None:
+    """upb and our codec both refuse the bytes, or give the same message."""
+    codec, google = codec_for(CLASSES[name]), google_class(name)
+    try:
+        expected = google.FromString(data)
+    except Exception:
+        expected = None
+    try:
+        message = codec.decode(data)
+    except DecodeError as error:
+        text = str(error)
+        explained = "field number 0" in text or (name == "WellKnown" and "cannot hold the value" in text)
+        assert expected is None or explained, text
+        return
+    assert expected is not None
+    assert_same(message, expected)
+    encoded = codec.encode(message)
+    if name in EXACT:
+        assert canonical(google.FromString(encoded)) == canonical(quieten(expected))
+    else:
+        assert codec.encode(codec.decode(encoded)) == encoded

@@ -62,18 +62,18 @@ def unpack_varints(body: bytes) -> list[int]:
     if body.isascii():  # each is one byte
         return list(body)
     values = []
-    pos = 0
-    size = len(body)
-    while pos < size:
-        value = body[pos]
-        if value < 128:
-            pos += 1
-        elif body[pos + 1] < 128:
-            value = value & 127 | body[pos + 1] << 7
-            pos += 2
+    value = shift = 0
+    for byte in body:
+        if byte < 128:
+            values.append((value | byte << shift) & _UINT64)
+            value = shift = 0
         else:
-            value, pos = read_varint(body, pos)
-        values.append(value)
+            value |= (byte & 127) << shift
+            shift += 7
+            if shift == 70:
+                raise DecodeError("a varint is longer than ten bytes")
+    if shift:
+        raise EOFError
     return values
 
 
@@ -86,15 +86,17 @@ def signed64(value: int) -> int:
 
 
 def _signed32_list(body: bytes) -> list[int]:
-    if body.isascii():
-        return list(body)
-    return [((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000 for value in unpack_varints(body)]
+    values = unpack_varints(body)
+    if not values or max(values) < 0x8000_0000:
+        return values
+    return [((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000 for value in values]
 
 
 def _signed64_list(body: bytes) -> list[int]:
-    if body.isascii():
-        return list(body)
-    return [(value ^ 0x8000_0000_0000_0000) - 0x8000_0000_0000_0000 for value in unpack_varints(body)]
+    values = unpack_varints(body)
+    if not values or max(values) < 0x8000_0000_0000_0000:
+        return values
+    return [(value ^ 0x8000_0000_0000_0000) - 0x8000_0000_0000_0000 for value in values]
 
 
 def _unpack_fixed(kind: str) -> Callable[[bytes], tuple[Any, ...]]:

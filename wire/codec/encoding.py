@@ -112,11 +112,14 @@ def _packer(kind: str) -> Callable[[list[Any]], bytes]:
     low, high = INT_RANGES[kind]
 
     def pack(values: list[int]) -> bytes:
-        least, greatest = min(values), max(values)
-        if least < low or greatest >= high:
+        try:
+            small = bytes(values)
+            if small.isascii():  # each is from 0 to 127, its own varint
+                return small
+        except ValueError:
+            pass
+        if min(values) < low or max(values) >= high:
             raise ValueError(_OUT_OF_RANGE)
-        if least >= 0 and greatest < 128:  # each is its own varint
-            return bytes(values)
         body = bytearray()
         append = body.append
         for value in values:
