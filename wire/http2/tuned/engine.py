@@ -440,9 +440,7 @@ class TunedEngine(Outbound):
             if self._is_idle(stream_id):
                 raise ConnectionFault(_PROTOCOL_ERROR, "RST_STREAM on an idle stream")
             return
-        if self._client:
-            self._control()
-        else:
+        if not self._client:
             self._spend_reset()
         code = UINT32.unpack(body)[0]
         complete = self._client and stream.remote == ENDED and code == ErrorCode.NO_ERROR  # §8.1
@@ -480,12 +478,12 @@ class TunedEngine(Outbound):
             self._peer_max_streams = value
         elif setting == Setting.INITIAL_WINDOW_SIZE:
             if value > MAX_WINDOW_BYTES:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE over 2³¹-1")
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE over 2^31-1")
             change = value - self._peer_window_bytes
             self._peer_window_bytes = value
             for stream in self.streams.values():
                 if not stream.widen(change):
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window over 2³¹-1")  # §6.9.2
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window over 2^31-1")  # §6.9.2
         elif setting == Setting.MAX_FRAME_SIZE:
             if not MIN_MAX_FRAME_BYTES <= value <= MAX_MAX_FRAME_BYTES:
                 raise ConnectionFault(_PROTOCOL_ERROR, "a bad SETTINGS_MAX_FRAME_SIZE")
@@ -525,7 +523,7 @@ class TunedEngine(Outbound):
             if not increment:
                 raise ConnectionFault(_PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
             if not self._connection.widen(increment):
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window over 2³¹-1")  # §6.9.1
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window over 2^31-1")  # §6.9.1
             self._write_turns()
             return
         stream = self.streams.get(stream_id)
