@@ -1,11 +1,11 @@
-"""What one unary call costs the server's whole stack in memory: engine, connection, call, codec and handler, no sockets.
+"""What one unary call costs the server's stack in memory: engine, connection, call, codec and handler, no sockets.
 
     python -m benchmarks.stack [--requests N] [--rounds N]
 
-Reads of 100 echo requests of 16 bytes, handed to a connection of a real server on the running asyncio loop; the replies
-are counted and dropped. Plain and `async def` handlers; the grpc-timeout repeats, differs in each request as a literal, or
-differs and enters the HPACK table. Prints microseconds a call, the least of some rounds: what the interpreter and the
-layers cost, whatever else the machine does."""
+Reads of 100 echo requests of 16 bytes, handed to a connection of a real server on the running asyncio loop; the
+replies are counted and dropped. Plain and `async def` handlers; the grpc-timeout repeats, differs in each request as a
+literal, or differs and enters the HPACK table. Prints microseconds a call, the least of some rounds: what the
+interpreter and the layers cost, whatever else the machine does."""
 
 from __future__ import annotations
 
