@@ -1,0 +1,130 @@
+"""Runs on this machine: hybrid vsock at this end, through vhost-device-vsock, to a guest that uses AF_VSOCK.
+
+The guest runs `bin.server` on its vsock port 5000 and, with `bin.client`, calls port 6000 of its host.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+
+import wire
+from proto.echo.v1 import EchoRequest
+from services.echo import EchoStub
+from tests.bin.programs import ServerProcess
+from tests.vsock import guest
+from tests.vsock.probe import Stack
+
+BOOT_LIMIT_S = 60.0
+SERVER = guest.python("-m", "bin.server", "--listen", "vsock:any:5000", "--log-level", "debug")
+CLIENT = guest.python("-m", "bin.client", "--target", "vsock:host:6000", "--timeout", "60", "--json", "echo")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """This machine: the folder of the VMM's sockets, and a server that the guest can reach."""
+
+    folder: Path
+    server: ServerProcess
+
+    def boot(self, command: str, line: str) -> guest.Guest:
+        return guest.start(lambda: guest.HybridGuest(self.folder, command), line, BOOT_LIMIT_S)
+
+    def target(self, port: int = 5000) -> str:
+        return f"hvsock://{self.folder}/v.sock:{port}"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    folder = tmp_path_factory.mktemp("vmm")
+    with ServerProcess("--rsa-bits", "none", "--listen", f"hvsock://{folder}/v.sock:6000") as server:
+        yield Host(folder, server)
+
+
+@pytest.fixture(scope="module")
+def machine(host: Host) -> Iterator[guest.Guest]:
+    with host.boot(
+        f"{SERVER} & {CLIENT} 'from the guest' >/share/reply; echo client ended; wait", "listening on"
+    ) as machine:
+        yield machine
+
+
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+def stack(request: pytest.FixtureRequest) -> Stack:
+    return Stack(request.param)
+
+
+def test_the_guest_answers_its_host(machine: guest.Guest, host: Host, stack: Stack) -> None:
+    payload = os.urandom(1 << 20)
+
+    async def test() -> None:
+        async with stack.channel(host.target()) as channel:
+            stub = EchoStub(channel)
+            assert (await stub.Echo(EchoRequest(payload=payload), timeout=30)).payload == payload
+            requests = [EchoRequest(payload=b"%d" % number) for number in range(20)]
+            replies = [reply.payload async for reply in stub.EchoStream(requests, timeout=30)]
+            assert replies == [request.payload for request in requests]
+
+    stack.run(test)
+
+
+def test_the_guest_sees_its_host_as_cid_2(machine: guest.Guest, host: Host) -> None:
+    assert "vsock:host:" in machine.wait_for_line("connected", 30)
+
+
+@pytest.mark.parametrize("key", ["rsa", "p256", "ed25519"])
+def test_the_guest_signs_for_its_host(machine: guest.Guest, host: Host, key: str) -> None:
+    command = ["--target", host.target(), "sign", "--key", key, "--verify", "contract"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bin.client", *command], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("verified with key ")
+
+
+def test_the_host_answers_its_guest(machine: guest.Guest) -> None:
+    machine.wait_for_line("client ended", BOOT_LIMIT_S)
+    reply = json.loads((machine.share / "reply").read_text())
+    assert base64.b64decode(reply["payload"]) == b"from the guest"
+
+
+def test_a_host_is_told_that_its_guest_does_not_listen(machine: guest.Guest, host: Host, stack: Stack) -> None:
+    async def test() -> None:
+        async with stack.channel(host.target(5999)) as channel:
+            with pytest.raises(wire.RpcError, match="nothing listens on port 5999 in the guest") as refused:
+                await EchoStub(channel).Echo(EchoRequest(), timeout=30)
+            assert refused.value.code is wire.StatusCode.UNAVAILABLE
+
+    stack.run(test)
+
+
+def test_a_channel_outlives_its_guest(machine: guest.Guest, host: Host) -> None:
+    """The last test of `machine`: it is killed in mid-call, and another takes its place."""
+
+    async def test() -> None:
+        async with Stack().channel(host.target(), backoff_max_s=1.0) as channel:
+            stub = EchoStub(channel)
+            replies = aiter(call := stub.EchoStream(timeout=60))
+            await call.send(EchoRequest(payload=b"before"))
+            assert (await anext(replies)).payload == b"before"
+            machine.kill()
+            with pytest.raises(wire.RpcError) as lost:
+                await anext(replies)
+            assert lost.value.code is wire.StatusCode.UNAVAILABLE
+            with pytest.raises(wire.RpcError, match="is the VM running"):
+                await stub.Echo(EchoRequest(), timeout=30)
+            server = f"{SERVER} --rsa-bits none"
+            with await anyio.to_thread.run_sync(host.boot, server, "listening on"):
+                reply = await stub.Echo(EchoRequest(payload=b"after"), timeout=30, wait_for_ready=True)
+                assert reply.payload == b"after"
+
+    Stack().run(test)
