@@ -211,9 +211,10 @@ class ServerConnection(Connection):
     def end(self) -> None:
         """Fail what is still open, and close."""
         for stream in list(self.engine.streams.values()):
-            if stream.call is not None:
-                stream.call.fail(StatusCode.UNAVAILABLE, "the server is shutting down")
-                stream.call.cancel()
+            call = stream.call
+            if call is not None:
+                call.fail(StatusCode.UNAVAILABLE, "the server is shutting down")
+                call.cancel()  # of its handler; the stream has let go of it
         self.break_off(ErrorCode.NO_ERROR, "the server is shutting down")
 
 
