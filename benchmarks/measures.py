@@ -155,8 +155,10 @@ def _wait_until_accepting(port: str) -> str:
 
 
 def client_echo(client: str, server: str, figure: str, *, in_flight: int = 100, payload_bytes: int = 16) -> Opener:
-    """Unary calls of `client` against `server`, whose CPU time counts if it is of the same stack. `figure`: "per_s", "MB/s"
-    (of payload, one way) or "p50_us"."""
+    """Unary calls of `client` against `server`, whose CPU time counts if it is of the same stack.
+
+    `figure`: "per_s", "MB/s" (of payload, one way) or "p50_us".
+    """
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:

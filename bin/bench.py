@@ -172,6 +172,8 @@ def _server(args: argparse.Namespace) -> Iterator[_Server]:
         return
     command = [sys.executable, "-m", "bin.server", "--listen", "127.0.0.1:0", "--log-level", "warn"]
     command += ["--engine", args.engine, "--loop", args.loop]
+    if args.key != "rsa":
+        command += ["--rsa-bits", "none"]  # the key that takes longest to make
     # In a session of its own, so that Ctrl-C reaches it only through us.
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stderr is not None

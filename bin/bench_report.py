@@ -69,7 +69,7 @@ def _problems(report: dict[str, Any]) -> Iterable[tuple[str, str]]:
     if report["unanswered"]:
         yield "unanswered", f"{report['unanswered']:,} calls, given up at the end"
     if report["unsent"]:
-        yield "unsent", f"{report['unsent']:,} calls were due: this rate was not reached"
+        yield "unsent", f"{report['unsent']:,} calls: the rate was not reached"
 
 
 def _time(value_ms: float) -> str:

@@ -13,9 +13,8 @@ from typing import Any
 UNITS_PER_S = 10_000_000
 """A histogram counts in units of 100 ns."""
 
-_FINE_BUCKETS = 1 << 17  # of 100 ns: up to 13 ms
-_COARSE_SHIFT = 7  # of 12.8 µs, three significant digits of anything that long: up to 13 s
-_COARSE_BUCKETS = 1 << 20
+_FINE_BUCKETS = 1 << 17  # up to 13 ms
+_COARSE_SHIFT = 7  # from there on in steps of 12.8 µs, which are three significant digits
 _LONGEST_UNITS = 3600 * UNITS_PER_S
 _DIGITS = 3
 
@@ -28,30 +27,25 @@ Counts = dict[int, int]
 class Recorder:
     """Counts latencies."""
 
-    __slots__ = ("_coarse", "_fine", "_longer")
+    __slots__ = ("_coarse", "_fine")
 
     def __init__(self) -> None:
-        self._fine = array("L", bytes(8 * _FINE_BUCKETS))
-        self._coarse = array("L", bytes(8 * _COARSE_BUCKETS))
-        self._longer: list[int] = []
+        self._fine = array("L", bytes(array("L").itemsize * _FINE_BUCKETS))
+        self._coarse: Counts = {}
 
     def record(self, latency_s: float) -> None:
         units = int(latency_s * UNITS_PER_S)
         if units < _FINE_BUCKETS:
             self._fine[units] += 1
-        elif units >> _COARSE_SHIFT < _COARSE_BUCKETS:
-            self._coarse[units >> _COARSE_SHIFT] += 1
         else:
-            self._longer.append(units)
+            step = units >> _COARSE_SHIFT
+            self._coarse[step] = self._coarse.get(step, 0) + 1
 
     def counts(self) -> Counts:
         """What was recorded so far."""
-        counts = {units: count for units, count in enumerate(self._fine) if count}
-        half = 1 << _COARSE_SHIFT - 1
-        counts |= {(at << _COARSE_SHIFT) + half: count for at, count in enumerate(self._coarse) if count}
-        for units in self._longer:
-            counts[units] = counts.get(units, 0) + 1
-        return counts
+        middle = 1 << _COARSE_SHIFT - 1
+        coarse = {(step << _COARSE_SHIFT) + middle: count for step, count in self._coarse.items()}
+        return {units: count for units, count in enumerate(self._fine) if count} | coarse
 
 
 def merge(parts: Iterable[Counts]) -> Any:

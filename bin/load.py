@@ -109,18 +109,17 @@ class LoadRun:
 
     def stop(self) -> None:
         """Start no more calls; those in flight may end."""
-        self._stop_at = min(self._stop_at, time.monotonic())
+        self._stop_at = self._until = min(self._stop_at, time.monotonic())
 
     async def run(self, start_s: float) -> Tally:
         """Begin at `start_s`; returns when all calls have ended or were given up."""
         load, tally = self._load, self._tally
         self._start = start_s
         self._from = start_s + load.warmup_s
-        self._stop_at = self._from + load.duration_s
         if load.rate_per_s is not None:
-            last_s = load.duration_s if load.requests is None else load.requests / load.rate_per_s
-            self._until = self._from + last_s
             self._draw_up_timetable(load.rate_per_s)
+        self._stop_at = self._from + load.duration_s
+        self._until = min(self._until, self._stop_at)
         call = self._call_closed if load.rate_per_s is None else self._call_open
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._begin_measuring)
@@ -143,7 +142,7 @@ class LoadRun:
         return tally
 
     async def _begin_measuring(self) -> None:
-        await anyio.sleep(self._from - time.monotonic())
+        await _sleep_until(self._from)
         for lane in self._lanes:
             if lane.due < self._from:  # what the warm-up left over is nobody's latency
                 lane.due += math.ceil((self._from - lane.due) / lane.interval_s) * lane.interval_s
@@ -154,7 +153,9 @@ class LoadRun:
         while (left_s := self._stop_at - time.monotonic()) > 0 and self._more_to_come():
             await anyio.sleep(min(_POLL_S, left_s))
         give_up_at = time.monotonic() + self._load.grace_s
-        while any(lane.in_flight for lane in self._lanes) and time.monotonic() < give_up_at:
+        while time.monotonic() < give_up_at and any(
+            lane.in_flight or (lane.waiting and lane.due < self._until) for lane in self._lanes
+        ):
             await anyio.sleep(_POLL_S)
 
     def _more_to_come(self) -> bool:
@@ -164,7 +165,7 @@ class LoadRun:
 
     async def _call_closed(self, lane: _Lane) -> None:
         exchange, clock, record = lane.new_exchange(), time.monotonic, self._answers.record
-        await anyio.sleep(self._start - clock())
+        await _sleep_until(self._start)
         now = clock()
         while now < self._stop_at:
             started = now
@@ -191,6 +192,8 @@ class LoadRun:
         exchange, clock, record = lane.new_exchange(), time.monotonic, self._answers.record
         now = 0.0
         while True:
+            if now >= self._stop_at:
+                break
             due = lane.due
             if due <= now:
                 lane.due = due + lane.interval_s
@@ -198,7 +201,7 @@ class LoadRun:
                 waiter: Future[float] = self._runtime.future()
                 lane.waiting.append(waiter)
                 due = await waiter
-            if due >= self._until or now >= self._stop_at:
+            if due >= self._until:
                 break
             try:
                 await exchange()
@@ -216,6 +219,10 @@ class LoadRun:
     def _draw_up_timetable(self, rate_per_s: float) -> None:
         # Whole nanoseconds, as the timer's: it would drift away from the timetable otherwise.
         interval_s = round(1e9 / rate_per_s) / 1e9
+        # Half an interval before a request is due, so that rounding does not decide which ones are measured.
+        self._from = self._start + (round(self._load.warmup_s / interval_s) + self._load.phase - 0.5) * interval_s
+        if self._load.requests is not None:
+            self._until = self._from + self._load.requests * interval_s
         for index, lane in enumerate(self._lanes):
             lane.interval_s = interval_s * len(self._lanes)
             lane.due = self._start + interval_s * (index + self._load.phase)
@@ -232,7 +239,7 @@ class LoadRun:
                     if lane.due >= self._from:
                         record(now - lane.due)
                     lane.due += lane.interval_s
-            return now >= min(self._until, self._stop_at) and not self._more_to_come()
+            return not self._more_to_come()
 
         await tick(lanes[0].due, lanes[0].interval_s / len(lanes), send_due, on_asyncio=self._runtime.name != "trio")
 
@@ -240,3 +247,7 @@ class LoadRun:
         if due >= self._from:
             self._tally.errors[error.code.name] += 1
             self._done += 1
+
+
+async def _sleep_until(time_s: float) -> None:
+    await anyio.sleep(max(0.0, time_s - time.monotonic()))

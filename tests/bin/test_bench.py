@@ -1,0 +1,183 @@
+"""bin.bench measures a server, its own or another, and says in one line what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import wire
+from bin import bench
+from proto.echo.v1 import EchoRequest, EchoResponse
+from services.echo import ECHO_SERVICE
+from tests.bin.programs import ROOT, ServerProcess
+from tests.certificates import Certificates
+from tests.support import run
+
+HdrHistogram = pytest.importorskip("hdrh.histogram").HdrHistogram
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with ServerProcess("--listen", f"unix:{tmp_path_factory.mktemp('bench')}/s", "--rsa-bits", "none") as server:
+        yield server.address
+
+
+def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """The JSON that it prints."""
+    assert bench.main([*arguments, "--warmup", "0", "--json", "-"]) == 0
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return report
+
+
+def test_without_a_target_a_server_is_started_and_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    report = measured(capsys, "--requests", "300")
+    assert report["answered"] == 300
+    assert report["errors"] == {}
+    assert report["server_cpu_us_per_call"] > 0
+    assert report["client_cpu_us_per_call"] > 0
+    assert HdrHistogram.decode(report["histogram"]).get_total_count() == 300
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--processes", "2", "--connections", "3", "--concurrency", "5"),
+        ("--rate", "3000", "--connections", "2"),
+        ("--method", "echo-stream", "--concurrency", "4"),
+        ("--method", "echo-stream", "--rate", "2000", "--loop", "trio"),
+        ("--method", "sign", "--key", "ed25519", "--timeout", "20", "--engine", "h2"),
+    ],
+    ids=" ".join,
+)
+def test_every_kind_of_load_is_answered(capsys: pytest.CaptureFixture[str], target: str, flags: list[str]) -> None:
+    report = measured(capsys, "--target", target, "--requests", "200", *flags)
+    assert report["answered"] == 200
+    assert set(report["latency_ms"]) == {"p50", "p90", "p99", "p99.9", "max", "mean"}
+    assert bool(report["lateness_ms"]) == ("--rate" in flags)
+
+
+def test_tls_and_a_pid_are_for_a_target(capsys: pytest.CaptureFixture[str], certificates: Certificates) -> None:
+    tls = ("--tls-cert", str(certificates.server), "--tls-key", str(certificates.server_key))
+    with ServerProcess("--listen", "127.0.0.1:0", "--rsa-bits", "none", *tls) as server:
+        flags = ("--target", server.address, "--tls-ca", str(certificates.ca), "--server-pid", str(server.process.pid))
+        report = measured(capsys, *flags, "--requests", "50", "--tls-server-name", "localhost")
+    assert report["answered"] == 50
+    assert report["server_cpu_us_per_call"] > 0
+
+
+def test_json_goes_to_a_file_beside_the_text(capsys: pytest.CaptureFixture[str], target: str, tmp_path: Path) -> None:
+    assert bench.main(["--target", target, "--requests", "50", "--warmup", "0", "--json", f"{tmp_path}/r"]) == 0
+    assert json.loads((tmp_path / "r").read_text())["answered"] == 50
+    shown = capsys.readouterr()
+    assert "p99.9" in shown.out
+    assert shown.err == ""  # no progress where there is no terminal
+
+
+def test_no_server_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^UNAVAILABLE: .*/nobody") as failure:
+        bench.main(["--target", f"unix:{tmp_path}/nobody"])
+    assert "\n" not in str(failure.value)
+
+
+def test_failed_calls_are_counted_by_code() -> None:
+    class FailsAfterOne(wire.Servicer):
+        service = ECHO_SERVICE
+        calls = 0
+
+        def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+            self.calls += 1
+            if self.calls > 1:
+                raise wire.RpcError(wire.StatusCode.RESOURCE_EXHAUSTED, "no more")
+            return EchoResponse()
+
+    async def main() -> tuple[int, dict[str, Any]]:
+        async with wire.Server([FailsAfterOne()]) as server:
+            address = await server.listen("127.0.0.1:0")
+            flags = ("--target", address, "--requests", "20", "--warmup", "0", "--json", "-")
+            ended = await anyio.run_process([sys.executable, "-m", "bin.bench", *flags], cwd=ROOT, check=False)
+            return ended.returncode, json.loads(ended.stdout)
+
+    status, report = run(main)
+    assert status == 1  # no call was answered well
+    assert report["errors"] == {"RESOURCE_EXHAUSTED": 20}
+
+
+def test_interrupt_shows_what_was_measured_so_far() -> None:
+    enough = 50
+
+    class Counts(wire.Servicer):
+        service = ECHO_SERVICE
+        calls = 0
+
+        def __init__(self) -> None:
+            self.called_enough = anyio.Event()
+
+        def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+            self.calls += 1
+            if self.calls == enough:
+                self.called_enough.set()
+            return EchoResponse()
+
+    async def main() -> tuple[int | None, str, str]:
+        servicer = Counts()
+        async with wire.Server([servicer]) as server:
+            flags = (
+                "--target",
+                await server.listen("127.0.0.1:0"),
+                "--rate",
+                "500",
+                "--warmup",
+                "0",
+                "--duration",
+                "999",
+            )
+            async with await anyio.open_process(
+                [sys.executable, "-m", "bin.bench", *flags], cwd=ROOT, start_new_session=True
+            ) as process:
+                assert process.stdout is not None
+                assert process.stderr is not None
+                await servicer.called_enough.wait()
+                process.send_signal(signal.SIGINT)
+                out = b"".join([chunk async for chunk in process.stdout]).decode()
+                err = b"".join([chunk async for chunk in process.stderr]).decode()
+                return await process.wait(), out, err
+
+    status, out, err = run(main)
+    assert status == 130
+    assert "(interrupted)" in out
+    assert "p50" in out
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--duration", "1", "--requests", "1"], "not allowed with"),
+        (["--processes", "3", "--connections", "2"], "--connections must be at least --processes: 3"),
+        (["--connections", "3", "--concurrency", "2"], "--concurrency must be at least --connections: 3"),
+        (["--processes", "3", "--requests", "2"], "--requests must be at least --processes: 3"),
+        (["--rate", "0"], "is not a number"),
+        (["--tls"], "need --target"),
+        (["--server-pid", "1"], "need --target"),
+        (["--target", "h:1", "--tls-cert", __file__], "go together"),
+        (["--key", "rsa"], "go with --method sign"),
+        (["--method", "echo-stream", "--timeout", "1"], "does not go with"),
+        (["--target", "vsock:x:y"], "vsock"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(
+    capsys: pytest.CaptureFixture[str], flags: list[str], complaint: str
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        bench.main(flags)
+    assert refused.value.code == 2
+    shown = capsys.readouterr().err
+    assert complaint in shown
+    assert shown.count("\n") == 1

@@ -1,0 +1,156 @@
+"""Closed loops keep so many calls in flight, open loops keep a timetable that a slow server cannot change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import pytest
+
+import wire
+from bin.latency import UNITS_PER_S
+from bin.load import Load, LoadRun, NewExchange, Tally
+from tests.support import run
+from wire.transport.runtime import LoopName, open_runtime
+
+AsyncExchange = Callable[[], Coroutine[Any, Any, None]]
+
+
+def carry_out(load: Load, *exchanges: AsyncExchange, loop: LoopName = "asyncio") -> Tally:
+    """The tally of a load over one connection for each exchange."""
+    connections: list[NewExchange] = [lambda each=each: each for each in exchanges]  # type: ignore[misc]
+
+    async def main() -> Tally:
+        async with open_runtime() as runtime:
+            return await LoadRun(load, connections, runtime).run(time.monotonic())
+
+    return run(main, loop=loop)
+
+
+class Peer:
+    """Answers after a turn of the loop, and counts."""
+
+    def __init__(self) -> None:
+        self.calls = self.in_flight = self.most_in_flight = 0
+
+    async def answer(self) -> None:
+        self.calls += 1
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await anyio.sleep(0)
+        self.in_flight -= 1
+
+
+def test_closed_loop_makes_exactly_the_requests_with_all_callers_in_flight(loop: LoopName) -> None:
+    one, other = Peer(), Peer()
+    tally = carry_out(Load(callers=7, requests=500), one.answer, other.answer, loop=loop)
+    assert one.calls + other.calls == sum(tally.answered.values()) == 500
+    assert (one.most_in_flight, other.most_in_flight) == (4, 3)
+    assert tally.unanswered == tally.unsent == 0
+
+
+def test_open_loop_makes_exactly_the_requests_spread_over_connections(loop: LoopName) -> None:
+    one, other = Peer(), Peer()
+    tally = carry_out(Load(callers=10, rate_per_s=2000, requests=100), one.answer, other.answer, loop=loop)
+    assert sum(tally.answered.values()) == 100
+    assert one.calls == other.calls == 50
+
+
+def test_open_loop_sends_no_request_before_it_is_due() -> None:
+    sent: list[float] = []
+
+    async def answer() -> None:
+        sent.append(time.monotonic())
+
+    begun = time.monotonic()
+    carry_out(Load(callers=10, rate_per_s=1000, requests=30), answer)
+    assert all(at >= begun + index / 1000 - 1e-6 for index, at in enumerate(sent))
+
+
+def test_open_loop_counts_a_stall_for_every_request_that_was_due_meanwhile(loop: LoopName) -> None:
+    stalled = False
+
+    async def stall_once() -> None:
+        nonlocal stalled
+        if not stalled:
+            stalled = True
+            await anyio.sleep(0.1)
+
+    # One call in flight: a closed loop would see one slow call, and 99 fast ones.
+    tally = carry_out(Load(callers=1, rate_per_s=1000, requests=100), stall_once, loop=loop)
+    slow = sum(count for units, count in tally.answered.items() if units >= 0.05 * UNITS_PER_S)
+    assert slow >= 50
+    assert sum(tally.answered.values()) == 100
+
+
+def test_requests_that_a_server_was_too_slow_for_are_unsent() -> None:
+    async def slow() -> None:
+        await anyio.sleep(0.03)
+
+    tally = carry_out(Load(callers=1, rate_per_s=1000, duration_s=0.1), slow)
+    answered = sum(tally.answered.values())
+    assert 1 <= answered <= 4
+    assert tally.unsent == 100 - answered
+
+
+def test_warm_up_leaves_no_trace() -> None:
+    begun = 0.0
+
+    async def answer() -> None:
+        if time.monotonic() < begun + 0.05:
+            raise wire.RpcError(wire.StatusCode.INTERNAL)
+
+    async def main() -> Tally:
+        nonlocal begun
+        async with open_runtime() as runtime:
+            begun = time.monotonic()
+            load = Load(callers=1, rate_per_s=1000, warmup_s=0.05, requests=20)
+            return await LoadRun(load, [lambda: answer], runtime).run(begun)
+
+    tally = run(main)
+    assert not tally.errors
+    assert sum(tally.answered.values()) == 20
+
+
+@pytest.mark.parametrize("rate_per_s", [None, 5000.0])
+def test_errors_are_counted_by_code(rate_per_s: float | None) -> None:
+    codes = iter([wire.StatusCode.INTERNAL, wire.StatusCode.INTERNAL, wire.StatusCode.UNAVAILABLE])
+
+    async def fail() -> None:
+        if code := next(codes, None):
+            raise wire.RpcError(code)
+
+    tally = carry_out(Load(callers=1, rate_per_s=rate_per_s, requests=10), fail)
+    assert tally.errors == {"INTERNAL": 2, "UNAVAILABLE": 1}
+    assert sum(tally.answered.values()) == 7
+
+
+@pytest.mark.parametrize("rate_per_s", [None, 1000.0])
+def test_calls_that_are_never_answered_are_given_up(rate_per_s: float | None, loop: LoopName) -> None:
+    load = Load(callers=3, rate_per_s=rate_per_s, duration_s=0.05, grace_s=0.01)
+    tally = carry_out(load, anyio.sleep_forever, loop=loop)
+    assert tally.unanswered == 3
+    assert not tally.answered
+
+
+@pytest.mark.parametrize("rate_per_s", [None, 1000.0])
+def test_stop_ends_a_load_without_an_end(rate_per_s: float | None, loop: LoopName) -> None:
+    peer = Peer()
+
+    async def main() -> tuple[Tally, int]:
+        async with open_runtime() as runtime:
+            load_run = LoadRun(Load(callers=2, rate_per_s=rate_per_s), [lambda: stop_after_ten], runtime)
+
+            async def stop_after_ten() -> None:
+                await peer.answer()
+                if peer.calls == 10:
+                    load_run.stop()
+
+            return await load_run.run(time.monotonic()), load_run.progress()
+
+    tally, ended = run(main, loop=loop)
+    assert ended == sum(tally.answered.values()) == peer.calls
+    assert 10 <= peer.calls <= 12
+    assert tally.unanswered == 0
