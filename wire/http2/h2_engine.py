@@ -268,6 +268,7 @@ class H2Engine:
         if not self._limits.window_update(self._now):
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many WINDOW_UPDATEs")
         increment = _UINT.unpack_from(frame, HEADER_BYTES)[0] & MAX_WINDOW_BYTES
+        frame = pack_frame(FrameType.WINDOW_UPDATE, 0, stream_id, _UINT.pack(increment))  # h2 minds the reserved bit
         if stream_id == 0:
             if increment == 0:
                 raise PeerError(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE of 0")
