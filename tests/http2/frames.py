@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hpack import Decoder
 
@@ -73,7 +73,7 @@ def rst_stream(stream_id: int, code: int = ErrorCode.CANCEL) -> bytes:
     return frame(FrameType.RST_STREAM, 0, stream_id, struct.pack(">I", code))
 
 
-def settings(values: Mapping[int, int] | Iterable[tuple[int, int]] = (), *, ack: bool = False) -> bytes:
+def settings(values: Mapping[Any, int] | Iterable[tuple[int, int]] = (), *, ack: bool = False) -> bytes:
     pairs = values.items() if isinstance(values, Mapping) else values
     payload = b"".join(struct.pack(">HI", *pair) for pair in pairs)
     return frame(FrameType.SETTINGS, ACK if ack else 0, 0, payload)

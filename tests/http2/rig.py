@@ -23,7 +23,7 @@ class Recorder:
         self.streams: dict[int, Stream] = {}
         self.sections: list[HeaderList] = []
         self.grant = True
-        self.react: dict[str, Callable[[Stream], None]] = {}
+        self.react: dict[str, Callable[[Stream], object]] = {}
 
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         self.streams[stream.id] = stream
