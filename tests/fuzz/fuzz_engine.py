@@ -1,0 +1,25 @@
+"""Fuzzes the tuned engine, guided by coverage: `python -m tests.fuzz.fuzz_engine CORPUS -max_total_time=60`.
+
+`engine_input` says what must hold and how an input is read. Needs atheris.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["wire.http2.tuned"]):
+    from tests.fuzz.engine_input import check, sessions
+
+seeds = sessions
+
+
+def main(arguments: list[str]) -> None:
+    """Runs until an invariant breaks or libFuzzer's limits end it; libFuzzer takes the arguments."""
+    atheris.Setup(arguments, check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv)

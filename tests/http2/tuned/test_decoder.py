@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+from hpack import Decoder as HpackDecoder
+from hpack import Encoder, HeaderTuple, HPACKError, NeverIndexedHeaderTuple
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.http2 import frames as f
+from wire.http2.codes import ErrorCode
+from wire.http2.tuned import decoder as decoder_module
+from wire.http2.tuned.decoder import ConnectionFault, Decoder
+from wire.http2.tuned.fields import OVERSIZE, REQUEST
+
+_NAMES = st.sampled_from([b"a", b"grpc-timeout", b"content-type", b"x-" + b"n" * 70, b"user-agent"])
+_VALUES = st.sampled_from([b"", b"1S", b"application/grpc", b"v" * 140, b"\xff\x00 \t"]) | st.binary(max_size=9)
+_KINDS = st.sampled_from([HeaderTuple, NeverIndexedHeaderTuple])
+_LISTS = st.lists(st.builds(lambda kind, *field: kind(*field), _KINDS, _NAMES, _VALUES), max_size=6)
+
+
+def make(**changes: int) -> Decoder:
+    return Decoder(False, changes.get("max_list_bytes", 100_000), changes.get("max_fields", 1000))
+
+
+@given(st.lists(st.tuples(_LISTS, st.booleans(), st.sampled_from([None, None, 0, 40, 200, 4096])), max_size=8))
+def test_decodes_what_hpack_encodes(blocks: list[tuple[list[HeaderTuple], bool, int | None]]) -> None:
+    encoder, decoder = Encoder(), make()
+    for headers, huffman, table_bytes in blocks:
+        if table_bytes is not None:
+            encoder.header_table_size = table_bytes
+        for _ in range(2):  # the second one may come from what is remembered
+            block = encoder.encode(headers, huffman=huffman)
+            section = decoder.sections.get(block) or decoder.decode(block)
+            assert section.fields == tuple(tuple(field) for field in headers)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=5))
+def test_agrees_with_hpack_on_any_bytes(blocks: list[bytes]) -> None:
+    reference, decoder = HpackDecoder(400_000), make()
+    for block in blocks:
+        try:
+            expected = tuple((bytes(name), bytes(value)) for name, value in reference.decode(block, raw=True))
+        except HPACKError:
+            with pytest.raises(ConnectionFault) as caught:
+                decoder.decode(block)
+            assert caught.value.code == ErrorCode.COMPRESSION_ERROR
+            return
+        assert decoder.decode(block).fields == expected
+
+
+def test_a_block_seen_before_gives_the_same_section() -> None:
+    decoder = make()
+    block = f.block(f.REQUEST)
+    assert decoder.sections.get(block) is None
+    section = decoder.decode(block)
+    assert decoder.sections[block] is section
+    assert section.kind == REQUEST
+
+
+def test_a_block_that_changes_the_table_is_not_remembered_and_drops_the_others() -> None:
+    decoder = make()
+    decoder.decode(f.literal(b"a", b"1", indexing=True))
+    decoder.decode(f.indexed(62))
+    assert decoder.sections[f.indexed(62)].fields == ((b"a", b"1"),)
+    decoder.decode(f.literal(b"b", b"2", indexing=True))
+    assert decoder.sections == {}
+    assert decoder.decode(f.indexed(62)).fields == ((b"b", b"2"),)
+
+
+def test_a_table_size_update_drops_the_remembered_blocks() -> None:
+    decoder = make()
+    decoder.decode(f.literal(b"a", b"1", indexing=True))
+    decoder.decode(f.indexed(62))
+    decoder.decode(f.table_size(0))
+    with pytest.raises(ConnectionFault):
+        decoder.decode(f.indexed(62))
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    decoder = make()
+    encoder = Encoder()
+    for number in range(2000):
+        headers = [NeverIndexedHeaderTuple(b"name-%d" % number, b"value-" * 3 + b"%d" % number)]
+        decoder.decode(encoder.encode(headers))
+    assert len(decoder.sections) <= decoder_module.MAX_SECTIONS
+    assert len(decoder._strings) <= decoder_module.MAX_STRINGS
+    assert len(decoder._ordinary_names) <= decoder_module.MAX_NAMES
+    decoder.sections.clear()
+    decoder.decode(f.literal(b"a", bytes(decoder_module.MAX_SECTION_BYTES)))
+    assert not decoder.sections
+
+
+def test_a_smaller_table_must_be_confirmed_by_the_next_block() -> None:
+    decoder = make()
+    decoder.allow_table(100)
+    with pytest.raises(ConnectionFault, match="smaller"):
+        decoder.decode(f.indexed(2))
+    decoder = make()
+    decoder.allow_table(100)
+    assert decoder.decode(f.table_size(100) + f.indexed(2)).fields == ((b":method", b"GET"),)
+    assert decoder.decode(f.indexed(2)).fields == ((b":method", b"GET"),)
+
+
+def test_a_table_larger_than_allowed_is_refused() -> None:
+    with pytest.raises(ConnectionFault):
+        make().decode(f.table_size(4097))
+
+
+def test_a_section_past_the_limits_is_oversize_and_keeps_the_table_in_step() -> None:
+    decoder = make(max_list_bytes=100)
+    assert decoder.decode(f.literal(b"a", b"1", indexing=True) + f.literal(b"b", b"2" * 40)).kind == OVERSIZE
+    assert decoder.decode(f.indexed(62)).fields == ((b"a", b"1"),)
+    assert make(max_fields=3).decode(f.indexed(2) * 4).kind == OVERSIZE
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x80"])
+def test_a_section_far_past_the_limits_costs_the_connection(rest: bytes) -> None:
+    """Whatever comes behind the field that was one too many."""
+    decoder = make(max_list_bytes=100)
+    decoder.decode(f.literal(b"a", b"1" * 60, indexing=True))
+    with pytest.raises(ConnectionFault) as caught:
+        decoder.decode(f.indexed(62) * 5 + rest)
+    assert caught.value.code == ErrorCode.ENHANCE_YOUR_CALM

@@ -1,0 +1,100 @@
+"""How the tuned engine sends, where the contract leaves it free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.http2 import frames as f
+from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Rig
+from wire.http2.codes import FrameType
+from wire.http2.engine import HeaderList
+
+
+def server(**config: Any) -> Rig:
+    return Rig("tuned", client=False, **config)
+
+
+def test_a_reply_in_the_short_way_is_the_reply_in_the_long_way() -> None:
+    rig = server()
+    written = []
+    for _ in range(5):
+        stream = rig.open(end=True)
+        rig.engine.send_reply(stream, RESPONSE, b"reply", TRAILERS)
+        written.append([(frame.kind, frame.flags, frame.payload) for frame in rig.sent()])
+        assert stream.closed
+        assert not rig.engine.streams
+    assert rig.engine._reply_headers is RESPONSE  # type: ignore[attr-defined]
+    assert written[1] == written[2] == written[3] == written[4]
+    assert [kind for kind, _, _ in written[4]] == [FrameType.HEADERS, FrameType.DATA, FrameType.HEADERS]
+    assert [len(payload) for _, _, payload in written[4]] == [2, 5, 1]
+
+
+def test_the_short_way_is_left_when_the_peers_table_changes() -> None:
+    rig = server()
+    fields = f.FieldReader()
+    for table_bytes in (None, None, None, 64, None, 4096, None, None):
+        if table_bytes is not None:
+            rig.feed(f.settings({1: table_bytes}))
+        rig.engine.send_reply(rig.open(end=True), RESPONSE, b"reply", TRAILERS)
+        sections = fields.read(frame for frame in rig.sent() if frame.kind == FrameType.HEADERS)
+        assert [section for _, section, _ in sections] == [f.RESPONSE, f.TRAILERS]
+
+
+def test_the_short_way_is_left_when_another_list_enters_the_table() -> None:
+    rig = server()
+    fields = f.FieldReader()
+    other = HeaderList(((b":status", b"200"), (b"content-type", b"application/grpc+proto")), shared=True)
+    for headers in (RESPONSE, RESPONSE, RESPONSE, other, RESPONSE, other, other, RESPONSE):
+        rig.engine.send_reply(rig.open(end=True), headers, b"reply", TRAILERS)
+        sections = fields.read(frame for frame in rig.sent() if frame.kind == FrameType.HEADERS)
+        assert [section for _, section, _ in sections] == [headers.fields, f.TRAILERS]
+
+
+def test_a_closed_window_makes_the_short_way_wait_like_any_other() -> None:
+    rig = server()
+    for _ in range(3):
+        rig.engine.send_reply(rig.open(end=True), RESPONSE, b"reply", TRAILERS)
+        rig.sent()
+    rig.feed(f.settings({4: 3}))
+    stream = rig.open(end=True)
+    rig.engine.send_reply(stream, RESPONSE, b"reply", TRAILERS)
+    assert rig.sent_data(stream.id) == b"rep"
+    assert stream.queued_bytes == 2
+    rig.feed(f.window_update(stream.id, 2))
+    assert [frame.end for frame in rig.sent()] == [False, True]
+    assert stream.closed
+
+
+def test_streams_take_turns_when_the_connections_window_opens() -> None:
+    rig = server()
+    streams = [rig.open(end=True) for _ in range(3)]
+    rig.feed(f.settings({4: 2**20}))
+    for stream in streams:
+        rig.engine.send_headers(stream, RESPONSE)
+        rig.engine.send_data(stream, bytes(100_000))
+    rig.sent()
+    rig.feed(f.window_update(0, 100_000))
+    sent = [frame.stream_id for frame in rig.sent() if frame.kind == FrameType.DATA]
+    assert sent[:6] == [streams[0].id, streams[1].id, streams[2].id] * 2
+
+
+def test_a_long_field_section_goes_out_in_continuations() -> None:
+    rig = Rig("tuned", client=True)
+    extra = ((b"x-long", b"v" * 40_000),)
+    rig.engine.open_stream(REQUEST, extra)
+    frames = rig.sent()
+    assert [frame.kind for frame in frames] == [FrameType.HEADERS, FrameType.CONTINUATION, FrameType.CONTINUATION]
+    ((_, fields, _),) = f.FieldReader().read(frames)
+    assert fields == f.REQUEST + extra
+
+
+def test_a_frame_that_comes_in_many_reads_is_not_joined_at_each() -> None:
+    rig = server(max_frame_bytes=2**20, stream_window_bytes=2**20)
+    stream = rig.open()
+    frame = f.data(stream.id, bytes(2**20 - 1), end=True)
+    for at in range(0, len(frame), 1000):
+        before = rig.engine._partial  # type: ignore[attr-defined]
+        rig.feed(frame[at : at + 1000])
+        if at > 2000 and rig.engine._partial:  # type: ignore[attr-defined]
+            assert rig.engine._partial is before  # type: ignore[attr-defined]
+    assert rig.calls()[-1] == ("data", stream.id, bytes(2**20 - 1), True)
