@@ -6,8 +6,13 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any
 
-import atheris
+try:
+    atheris: Any = import_module("atheris")
+except ImportError:
+    sys.exit(f"fuzzing needs atheris: {sys.executable} -m pip install atheris")
 
 with atheris.instrument_imports(include=["wire.http2.tuned"]):
     from tests.fuzz.engine_input import check, sessions
