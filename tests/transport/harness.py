@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,14 +22,14 @@ import pytest
 from tests.certificates import Certificates
 from wire.config import TransportConfig
 from wire.transport import asyncio_link, sockets
-from wire.transport.address import parse_address
+from wire.transport.address import TcpAddress, UnixAddress, parse_address
 from wire.transport.anyio_link import open_anyio_runtime
 from wire.transport.link import Future, Link, Listener, Runtime
 from wire.transport.runtime import open_runtime, run
 from wire.transport.tls import ClientTls, ServerTls
 
 LOOPS = ("asyncio", "uvloop", "trio", "anyio")
-TIMEOUT_S = 4.0
+TIMEOUT_S = 20.0
 """When a test that waits in vain gives up."""
 
 
@@ -159,7 +160,8 @@ class Links:
 
 
 def run_loop(loop: str, test: Callable[[Runtime], Awaitable[None]]) -> None:
-    """Run `test` with a runtime of the loop's kind. Nothing may be left to run, and no receiver may have raised."""
+    """Run `test` with a runtime of the loop's kind. No task may be left, and no callback or task may have raised."""
+    complaints: list[Any] = []
 
     async def main() -> None:
         with anyio.fail_after(TIMEOUT_S):
@@ -168,16 +170,21 @@ def run_loop(loop: str, test: Callable[[Runtime], Awaitable[None]]) -> None:
                 await test(runtime)
 
     async def main_asyncio() -> None:
-        complaints: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         await main()
-        assert complaints == []
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    if loop == "trio":
-        run(main, loop="trio")
-    else:
-        run(main_asyncio, loop="uvloop" if loop == "uvloop" else "asyncio")
+    handler = logging.Handler()
+    handler.emit = lambda record: complaints.append(record.getMessage()) if record.exc_info else None  # type: ignore[method-assign]
+    logging.getLogger("wire.transport").addHandler(handler)
+    try:
+        if loop == "trio":
+            run(main, loop="trio")
+        else:
+            run(main_asyncio, loop="uvloop" if loop == "uvloop" else "asyncio")
+    finally:
+        logging.getLogger("wire.transport").removeHandler(handler)
+    assert complaints == []
 
 
 def run_links(
@@ -196,6 +203,17 @@ def run_links(
     run_loop(kind.loop, with_links)
 
 
+def dial(address: str) -> socket.socket:
+    """A plain client's socket, connected."""
+    parsed = parse_address(address)
+    if isinstance(parsed, UnixAddress):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(parsed.path)
+        return sock
+    assert isinstance(parsed, TcpAddress)
+    return socket.create_connection((parsed.host, parsed.port))
+
+
 async def receive(sock: socket.socket, size: int = 1 << 16) -> bytes:
     """Read from a plain socket on any loop; b"" also when the peer reset it."""
     sock.setblocking(False)
@@ -207,3 +225,8 @@ async def receive(sock: socket.socket, size: int = 1 << 16) -> bytes:
             continue
         except ConnectionResetError:
             return b""
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What wire itself wrote to its log."""
+    return [record.getMessage() for record in caplog.records if record.name == "wire.transport"]

@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from tests.certificates import Certificates
-from tests.transport.harness import Recorder, quick, receive, run_loop
+from tests.transport.harness import Recorder, logged, quick, receive, run_loop
 from wire.errors import TlsError
 from wire.transport import sockets
 from wire.transport.address import parse_address
@@ -61,8 +61,7 @@ def server_tls(certificates: Certificates, *, mutual: bool = False) -> ServerTls
 
 def refused(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Why the server refused its clients, from its log."""
-    messages = [record.getMessage() for record in caplog.records if record.name == "wire.transport"]
-    lines = [re.fullmatch(r"refused ipv4:127\.0\.0\.1:\d+: (.*)", message) for message in messages]
+    lines = [re.fullmatch(r"refused ipv4:127\.0\.0\.1:\d+: (.*)", message) for message in logged(caplog)]
     return [line[1] if line else "a line of another form" for line in lines]
 
 
@@ -338,6 +337,8 @@ def test_close_notify_is_the_end_and_what_comes_after_is_dropped(sides: tuple[Si
     assert server.recorder.calls == ["made", "data", "eof"]
     server.tls.eof_received()
     assert server.recorder.calls == ["made", "data", "eof"]
+    server.feed(b"more" * 1000)
+    assert server.tls._incoming.pending < 100  # not kept either
     server.recorder.link.write(b"still heard?")  # RFC 8446 §6.1: each direction ends by itself
     assert server.raw.written
 
