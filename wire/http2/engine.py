@@ -12,7 +12,7 @@ Rules that both keep. Sending:
   queue: it stops sending while `stream.queued_bytes` is over its quota, until `on_writable`.
 - A server that ends a stream (END_STREAM sent) while its client has not, also resets it with NO_ERROR (§8.1).
 - A GOAWAY of ours names the highest stream the peer has opened, refused ones included (a client's: 0), and never a
-  higher one than a final one did before (§6.8). Its debug data is the reason, which holds nothing that the peer sent.
+  higher one than a final one did before (§6.8). Its debug data is the reason, which holds no text of the peer's.
 
 Receiving:
 

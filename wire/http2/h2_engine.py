@@ -60,7 +60,6 @@ _H2_GOAWAY_BYTES: Final = 17
 _H2_CONFIGS: Final = {
     client: H2Configuration(
         client_side=client,
-        header_encoding=None,
         validate_outbound_headers=False,
         normalize_outbound_headers=False,
         validate_inbound_headers=False,
@@ -289,9 +288,6 @@ class H2Engine:
             if stream.queued_bytes:
                 self._ready[stream_id] = stream
                 self._pump()
-
-    def _on_push_promise(self, flags: int, stream_id: int, frame: bytes) -> None:
-        raise PeerError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, which is disabled")  # §6.6
 
     def _on_other(self, flags: int, stream_id: int, frame: bytes) -> None:
         """PRIORITY (§5.3.2) and types that are not known (§5.5)."""
@@ -605,7 +601,6 @@ _HANDLERS: Final[dict[int, Callable[[H2Engine, int, int, bytes], None]]] = {
     FrameType.HEADERS: H2Engine._on_headers,
     FrameType.RST_STREAM: H2Engine._on_reset,
     FrameType.SETTINGS: H2Engine._on_settings,
-    FrameType.PUSH_PROMISE: H2Engine._on_push_promise,
     FrameType.PING: H2Engine._on_ping,
     FrameType.GOAWAY: H2Engine._on_goaway,
     FrameType.WINDOW_UPDATE: H2Engine._on_window_update,

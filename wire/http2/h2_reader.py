@@ -2,8 +2,8 @@
 
 In: bytes in any chunking. Out: one frame after another, field blocks joined and without padding. A frame that the
 contract of `engine` forbids on sight raises `PeerError`: a wrong preface, a size that the 9-byte header shows to be
-wrong, a field block that is too long or interrupted, a stream id that the type cannot have. At most one frame and one
-field block are buffered, both bounded. Imports `codes`, `limits` and `wire.config`.
+wrong, a field block that is too long or interrupted, a stream id that the type cannot have, a push. At most one frame
+and one field block are buffered, both bounded. Imports `codes`, `limits` and `wire.config`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _EXACT_BYTES: Final[dict[int, int]] = {  # §6.3, §6.4, §6.7, §6.9
 
 # As plain names: an attribute of an enumeration costs a call.
 _DATA, _HEADERS, _CONTINUATION = FrameType.DATA, FrameType.HEADERS, FrameType.CONTINUATION
-_SETTINGS, _GOAWAY = FrameType.SETTINGS, FrameType.GOAWAY
+_SETTINGS, _GOAWAY, _PUSH_PROMISE = FrameType.SETTINGS, FrameType.GOAWAY, FrameType.PUSH_PROMISE
 _OF_CONNECTION: Final = frozenset((_SETTINGS, FrameType.PING, _GOAWAY))
 _OF_STREAMS: Final = frozenset(
-    (_DATA, _HEADERS, _CONTINUATION, FrameType.RST_STREAM, FrameType.PRIORITY, FrameType.PUSH_PROMISE)
+    (_DATA, _HEADERS, _CONTINUATION, _PUSH_PROMISE, FrameType.RST_STREAM, FrameType.PRIORITY)
 )
 
 Frame = tuple[int, int, int, bytes]
@@ -183,3 +183,5 @@ class FrameReader:
                 raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
         elif kind != _CONTINUATION or stream_id != self._block_stream_id:  # §4.3
             raise PeerError(ErrorCode.PROTOCOL_ERROR, f"a frame of type {kind} within a field block")
+        if kind == _PUSH_PROMISE:  # §6.6
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, which is disabled")

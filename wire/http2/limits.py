@@ -6,9 +6,9 @@ ENHANCE_YOUR_CALM on the connection (RFC 9113 §10.5). Imports only `wire.config
 - A reset (CVE-2023-44487, CVE-2025-8671): every RST_STREAM that a peer's frame made us send (a stream error, a refused
   stream); at a server also every RST_STREAM received that ends an open stream. Not `Engine.reset`, nor NO_ERROR after
   a complete response, nor what a client receives: it opened those streams itself.
-- A control: SETTINGS, PING, their acknowledgements, PRIORITY, GOAWAY, frames of unknown type; a RST_STREAM received
-  that is not a reset; HEADERS and DATA on a closed stream; DATA without END_STREAM that has no more data than padding
-  (so, empty DATA); an informational response; a WINDOW_UPDATE that nothing explains.
+- A control: SETTINGS, PING, their acknowledgements, PRIORITY, GOAWAY, frames of unknown type; a RST_STREAM received on
+  a closed stream; HEADERS and DATA on a closed stream; DATA without END_STREAM that has no more data than padding, the
+  padding's length octet included (so, empty DATA); an informational response; a WINDOW_UPDATE that nothing explains.
 - A DATA frame of ours explains two WINDOW_UPDATEs, its stream's and the connection's, when it empties its stream's
   queue or carries `EXPLAINING_BYTES`. A peer that dribbles its window (CVE-2019-9511) so explains nothing.
 """
