@@ -92,19 +92,21 @@ def _measure(args: argparse.Namespace, server: _Server, processes: list[LoadProc
             raise SystemExit(report.reason)
     start_s = time.monotonic() + _START_IN_S
     measuring_s = start_s + args.warmup
+    server_cpu_s = None if server.pid is None else cpu_s(server.pid)
+    warming_up = args.warmup > 0
     for process in processes:
         process.start(start_s)
     talking = {process.connection: process for process in processes}
     calls = dict.fromkeys(processes, 0)
     tallies: list[Tally] = []
-    server_cpu_s: float | None = None
     interrupted = False
     with _progress(args, measuring_s) as show:
         while talking:
             try:
                 before_s = measuring_s - time.monotonic()
-                if before_s <= 0 and server_cpu_s is None and server.pid is not None:
-                    server_cpu_s = cpu_s(server.pid)
+                if warming_up and before_s <= 0:
+                    warming_up = False
+                    server_cpu_s = None if server.pid is None else cpu_s(server.pid)
                 for ready in wait(list(talking), _REFRESH_S if before_s <= 0 else min(before_s, _REFRESH_S)):
                     process = talking[ready]  # type: ignore[index]
                     match process.receive():

@@ -98,6 +98,7 @@ class LoadRun:
         self._lateness = Recorder()
         self._done = 0
         self._left = _NEVER if load.requests is None else load.requests
+        self._stopped = False
         self._start = self._from = self._last = 0.0
         self._until = self._stop_at = _NEVER  # no request is due from the one on, none is sent from the other on
         share, more = divmod(load.callers, len(connections))
@@ -109,6 +110,7 @@ class LoadRun:
 
     def stop(self) -> None:
         """Start no more calls; those in flight may end."""
+        self._stopped = True
         self._stop_at = self._until = min(self._stop_at, time.monotonic())
 
     async def run(self, start_s: float) -> Tally:
@@ -153,9 +155,7 @@ class LoadRun:
         while (left_s := self._stop_at - time.monotonic()) > 0 and self._more_to_come():
             await anyio.sleep(min(_POLL_S, left_s))
         give_up_at = time.monotonic() + self._load.grace_s
-        while time.monotonic() < give_up_at and any(
-            lane.in_flight or (lane.waiting and lane.due < self._until) for lane in self._lanes
-        ):
+        while any(lane.in_flight for lane in self._lanes) and time.monotonic() < give_up_at:
             await anyio.sleep(_POLL_S)
 
     def _more_to_come(self) -> bool:
@@ -201,7 +201,7 @@ class LoadRun:
                 waiter: Future[float] = self._runtime.future()
                 lane.waiting.append(waiter)
                 due = await waiter
-            if due >= self._until:
+            if due >= self._until or self._stopped:
                 break
             try:
                 await exchange()

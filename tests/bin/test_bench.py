@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -144,7 +145,7 @@ def test_interrupt_shows_what_was_measured_so_far() -> None:
                 assert process.stdout is not None
                 assert process.stderr is not None
                 await servicer.called_enough.wait()
-                process.send_signal(signal.SIGINT)
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does
                 out = b"".join([chunk async for chunk in process.stdout]).decode()
                 err = b"".join([chunk async for chunk in process.stderr]).decode()
                 return await process.wait(), out, err
