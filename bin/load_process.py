@@ -135,7 +135,7 @@ async def _carry_out(plan: Plan, connection: Connection) -> None:
             return
         threading.Thread(target=_stop_when_told, args=(connection, run), daemon=True).start()
         gc.collect()
-        gc.freeze()
+        gc.freeze()  # calls leave no cycles, and looking for some among all modules cost up to a tenth of the CPU time
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report_progress, connection, run)
             tally = await run.run(start_s)

@@ -90,9 +90,8 @@ def test_requests_that_a_server_was_too_slow_for_are_unsent() -> None:
         await anyio.sleep(0.03)
 
     tally = carry_out(Load(callers=1, rate_per_s=1000, duration_s=0.1), slow)
-    answered = sum(tally.answered.values())
-    assert 1 <= answered <= 4
-    assert tally.unsent == 100 - answered
+    assert sum(tally.answered.values()) + tally.unsent == 100
+    assert tally.unsent >= 96
 
 
 def test_warm_up_leaves_no_trace() -> None:
@@ -134,9 +133,9 @@ def test_requests_that_were_due_while_the_event_loop_was_busy_are_sent_at_the_en
         nonlocal blocked
         if not blocked:
             blocked = True
-            time.sleep(0.05)  # not anyio.sleep: nothing else runs
+            time.sleep(0.25)  # not anyio.sleep: nothing else runs
 
-    tally = carry_out(Load(callers=30, rate_per_s=1000, duration_s=0.02), block_once)
+    tally = carry_out(Load(callers=30, rate_per_s=100, duration_s=0.2), block_once)
     assert sum(tally.answered.values()) == 20
     assert tally.unsent == 0
 
@@ -175,7 +174,7 @@ def test_errors_are_counted_by_code(rate_per_s: float | None) -> None:
 
 @pytest.mark.parametrize("rate_per_s", [None, 1000.0])
 def test_calls_that_are_never_answered_are_given_up(rate_per_s: float | None, loop: LoopName) -> None:
-    load = Load(callers=3, rate_per_s=rate_per_s, duration_s=0.05, grace_s=0.01)
+    load = Load(callers=3, rate_per_s=rate_per_s, requests=3, grace_s=0.01)
     tally = carry_out(load, anyio.sleep_forever, loop=loop)
     assert tally.unanswered == 3
     assert not tally.answered
