@@ -4,7 +4,8 @@
 it left the dynamic table alone, and any change of the table empties it. So a peer whose requests repeat costs one
 dict look-up each. One whose values vary pays for a plain loop over the block's bytes, in which each field that comes
 from a table is a tuple made earlier: field, size (§4.1) and mark. Judging a field and decoding Huffman happen only
-where a literal is met.
+where a literal is met. What precedes a block's first literal is kept as well, for the next block that starts with it:
+so a timeout that differs in each request costs little more than itself, unless it enters the table.
 
 Imports `fields`, `huffman`, hpack's static table, and `limits`.
 """
@@ -54,6 +55,10 @@ MAX_NAME_BYTES: Final = 64
 
 _Entry = tuple[Field, int, int]
 """A field, its size in bytes, its mark."""
+
+
+_Head = tuple[bytes, tuple[Field, ...], int, int, int, int | None]
+"""The bytes of a block in front of its first literal, and what `decode` knows behind them."""
 
 
 def _entry(name: bytes, value: bytes) -> _Entry:
@@ -107,6 +112,7 @@ class Decoder:
 
     __slots__ = (
         "_hard_bytes",
+        "_head",
         "_judged",
         "_max_fields",
         "_max_list_bytes",
@@ -125,6 +131,7 @@ class Decoder:
         self.max_table_bytes = DEFAULT_TABLE_BYTES  # what we allow the peer
         self._table_limit_bytes = DEFAULT_TABLE_BYTES  # what the peer uses of it
         self._must_shrink = False
+        self._head: _Head | None = None
         self._table: deque[_Entry] = deque()  # newest last
         self._table_bytes = 0
         self._strings: dict[bytes, bytes] = {}
@@ -141,37 +148,44 @@ class Decoder:
         self.max_table_bytes = size_bytes
         self._must_shrink = size_bytes < self._table_limit_bytes
         if self._must_shrink:
-            self.sections.clear()
+            self._forget()
 
     def decode(self, block: bytes) -> Section:
         """The section that a complete header block holds. Raises `ConnectionFault`; the connection is over then.
 
-        A request's block of 8 fields, one of them a new literal, takes 2 µs; with the literal's two strings read by
-        `_string`, and each field judged by a call, it took 3.2.
+        A request's block of 8 fields, the last of them a new literal, takes 1.4 µs, 2 if that enters the table. With
+        the value read by `_string` and each literal judged by a call it was 3.2; without `_head`, 2.1.
         """
         end = len(block)
         if end > self._hard_bytes:
             raise _far_too_large()
         table = self._table
         strings = self._strings
-        fields: list[Field] = []
-        at = pseudo_fields = size_bytes = marks = 0
-        content_length: int | None = None
-        unchanged = True
+        unchanged = fresh = True
+        head = self._head
+        if head is not None and block.startswith(head[0]):
+            fresh = False
+            head_block, known, pseudo_fields, size_bytes, marks, content_length = head
+            at = len(head_block)
+            fields = list(known)
+        else:
+            fields = []
+            at = pseudo_fields = size_bytes = marks = 0
+            content_length = None
         try:
             while at < end:
                 byte = block[at]
                 at += 1
-                if byte >= 0x80:  # indexed field (RFC 7541 §6.1)
+                if byte > 0x80:  # indexed field (RFC 7541 §6.1)
                     if byte < 0xBE:
                         field, field_bytes, field_mark = _STATIC[byte - 0x80]
-                        if byte == 0x80:
-                            raise _bad_block("index 0 in a header block")
                     else:
                         index = byte - 0x80
                         if index == 0x7F:
                             index, at = _integer(block, at, 0x7F)
                         field, field_bytes, field_mark = table[STATIC_ENTRIES - index]
+                elif byte == 0x80:
+                    raise _bad_block("index 0 in a header block")
                 elif byte & 0xE0 == 0x20:  # dynamic table size update (§6.3)
                     if fields:
                         raise _bad_block("a dynamic table size update behind a field")
@@ -180,7 +194,20 @@ class Decoder:
                     self._resize(size)
                     continue
                 else:  # literal field: with incremental indexing (§6.2.1), without (§6.2.2), never indexed (§6.2.3)
-                    prefix = 0x3F if byte >= 0x40 else 0x0F
+                    if byte >= 0x40:
+                        prefix = 0x3F
+                    else:
+                        prefix = 0x0F
+                        if fresh and unchanged and 1 < at <= MAX_SECTION_BYTES:
+                            fresh = False
+                            self._head = (
+                                block[: at - 1],
+                                tuple(fields),
+                                pseudo_fields,
+                                size_bytes,
+                                marks,
+                                content_length,
+                            )
                     index = byte & prefix
                     if index == prefix:
                         index, at = _integer(block, at, prefix)
@@ -286,25 +313,27 @@ class Decoder:
         return text
 
     def _insert(self, entry: _Entry) -> None:
-        """RFC 7541 §4.4: an entry larger than the whole table empties it."""
-        self.sections.clear()
-        self._table.append(entry)
-        self._table_bytes += entry[1]
-        if self._table_bytes > self._table_limit_bytes:
-            self._evict()
-
-    def _evict(self) -> None:
+        """RFC 7541 §4.4: older entries make room; an entry larger than the whole table empties it."""
+        self._forget()
         table = self._table
-        size = self._table_bytes
-        while size > self._table_limit_bytes:
-            size -= table.popleft()[1]
-        self._table_bytes = size
+        table.append(entry)
+        size_bytes = self._table_bytes + entry[1]
+        while size_bytes > self._table_limit_bytes:
+            size_bytes -= table.popleft()[1]
+        self._table_bytes = size_bytes
+
+    def _forget(self) -> None:
+        """The table changes: the same bytes no longer mean the same."""
+        self._head = None
+        if self.sections:
+            self.sections.clear()
 
     def _resize(self, size_bytes: int) -> None:
         """RFC 7541 §4.3, §6.3."""
         if size_bytes > self.max_table_bytes:
             raise _bad_block("a dynamic table size over SETTINGS_HEADER_TABLE_SIZE")
-        self.sections.clear()
+        self._forget()
         self._must_shrink = False
         self._table_limit_bytes = size_bytes
-        self._evict()
+        while self._table_bytes > size_bytes:
+            self._table_bytes -= self._table.popleft()[1]
