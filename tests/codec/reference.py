@@ -19,15 +19,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import betterproto2
-import grpc_tools
+import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
-from grpc_tools import protoc
+from google.protobuf.internal import api_implementation
 from hypothesis import strategies as st
 
 from tests.codec.generated import kinds
 from wire.codec import codec_for
 from wire.errors import DecodeError
+
+# There are no wheels of these for every interpreter; tests that need them are skipped there.
+protoc = pytest.importorskip("grpc_tools.protoc", exc_type=ImportError)
+if api_implementation.Type() != "upb":
+    pytest.skip("google's protobuf is not upb here", allow_module_level=True)
 
 PROTOS = Path(__file__).parent / "protos"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,7 +48,7 @@ EXACT = sorted(CLASSES.keys() - {"WellKnown"})
 def _pool() -> descriptor_pool.DescriptorPool:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "kinds.binpb"
-        includes = Path(grpc_tools.__file__).parent / "_proto"
+        includes = Path(protoc.__file__).parent / "_proto"
         arguments = ["protoc", f"-I{PROTOS}", f"-I{includes}", "--include_imports", f"--descriptor_set_out={output}"]
         if protoc.main([*arguments, "kinds.proto"]):
             raise RuntimeError("protoc failed on kinds.proto")

@@ -87,9 +87,11 @@ def test_scalars(data: bytes, expected: kinds.Scalars) -> None:
         (kinds.Maps, b"\x62\x03\x0a\x01\xff", "not valid UTF-8"),
         (kinds.WellKnown, b"\x62\x03\x0a\x01\xff", "not valid UTF-8"),
         (kinds.Lists, b"\x1a\x01\x80", "end in the middle"),  # packed lists must end with a value
+        (kinds.Lists, b"\x1a\x0b" + b"\x80" * 10 + b"\x00", "longer than ten bytes"),
         (kinds.Lists, b"\x0a\x07" + b"\0" * 7, "end in the middle"),
         (kinds.Choice, b"\x1a\x01\x18\x08\x01", "end in the middle"),  # also in a member that is overwritten
         (kinds.Choice, b"\x1a\x01\x1a\x1a\x02\x01a", "end in the middle"),  # also where joining two would hide it
+        (kinds.Choice, b"\x1a\x02\x18\x01\x1a\x01\x18\x1a\x01\x05", "end in the middle"),
         (kinds.WellKnown, b"\x0a\x07\x08\xff\xff\xff\xff\xff\x7f", "cannot hold the value"),
     ],
 )
@@ -134,6 +136,17 @@ def test_lists_are_read_packed_and_unpacked_and_mixed() -> None:
     assert decode(b"\x6a\x02\x00\x05").bool_values == [False, True]
     assert decode(b"\x82\x01\x02\xc8\x01\x80\x01\x07").enum_values == [kinds.Color.BLUE, kinds.Color(7)]
     assert decode(b"\x1a\x00").int32_values == []
+
+
+def test_bits_beyond_the_kind_are_cut_off_in_lists_too() -> None:
+    long = b"\xff\xff\xff\xff\xff\x01"
+    decode = codec_for(kinds.Lists).decode
+    assert decode(b"\x1a\x06" + long).int32_values == [-1]
+    assert decode(b"\x2a\x06" + long).uint32_values == [0xFFFFFFFF]
+    assert decode(b"\x3a\x06" + long).sint32_values == [-(1 << 31)]
+    assert decode(b"\x22\x0a" + b"\xff" * 9 + b"\x01").int64_values == [-1]
+    assert decode(b"\x32\x0a" + b"\xff" * 9 + b"\x7f").uint64_values == [(1 << 64) - 1]
+    assert decode(b"\x82\x01\x06" + long).enum_values == [kinds.Color.NEGATIVE]
 
 
 def test_an_enum_keeps_a_number_that_it_does_not_know() -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 COMMAND = [
     *(
@@ -21,6 +23,8 @@ COMMAND = [
 
 
 def test_the_generated_classes_are_up_to_date(tmp_path: Path) -> None:
+    pytest.importorskip("betterproto2_compiler")
+    pytest.importorskip("grpc_tools")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     subprocess.run(
         [*COMMAND, f"--python_betterproto2_out={tmp_path}"],
