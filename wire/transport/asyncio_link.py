@@ -34,6 +34,7 @@ class AsyncioLink(asyncio.Protocol):
         "_closing",
         "_config",
         "_linger_timer",
+        "_made",
         "_receiver",
         "_runtime",
         "_transport",
@@ -58,6 +59,7 @@ class AsyncioLink(asyncio.Protocol):
         self._receiver = receiver
         self._runtime = runtime
         self._config = config
+        self._made = False
         self._at_eof = False
         self._closing = False
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -65,6 +67,10 @@ class AsyncioLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._closing:  # the runtime was left meanwhile
+            self._transport.abort()
+            return
+        self._made = True
         high_bytes = self._config.write_buffer_bytes
         self._transport.set_write_buffer_limits(high_bytes, high_bytes // 4)
         if hasattr(transport, "max_size"):  # asyncio's reads; its default of 256 KiB is slow, see TransportConfig
@@ -84,7 +90,8 @@ class AsyncioLink(asyncio.Protocol):
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         try:
-            self._receiver.link_lost(None if error is None else lost_error(self.peer, error))
+            if self._made:
+                self._receiver.link_lost(None if error is None else lost_error(self.peer, error))
         finally:
             self._runtime.forget(self)
 
@@ -107,7 +114,8 @@ class AsyncioLink(asyncio.Protocol):
 
     def abort(self) -> None:
         self._stop()
-        self._transport.abort()
+        if self._made:
+            self._transport.abort()
 
     def pause_reading(self) -> None:
         if not self._closing:

@@ -1,0 +1,99 @@
+"""What is particular to asyncio and uvloop: eager tasks, the size of reads, and links that arrive too late."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.transport.harness import LinkKind, Links, Recorder, quick, run_links, run_loop
+from wire.transport.asyncio_link import AsyncioLink, AsyncioRuntime
+from wire.transport.link import Peer, Runtime
+
+LOOPS = ("asyncio", "uvloop")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_task_runs_up_to_its_first_wait_before_spawn_returns(loop: str) -> None:
+    async def test(runtime: Runtime) -> None:
+        steps: list[str] = []
+        ended = runtime.future()
+
+        async def work() -> None:
+            task = asyncio.current_task()
+            steps.append("begun")
+            await runtime.sleep(0)
+            assert asyncio.current_task() is task
+            ended.set_result(None)
+
+        def spawn() -> None:
+            assert asyncio.current_task() is None
+            runtime.spawn(work())
+            steps.append("spawned")
+            assert asyncio.current_task() is None
+
+        runtime.call_soon(spawn)
+        await ended
+        assert steps == ["begun", "spawned"]
+
+    run_loop(loop, test)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_the_task_factory_of_the_user_comes_first(loop: str) -> None:
+    async def test(runtime: Runtime) -> None:
+        made: list[str] = []
+
+        def factory(
+            loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
+        ) -> asyncio.Task[Any]:
+            made.append(coroutine.__name__)
+            return asyncio.Task(coroutine, loop=loop, **options)
+
+        async def work() -> None: ...
+
+        asyncio.get_running_loop().set_task_factory(factory)
+        task = cast("asyncio.Task[None]", runtime.spawn(work()))
+        asyncio.get_running_loop().set_task_factory(None)
+        await task
+        assert made == ["work"]
+
+    run_loop(loop, test)
+
+
+def test_reads_are_as_large_as_configured_and_no_larger(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(links: Links) -> None:
+        client, server = await links.pair(read_bytes=4096)
+        client.link.write(b"x" * 40_960)
+        await server.until(lambda recorder: len(recorder.data) == 40_960)
+        assert server.chunks >= 10
+
+    run_links(LinkKind("asyncio", "tcp", tls=False), cast(Any, None), short_path, monkeypatch, test)
+
+
+class Transport(asyncio.Transport):
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+
+def test_a_link_aborted_before_it_was_made_never_reaches_its_receiver() -> None:
+    async def main() -> None:
+        runtime = AsyncioRuntime(asyncio.get_running_loop())
+        recorder = Recorder(runtime)
+        link = AsyncioLink(recorder, Peer("unix:"), quick(), runtime)
+        link.abort()
+        transport = Transport()
+        link.connection_made(transport)
+        assert transport.calls == ["abort"]
+        link.connection_lost(None)
+        assert recorder.calls == []
+
+    asyncio.run(main())
