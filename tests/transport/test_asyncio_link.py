@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,9 +48,7 @@ def test_the_task_factory_of_the_user_comes_first(loop: str) -> None:
     async def test(runtime: Runtime) -> None:
         made: list[str] = []
 
-        def factory(
-            loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
-        ) -> asyncio.Task[Any]:
+        def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
             made.append(coroutine.__name__)
             return asyncio.Task(coroutine, loop=loop, **options)
 
