@@ -12,7 +12,7 @@ pause.
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import OrderedDict
 from typing import Any
 
 from wire.client_call import ClientCall
@@ -52,8 +52,8 @@ class ClientConnection(Connection):
                 await self._settings_waiter
             finally:
                 timer.cancel()
-        if self.lost:
-            raise ConnectError(self.error or "the peer closed the connection before it spoke HTTP/2")
+        if self.lost or self.engine.drained:
+            raise ConnectError(self.error or "the peer closed the connection before it could be used")
 
     def _give_up(self) -> None:
         self.error = "the peer did not speak HTTP/2 in time"
@@ -99,14 +99,13 @@ class Pool:
         self._ready: list[ClientConnection] = []
         self._next = 0  # where the round goes on
         self._all: set[ClientConnection] = set()  # also those that only finish what they have
-        self._connecting: set[Task] = set()
-        self._connecting_count = 0
+        self._connecting: dict[ClientConnection, Task | None] = {}
         self._failures = 0
         self._failure: str | None = None  # why the last attempt failed, until the back-off has passed
         self._backoff: Timer | None = None
         self._closed = False
         self._all_lost: Future[None] | None = None
-        self.queue: deque[ClientCall[Any]] = deque()
+        self.queue: OrderedDict[ClientCall[Any], None] = OrderedDict()
 
     def submit(self, call: ClientCall[Any]) -> None:
         """Start the call, queue it, or fail it."""
@@ -119,7 +118,7 @@ class Pool:
             call.fail(StatusCode.UNAVAILABLE, self._failure)
         else:
             call.queued = True
-            self.queue.append(call)
+            self.queue[call] = None
             self._connect_missing()
 
     def dispatch(self) -> None:
@@ -130,15 +129,13 @@ class Pool:
             if connection is None:
                 self._connect_missing()
                 return
-            call = queue.popleft()
-            if call.code is None:
-                call.start(connection)
+            call, _ = queue.popitem(last=False)
+            call.start(connection)
 
     def call_ended(self, call: ClientCall[Any]) -> None:
-        """A call ended while others wait: it leaves the queue, or leaves room."""
-        if call.stream is None:
-            self.queue = deque(waiting for waiting in self.queue if waiting is not call)
-        else:
+        """A call ended while some wait: it leaves the queue, or leaves room."""
+        self.queue.pop(call, None)
+        if call.stream is not None:
             self._runtime.call_soon(self.dispatch)
 
     def retire(self, connection: ClientConnection) -> None:
@@ -159,10 +156,10 @@ class Pool:
         self._closed = True
         if self._backoff is not None:
             self._backoff.cancel()
-        for task in self._connecting:
-            task.cancel()
-        waiting, self.queue = self.queue, deque()
-        for call in waiting:
+        for task in list(self._connecting.values()):
+            if task is not None:
+                task.cancel()
+        for call in list(self.queue):
             call.fail(StatusCode.CANCELLED, "the channel was closed")
         for connection in list(self._all):
             for stream in list(connection.engine.streams.values()):
@@ -200,34 +197,38 @@ class Pool:
         for connection in [connection for connection in self._ready if connection.engine.drained]:
             connection.closing = True
             self._ready.remove(connection)
-        for _ in range(self._config.connections - len(self._ready) - self._connecting_count):
-            self._connecting_count += 1
-            self._connecting.add(self._runtime.spawn(self._connect()))
+        for _ in range(self._config.connections - len(self._ready) - len(self._connecting)):
+            connection = ClientConnection(self, self._runtime, self._config)
+            self._all.add(connection)
+            self._connecting[connection] = None
+            task = self._runtime.spawn(self._connect(connection))
+            if connection in self._connecting:  # an eager task may have ended already
+                self._connecting[connection] = task
 
-    async def _connect(self) -> None:
-        connection = ClientConnection(self, self._runtime, self._config)
+    async def _connect(self, connection: ClientConnection) -> None:
         transport = self._config.transport
-        self._all.add(connection)
         try:
             await self._runtime.connect(self._address, connection, tls=self._tls, config=transport)
             await connection.ready(transport.connect_timeout_s)
         except TransportError as error:
-            self._connecting_count -= 1
-            self.lost(connection)
+            self._give_up(connection)
             self._failed(str(error))
         except BaseException:
-            self._connecting_count -= 1
-            if connection.link is not None:
-                connection.link.abort()
-            else:
-                self.lost(connection)
+            self._give_up(connection)
             raise
         else:
-            self._connecting_count -= 1
+            del self._connecting[connection]
             self._failures = 0
             self._failure = None
             self._ready.append(connection)
             self.dispatch()
+
+    def _give_up(self, connection: ClientConnection) -> None:
+        del self._connecting[connection]
+        if connection.link is None:
+            self.lost(connection)
+        else:
+            connection.link.abort()
 
     def _failed(self, reason: str) -> None:
         config = self._config
@@ -238,10 +239,8 @@ class Pool:
         if self._backoff is None and not self._closed:
             self._backoff = self._runtime.call_later(pause_s, self._retry)
         if not self._ready:
-            waiting, self.queue = self.queue, deque(call for call in self.queue if call.wait_for_ready)
-            for call in waiting:
-                if not call.wait_for_ready:
-                    call.fail(StatusCode.UNAVAILABLE, reason)
+            for call in [call for call in self.queue if not call.wait_for_ready]:
+                call.fail(StatusCode.UNAVAILABLE, reason)
 
     def _retry(self) -> None:
         self._backoff = None
