@@ -154,6 +154,18 @@ def test_a_machine_without_means_is_given_time_and_then_accepts_again(
     ]
 
 
+def test_a_listener_is_closed_in_the_middle_of_a_pause(loop: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(runtime: Runtime) -> None:
+        server = Server(runtime, "127.0.0.1:0", quick(), failing([errno.EMFILE]))
+        with server.dial() as client:
+            while not logged(caplog):
+                await runtime.sleep(0.001)
+            server.listener.close()
+            assert await receive(client) == b""
+
+    run_loop(loop, test)
+
+
 @pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH])
 def test_a_connection_that_ended_while_it_waited_does_not_hold_up_the_next(
     loop: str, number: int, caplog: pytest.LogCaptureFixture

@@ -34,7 +34,6 @@ Candidate = tuple[int, Any]
 _MAX_ANSWER_BYTES = (
     64  # "OK ", a port of at most ten digits and a newline, with room to spare for naming a wrong answer
 )
-_FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
 async def connect(address: Address, timeout_s: float) -> socket.socket:
@@ -75,7 +74,7 @@ async def resolve(address: Address) -> list[Candidate]:
 
 
 async def _look_up(address: TcpAddress) -> list[Candidate]:
-    family = _FAMILIES[address.family]
+    family = sockets.FAMILIES[address.family]
     try:
         try:  # a literal address needs no thread
             found: list[Any] = socket.getaddrinfo(

@@ -29,7 +29,7 @@ from wire.transport.link import Peer
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
 AF_VSOCK: Final[int] = getattr(socket, "AF_VSOCK", -1)
 _UCRED = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
-_FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+FAMILIES: Final = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
 class BoundSocket(socket.socket):
@@ -74,7 +74,7 @@ def bind(address: Address, *, backlog: int = 1024, reuse_port: bool = False) -> 
         return _bind(address, AF_UNIX, address.listen_path, backlog)
     try:
         found = socket.getaddrinfo(
-            address.host, address.port, _FAMILIES[address.family], socket.SOCK_STREAM, 0, socket.AI_PASSIVE
+            address.host, address.port, FAMILIES[address.family], socket.SOCK_STREAM, 0, socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
         raise listen_error(address, error) from None
