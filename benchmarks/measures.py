@@ -221,24 +221,41 @@ def stream_memory(client: str, server: str) -> Opener:
     return opened
 
 
-def replay_cpu(server: str, timeout: Timeout) -> Opener:
-    """The server's CPU microseconds a request, with grpc-timeout sent in one of three ways."""
+def replay_echo(server: str, timeout: Timeout = Timeout.SAME) -> Opener:
+    """Requests a second of Echo under replayed frames, each sample over a new connection."""
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        requests = unary_requests(timeout, _REPLAYED)
         with start(server) as process:
             address = process.address()
             replay(address, unary_requests(timeout, 1000), 100)
 
             def sample() -> Sampled:
+                requests = unary_requests(timeout, _REPLAYED)
                 before_s = process.cpu_s()
-                replay(address, requests, 100)
-                return Sampled((process.cpu_s() - before_s) * 1e6 / len(requests))
+                per_s = replay(address, requests, 100)
+                return Sampled(per_s, (process.cpu_s() - before_s) * 1e6 / len(requests))
 
             yield sample
 
     return opened
+
+
+def replay_cpu(server: str, timeout: Timeout) -> Opener:
+    """The server's CPU microseconds a request, with grpc-timeout sent in one of three ways."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        with replay_echo(server, timeout)(lab) as sample:
+            yield lambda: _cost(sample())
+
+    return opened
+
+
+def _cost(sampled: Sampled) -> Sampled:
+    """The CPU time of a sample as its value."""
+    assert sampled.cpu_us is not None
+    return Sampled(sampled.cpu_us)
 
 
 def echo_cpu(server: str, *, connections: int = 0, streams_on_each: int = 0, load: Load = _ONE_CONNECTION) -> Opener:
@@ -253,9 +270,7 @@ def echo_cpu(server: str, *, connections: int = 0, streams_on_each: int = 0, loa
             _hold(held, address, connections, streams_on_each)
 
             def sample() -> Sampled:
-                cpu_us = _under_h2load(process, address, ECHO_PATH, message, load, lab.seconds, len(message)).cpu_us
-                assert cpu_us is not None
-                return Sampled(cpu_us)
+                return _cost(_under_h2load(process, address, ECHO_PATH, message, load, lab.seconds, len(message)))
 
             yield sample
 

@@ -81,14 +81,14 @@ def measure(scenario: Scenario, lab: Lab, rounds: int, step: Callable[[str], Non
             try:
                 takers[name] = stack.enter_context(opener(lab))
                 samples[name] = []
-            except UnavailableError as error:
+            except (UnavailableError, OSError) as error:
                 missing[name] = str(error)
         for _ in range(rounds):
             for name in list(takers):
                 step(f"{scenario.name}: {name}")
                 try:
                     samples[name].append(takers[name]())
-                except UnavailableError as error:
+                except (UnavailableError, OSError) as error:
                     missing[name] = str(error)
                     del takers[name], samples[name]
     return Result(scenario, samples, missing)

@@ -18,6 +18,7 @@ from benchmarks.measures import (
     open_loop_p99,
     ready_time,
     replay_cpu,
+    replay_echo,
     sign_alone,
     sign_over_grpc,
     stream_memory,
@@ -95,6 +96,13 @@ _ALL = (
         "requests/s",
         _servers("wire-async", *_GRPCIO),
         (Goal("wire-async", _GRPCIO, 10),),
+    ),
+    Scenario(
+        "unary-replay",
+        "Server: as `unary`, pressed by replayed frames instead of h2load, which check the first opinion",
+        "requests/s",
+        {name: replay_echo(name) for name in ("wire-tuned", "wire-h2", *_GRPCIO, "grpclib")},
+        (),
     ),
     Scenario(
         "timeout",
@@ -186,7 +194,7 @@ _ALL = (
         "µs/request",
         {
             "1 worker": echo_cpu("bin.server --engine tuned"),
-            "2 workers": echo_cpu("bin.server --engine tuned --workers 2", load=Load(connections=4, streams=25)),
+            "2 workers": echo_cpu("bin.server --engine tuned --workers 2", load=Load(connections=8, streams=100)),
             "1,000 connections": echo_cpu("bin.server --engine tuned", connections=1000),
             "10,000 streams": echo_cpu("bin.server --engine tuned", connections=10, streams_on_each=1000),
         },
