@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -61,7 +62,8 @@ class Subprocess:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         for stream in (self.popen.stdin, self.popen.stdout):
             if stream is not None:
-                stream.close()
+                with suppress(BrokenPipeError):  # what it no longer read
+                    stream.close()
         self.popen.send_signal(signal.SIGTERM)
         try:
             self.popen.wait(_STOP_TIMEOUT_S)

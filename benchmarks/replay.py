@@ -12,7 +12,6 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -161,12 +160,13 @@ class Connection:
         while not any(kind == _PING and flags & _ACK for kind, flags, _ in self._frames()):
             pass
 
-    def _frames(self) -> Iterator[tuple[int, int, int]]:
+    def _frames(self) -> list[tuple[int, int, int]]:
         """(type, flags, payload length) of the frames that one read completes; SETTINGS and PING are answered."""
         data = self._socket.recv(1 << 18)
         if not data:
             raise UnavailableError("the server closed a connection of the replay generator")
         data = self._left + data
+        frames = []
         position, end = 0, len(data)
         while position + 9 <= end:
             length = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
@@ -180,9 +180,10 @@ class Connection:
             if kind in (_SETTINGS, _PING) and not flags & _ACK:
                 payload = data[position + 9 : following] if kind == _PING else b""
                 self._socket.sendall(_frame(kind, _ACK, 0, payload))
-            yield kind, flags, length
+            frames.append((kind, flags, length))
             position = following
         self._left = data[position:]
+        return frames
 
 
 def replay(address: str, requests: Requests, in_flight: int) -> float:

@@ -17,6 +17,10 @@ from proto.echo.v1 import EchoRequest
 from tests.bin.programs import ServerProcess
 
 
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+HEADERS_OF_STREAM_1 = b"\1\4\0\0\0\1"
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with ServerProcess("--listen", "127.0.0.1:0", "--rsa-bits", "none") as server:
@@ -25,12 +29,16 @@ def address() -> Iterator[str]:
 
 @contextmanager
 def answering(reply: bytes) -> Iterator[str]:
-    """A server that sends `reply`, whatever comes, and ends its side."""
+    """A server that answers the first request with `reply`, and ends its side."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             connection, _ = listener.accept()
             with connection:
+                connection.sendall(SETTINGS)
+                received = b""
+                while HEADERS_OF_STREAM_1 not in received:
+                    received += connection.recv(1 << 16)
                 connection.sendall(reply)
                 connection.shutdown(socket.SHUT_WR)
                 while connection.recv(1 << 16):
@@ -95,21 +103,18 @@ def test_streams_stay_open(address: str) -> None:
     connection.close()
 
 
-SETTINGS = b"\0\0\0\4\0\0\0\0\0"
-
-
 def test_a_server_that_closes_is_an_error() -> None:
-    with answering(SETTINGS) as address, pytest.raises(UnavailableError, match="closed a connection"):
+    with answering(b"") as address, pytest.raises(UnavailableError, match="closed a connection"):
         replay(address, unary_requests(Timeout.SAME, 1), in_flight=1)
 
 
 def test_a_reset_is_an_error() -> None:
     reset = b"\0\0\4\3\0\0\0\0\1\0\0\0\7"
-    with answering(SETTINGS + reset) as address, pytest.raises(UnavailableError, match="RST_STREAM"):
+    with answering(reset) as address, pytest.raises(UnavailableError, match="RST_STREAM"):
         replay(address, unary_requests(Timeout.SAME, 1), in_flight=1)
 
 
 def test_replies_too_short_for_echoes_are_an_error() -> None:
     trailers_only = b"\0\0\1\1\5\0\0\0\1\x88"
-    with answering(SETTINGS + trailers_only) as address, pytest.raises(UnavailableError, match="no echoes"):
+    with answering(trailers_only) as address, pytest.raises(UnavailableError, match="no echoes"):
         replay(address, unary_requests(Timeout.SAME, 1), in_flight=1)
