@@ -16,7 +16,6 @@ from benchmarks.replay import Connection, Timeout, replay, request_bytes, unary_
 from proto.echo.v1 import EchoRequest
 from tests.bin.programs import ServerProcess
 
-
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 HEADERS_OF_STREAM_1 = b"\1\4\0\0\0\1"
 
