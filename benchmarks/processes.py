@@ -40,7 +40,8 @@ class Subprocess:
     def __init__(
         self, command: Sequence[str], core: int, *, ask: bool = False, env: Mapping[str, str] | None = None
     ) -> None:
-        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
+        # Appended to by the child: the two share one file position, which our reading moves.
+        self._stderr = tempfile.TemporaryFile("a+")  # noqa: SIM115 - closed by __exit__
         self.command = command
         self.started_s = time.monotonic()
         pipe = subprocess.PIPE if ask else subprocess.DEVNULL

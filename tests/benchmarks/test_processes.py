@@ -17,6 +17,16 @@ def test_address_is_what_it_says_it_listens_on() -> None:
         assert process.address() == "127.0.0.1:1"
 
 
+def test_reading_what_it_has_written_moves_nothing_that_it_writes_later() -> None:
+    code = "import sys; print('listening on h:1', file=sys.stderr, flush=True); input(); sys.exit('the end')"
+    with Subprocess(python("-c", code), SERVER_CORE, ask=True) as process:
+        assert process.address() == "h:1"
+        process._stderr.seek(0)
+        with pytest.raises(UnavailableError, match="ended early: the end"):
+            process.ask()
+        assert process.address() == "h:1"
+
+
 def test_failure_to_start_is_explained_by_its_last_words() -> None:
     code = "import sys; sys.exit('no such thing')"
     with (
