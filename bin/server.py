@@ -21,6 +21,7 @@ from bin.logs import set_up_logging
 from services.crypto import CryptoServicer
 from services.echo import EchoServicer
 from services.keys import RSA_BITS, KeyRing
+from services.threads import available_cores
 from wire.workers import Worker, run_workers
 
 PROG: Final = "bin.server"
@@ -55,8 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
     for key in keys:
         _log.info("key %s is %s", key.name, key.key_id)
 
+    threads = max(1, available_cores() // args.workers)
+
     def make_server() -> wire.Server:
-        return wire.Server([EchoServicer(), CryptoServicer(keys)], config=config, tls=tls)
+        return wire.Server([EchoServicer(), CryptoServicer(keys, threads=threads)], config=config, tls=tls)
 
     def say_listening(bound: Iterable[str]) -> None:
         for address in bound:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Final, NamedTuple, NoReturn
 
-import anyio
-import anyio.to_thread
-
 import wire
 from proto.crypto.v1 import (
     Algorithm,
@@ -19,6 +16,7 @@ from proto.crypto.v1 import (
 )
 from services.algorithms import RULES, Sign, signer
 from services.keys import RSA_BITS, KeyRing, SigningKey
+from services.threads import Threads, available_cores
 
 SIGN = wire.UnaryUnary("Sign", SignRequest, SignResponse)
 GET_PUBLIC_KEY = wire.UnaryUnary("GetPublicKey", GetPublicKeyRequest, GetPublicKeyResponse)
@@ -47,13 +45,17 @@ class _Signer(NamedTuple):
 
 
 class CryptoServicer(wire.Servicer):
-    """Signs with `keys`; data of more than `max_data_bytes` is refused."""
+    """Signs with `keys`; data of more than `max_data_bytes` is refused.
+
+    Signatures that take long are made in `threads` threads, by default one for each core.
+    """
 
     service = CRYPTO_SERVICE
 
-    def __init__(self, keys: KeyRing, *, max_data_bytes: int = MAX_DATA_BYTES) -> None:
+    def __init__(self, keys: KeyRing, *, max_data_bytes: int = MAX_DATA_BYTES, threads: int | None = None) -> None:
         self._keys = keys
         self._max_data_bytes = max_data_bytes
+        self._threads = Threads(threads or available_cores())
         # Every choice that is valid, so that the check of a request is one look-up.
         self._signers: dict[tuple[int, int, int, bool], _Signer] = {
             (rule.key_type, bits, algorithm, prehashed): _Signer(
@@ -80,16 +82,12 @@ class CryptoServicer(wire.Servicer):
         if len(data) > self._max_data_bytes:
             _invalid(f"data: {len(data)} bytes are over the limit of {self._max_data_bytes}; sign a digest (prehashed)")
         if chosen.dear:
-            return self._sign_in_thread(chosen, data)
-        return SignResponse(signature=chosen.sign(data), key_id=chosen.key_id)
+            return self._threads.run(_signed, chosen, data)
+        return _signed(chosen, data)
 
     def GetPublicKey(self, request: GetPublicKeyRequest, context: wire.ServerContext) -> GetPublicKeyResponse:
         key = self._key(request.key_type, request.rsa_bits)
         return GetPublicKeyResponse(der=key.der, pem=key.pem, key_id=key.key_id)
-
-    async def _sign_in_thread(self, chosen: _Signer, data: bytes) -> SignResponse:
-        signature = await anyio.to_thread.run_sync(chosen.sign, data)
-        return SignResponse(signature=signature, key_id=chosen.key_id)
 
     def _refuse_choice(self, request: SignRequest) -> NoReturn:
         """Say what is wrong with a request that `_signers` does not hold."""
@@ -121,6 +119,10 @@ class CryptoServicer(wire.Servicer):
 
 _KEY_TYPES: Final = frozenset(KeyType) - {KeyType.UNSPECIFIED}
 _DEAR: Final = frozenset({KeyType.RSA, KeyType.P384})
+
+
+def _signed(chosen: _Signer, data: bytes) -> SignResponse:
+    return SignResponse(signature=chosen.sign(data), key_id=chosen.key_id)
 
 
 def _invalid(message: str) -> NoReturn:
