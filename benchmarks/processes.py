@@ -40,8 +40,7 @@ class Subprocess:
     def __init__(
         self, command: Sequence[str], core: int, *, ask: bool = False, env: Mapping[str, str] | None = None
     ) -> None:
-        # Appended to by the child: the two share one file position, which our reading moves.
-        self._stderr = tempfile.TemporaryFile("a+")  # noqa: SIM115 - closed by __exit__
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self.command = command
         self.started_s = time.monotonic()
         pipe = subprocess.PIPE if ask else subprocess.DEVNULL
@@ -118,8 +117,8 @@ class Subprocess:
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def _said(self) -> list[str]:
-        self._stderr.seek(0)
-        return self._stderr.read().splitlines()
+        # The child shares the file's position: to move it would let the child write over its own words.
+        return os.pread(self._stderr.fileno(), 1 << 20, 0).decode(errors="replace").splitlines()
 
     def _failure(self, what: str) -> str:
         said = [line for line in self._said() if line.strip()]
