@@ -36,6 +36,7 @@ class Connection:
         "_keepalive",
         "_keepalive_timer",
         "_now",
+        "_pings_when_idle",
         "_stall_timer",
         "_unflushed_bytes",
         "closing",
@@ -75,6 +76,7 @@ class Connection:
         self._unflushed_bytes = 0
         self._blocked: list[Future[None]] = []
         self._keepalive = keepalive
+        self._pings_when_idle = keepalive.without_calls or not client
         self._keepalive_timer: Timer | None = None
         self._awaiting_ping = False
         self.heard_at = 0.0
@@ -235,7 +237,7 @@ class Connection:
         pause_s = time_s - silent_s
         if silent_s >= time_s:
             pause_s = time_s
-            if self._keepalive.without_calls or self.engine.streams:
+            if self._pings_when_idle or self.engine.streams:
                 self._awaiting_ping = True
                 pause_s = self._keepalive.timeout_s
                 self.engine.ping(_PING_PAYLOAD)

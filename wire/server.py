@@ -47,6 +47,7 @@ class ServerConnection(Connection):
     __slots__ = (
         "_activity",
         "_activity_at_ping",
+        "_drain_timer",
         "_encoding",
         "_last_ping_at",
         "_max_running",
@@ -84,6 +85,7 @@ class ServerConnection(Connection):
         self.max_send_bytes = 2**32 - 1 if limit is None else limit
         self._max_running = config.http2.max_concurrent_streams
         self._preface_timer: Timer | None = runtime.call_later(config.preface_timeout_s, self._preface_missing)
+        self._drain_timer: Timer | None = None
         self._min_ping_interval_s = config.keepalive.min_ping_interval_s
         self._pings_allowed = config.keepalive.max_ping_strikes
         self._ping_strikes = 0
@@ -104,6 +106,8 @@ class ServerConnection(Connection):
         self._server.connections.add(self)
         _log.debug("%s connected", link.peer.address)
         super().link_made(link)
+        if self._server.stopping:  # it was on its way when the listeners were closed
+            self.drain()
 
     def pause_writing(self) -> None:
         # Unary replies do not wait for the link, so requests must: a peer that does not read is not read from.
@@ -117,8 +121,9 @@ class ServerConnection(Connection):
             self.link.resume_reading()
 
     def on_lost(self, reason: str) -> None:
-        if self._preface_timer is not None:
-            self._preface_timer.cancel()
+        for timer in (self._preface_timer, self._drain_timer):
+            if timer is not None:
+                timer.cancel()
         if self.error is not None:
             _log.warning("%s: %s", self.peer.address, self.error)
         else:
@@ -192,10 +197,11 @@ class ServerConnection(Connection):
 
     def drain(self) -> None:
         """Ask the client to go elsewhere: GOAWAY for all streams, and once it knows, a final one; open calls go on."""
-        self.engine.goaway(final=False)
-        self.engine.ping(_DRAIN_PAYLOAD)
-        self.wake()
-        self.runtime.call_later(_DRAIN_PING_S, self._drained)
+        if self._drain_timer is None and self.link is not None:
+            self.engine.goaway(final=False)
+            self.engine.ping(_DRAIN_PAYLOAD)
+            self.wake()
+            self._drain_timer = self.runtime.call_later(_DRAIN_PING_S, self._drained)
 
     def on_ping_ack(self, payload: bytes) -> None:
         if payload == _DRAIN_PAYLOAD:
@@ -240,7 +246,7 @@ class Server:
         self._listeners: list[Listener] = []
         self.connections: set[ServerConnection] = set()
         """Connections that are open, or whose handlers have not all ended."""
-        self._stopping = False
+        self.stopping = False
         self._stopped = False
         self._waiting: list[Future[None]] = []  # for `_stopped`, or for the last connection to go
 
@@ -272,7 +278,7 @@ class Server:
         """Accept on a socket that already listens, such as one inherited from a parent process; it is then the
         server's."""
         runtime = self._open_runtime()
-        if self._stopping:
+        if self.stopping:
             sock.close()
             raise UsageError("the server is stopping")
         listener = runtime.listen(
@@ -285,12 +291,10 @@ class Server:
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Accept nothing more, let open calls end within `grace_s` (None: as configured), then cancel them.
-        Idempotent."""
+
+        May be called again, with less grace, while it runs or after it was cancelled."""
         runtime = self._open_runtime()
-        if self._stopping:
-            await self.wait_stopped()
-            return
-        self._stopping = True
+        self.stopping = True
         for listener in self._listeners:
             listener.close()
         for connection in list(self.connections):
@@ -319,10 +323,19 @@ class Server:
                 self._notify()
 
     async def _all_gone(self, runtime: Runtime, timeout_s: float) -> None:
-        timer = runtime.call_later(timeout_s, self._notify)
-        if self.connections:
-            await self._wait(runtime)
-        timer.cancel()
+        expired = False
+
+        def expire() -> None:
+            nonlocal expired
+            expired = True
+            self._notify()
+
+        timer = runtime.call_later(timeout_s, expire)
+        try:
+            while self.connections and not expired:
+                await self._wait(runtime)
+        finally:
+            timer.cancel()
 
     async def _wait(self, runtime: Runtime) -> None:
         future = runtime.future()

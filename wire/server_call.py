@@ -167,6 +167,8 @@ class ServerCall(ServerContext):
         self.cancel()
 
     def on_writable(self) -> None:
+        if self._finished:
+            self._finish()  # what had waited behind the client's window is out
         if self.outbound is not None:
             self.outbound.on_writable()
 
@@ -184,7 +186,7 @@ class ServerCall(ServerContext):
         self.cancelled = True
         self._finish()
         if self._task is not None:
-            self._task.cancel()
+            self.connection.runtime.call_soon(self._task.cancel)  # not now: a task must begin before it can clean up
 
     # Ending.
 
@@ -200,7 +202,7 @@ class ServerCall(ServerContext):
         self._finished = True
         if self.stream.closed:
             self.stream.call = None  # call and stream hold each other: without this they would wait for the collector
-        if self.deadline is not None:
+        if self.deadline is not None and not self.stream.queued_bytes:  # else the deadline frees what is queued
             self.connection.deadlines.discard(self)
 
     def _fail_with(self, error: Exception) -> None:
@@ -299,9 +301,11 @@ class ServerCall(ServerContext):
         self.outbound = outbound = Outbound(self.connection, self.stream)
         if isinstance(responses, Generator):
             responses = _asynchronous(responses)
+        elif not isinstance(responses, AsyncGenerator):
+            raise TypeError(f"a handler that streams responses must be a generator, and returned {responses!r}")
         async with aclosing(responses):
             async for response in responses:
-                message = self._encode(response)
+                message = None if self._finished else self._encode(response)
                 if message is None:
                     return
                 await outbound.sent(self._send(message))
