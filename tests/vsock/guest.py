@@ -33,7 +33,7 @@ _KERNEL_OPTIONS = (
 _ENVIRONMENT = (
     "HOME=/root LANG=C.UTF-8 PYTHONUNBUFFERED=1 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
-_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """A program started so dies with the process that started it, however that one ends."""
 _EMULATED = ("-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max")
 """Software emulation even where the machine has KVM: it behaves the same everywhere, and it brings along AMD's
@@ -92,7 +92,7 @@ class Guest:
         self._news = threading.Condition()
         self._ended = False
         self._process = subprocess.Popen(
-            [*_WITH_US, *_arguments(machine, self.share)],
+            [*WITH_US, *_arguments(machine, self.share)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -150,11 +150,11 @@ class Guest:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             text = line.rstrip("\r\n")
+            if self._on_line is not None:
+                self._on_line(text)
             with self._news:
                 self.lines.append(text)
                 self._news.notify_all()
-            if self._on_line is not None:
-                self._on_line(text)
         with self._news:
             self._ended = True
             self._news.notify_all()
@@ -174,7 +174,7 @@ class HybridGuest(Guest):
         self.socket_path.unlink(missing_ok=True)
         sockets = f"--socket={control}", f"--uds-path={self.socket_path}"
         self._backend = subprocess.Popen(
-            [*_WITH_US, packages.VHOST_DEVICE_VSOCK, "--guest-cid=3", *sockets],
+            [*WITH_US, packages.VHOST_DEVICE_VSOCK, "--guest-cid=3", *sockets],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
 import pytest
 
 import wire
@@ -22,7 +21,7 @@ from proto.echo.v1 import EchoRequest
 from services.echo import EchoStub
 from tests.bin.programs import ServerProcess
 from tests.vsock import guest
-from tests.vsock.probe import Stack
+from tests.vsock.probe import Stack, outlive
 
 BOOT_LIMIT_S = 60.0
 SERVER = guest.python("-m", "bin.server", "--listen", "vsock:any:5000", "--log-level", "debug")
@@ -108,23 +107,6 @@ def test_a_host_is_told_that_its_guest_does_not_listen(machine: guest.Guest, hos
 
 
 def test_a_channel_outlives_its_guest(machine: guest.Guest, host: Host) -> None:
-    """The last test of `machine`: it is killed in mid-call, and another takes its place."""
-
-    async def test() -> None:
-        async with Stack().channel(host.target(), backoff_max_s=1.0) as channel:
-            stub = EchoStub(channel)
-            replies = aiter(call := stub.EchoStream(timeout=60))
-            await call.send(EchoRequest(payload=b"before"))
-            assert (await anext(replies)).payload == b"before"
-            machine.kill()
-            with pytest.raises(wire.RpcError) as lost:
-                await anext(replies)
-            assert lost.value.code is wire.StatusCode.UNAVAILABLE
-            with pytest.raises(wire.RpcError, match="is the VM running"):
-                await stub.Echo(EchoRequest(), timeout=30)
-            server = f"{SERVER} --rsa-bits none"
-            with await anyio.to_thread.run_sync(host.boot, server, "listening on"):
-                reply = await stub.Echo(EchoRequest(payload=b"after"), timeout=30, wait_for_ready=True)
-                assert reply.payload == b"after"
-
-    Stack().run(test)
+    """The last test of `machine`."""
+    server = f"{SERVER} --rsa-bits none"
+    Stack().run(outlive, host.target(), machine, lambda: host.boot(server, "listening on"), "is the VM running")

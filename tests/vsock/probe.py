@@ -1,7 +1,4 @@
-"""What the guests' tests share: a service that waits, counts and tells who called; servers and channels of each kind.
-
-Imports `wire`; knows nothing of QEMU.
-"""
+"""What the suites share: a service that waits, counts and tells who called; servers and channels of each kind."""
 
 from __future__ import annotations
 
@@ -11,8 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import pytest
 
 import wire
+from proto.echo.v1 import EchoRequest
+from services.echo import EchoStub
+from tests.vsock.guest import Guest
 from wire.config import EngineName
 from wire.transport.runtime import LoopName
 
@@ -93,3 +94,25 @@ class Stack:
 
     def channel(self, target: str, *, tls: wire.ClientTls | None = None, **config: Any) -> wire.Channel:
         return wire.Channel(target, tls=tls, config=wire.ChannelConfig(engine=self.engine, **config))
+
+
+async def outlive(target: str, machine: Guest, boot: Callable[[], Guest], refusal: str) -> None:
+    """A channel to an echo server in `machine`, which is killed in mid-call and replaced by what `boot` gives.
+
+    `refusal` is part of what a call says while there is no guest.
+    """
+    async with Stack().channel(target, backoff_max_s=1.0) as channel:
+        stub = EchoStub(channel)
+        call = stub.EchoStream(timeout=300)
+        replies = aiter(call)
+        await call.send(EchoRequest(payload=b"before"))
+        assert (await anext(replies)).payload == b"before"
+        machine.kill()
+        with pytest.raises(wire.RpcError) as lost:
+            await anext(replies)
+        assert lost.value.code is wire.StatusCode.UNAVAILABLE
+        with pytest.raises(wire.RpcError, match=refusal):
+            await stub.Echo(EchoRequest(), timeout=30)
+        with await anyio.to_thread.run_sync(boot):
+            reply = await stub.Echo(EchoRequest(payload=b"after"), timeout=60, wait_for_ready=True)
+            assert reply.payload == b"after"
