@@ -46,6 +46,7 @@ h2spec: venv-dev ## Run h2spec's server cases against both engines (needs Go)
 	@$(PYTHON_IN_VENV) -m tests.conformance.run_h2spec $(ARGS)
 
 fuzz: venv-dev ## Fuzz the tuned engine and the codec, guided by coverage
+	@$(PYTHON_IN_VENV) -c 'import atheris' 2>/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet atheris
 	@$(PYTHON_IN_VENV) -m tests.fuzz $(ARGS)
 
 test-vsock: venv-dev ## Test AF_VSOCK inside virtual machines (needs QEMU)
