@@ -100,7 +100,7 @@ class Connection:
 
     def eof_received(self) -> None:
         if self.link is not None:
-            self.link.close()
+            self._close_link(self.link)
 
     def link_lost(self, error: Exception | None) -> None:
         self.lost = True
@@ -141,7 +141,7 @@ class Connection:
             if data:
                 self.link.write(data)
             if self.closing and not self.engine.streams:
-                self.link.close()
+                self._close_link(self.link)
 
     def wake(self) -> None:
         """Something was queued: have it written after the callbacks of this loop turn."""
@@ -177,8 +177,7 @@ class Connection:
         if self.error is None and self.link is not None:
             self.error = reason
             self.engine.goaway(code, reason.encode())
-            self.flush()
-            self.link.close()
+            self._close()
 
     def _stalled(self) -> None:
         self.error = "the peer stopped reading"
@@ -221,7 +220,13 @@ class Connection:
     def _close(self) -> None:
         if self.link is not None:
             self.flush()
-            self.link.close()
+            self._close_link(self.link)
+
+    def _close_link(self, link: Link) -> None:
+        """Close once all is written; by force when the peer does not take it in time."""
+        link.close()
+        if self._stall_timer is None:
+            self._stall_timer = self.runtime.call_later(self._keepalive.timeout_s, link.abort)
 
     # Keepalive (A8, A18).
 

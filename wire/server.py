@@ -22,7 +22,7 @@ from wire.errors import ServiceError, UsageError
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream
 from wire.rpc.compression import compressor
-from wire.rpc.headers import RequestHead, parse_request, status_response
+from wire.rpc.headers import RequestHead, parse_request, parse_similar_request, status_response
 from wire.server_call import Route, ServerCall
 from wire.service import Servicer
 from wire.status import StatusCode
@@ -49,6 +49,7 @@ class ServerConnection(Connection):
         "_activity_at_ping",
         "_drain_timer",
         "_encoding",
+        "_last_head",
         "_last_ping_at",
         "_max_running",
         "_min_ping_interval_s",
@@ -88,6 +89,7 @@ class ServerConnection(Connection):
         self._drain_timer: Timer | None = None
         self._min_ping_interval_s = config.keepalive.min_ping_interval_s
         self._pings_allowed = config.keepalive.max_ping_strikes
+        self._last_head: RequestHead | None = None
         self._ping_strikes = 0
         self._last_ping_at = float("-inf")
         self._activity = 0  # counts what clears ping strikes: requests, and messages of streaming responses
@@ -152,12 +154,18 @@ class ServerConnection(Connection):
             call.on_end()
 
     def _parse(self, headers: HeaderList) -> RequestHead:
+        if self._last_head is not None:
+            similar = parse_similar_request(headers.fields, self._last_head)
+            if similar is not None:
+                return similar
         head = parse_request(headers.fields)
         if head.refusal is None:
             head.route = self._routes.get(head.path)
             if head.route is None:
                 path = head.path.decode("latin-1")
                 head.refusal = status_response(StatusCode.UNIMPLEMENTED, f"there is no method {path} here")
+            else:
+                self._last_head = head
         return head
 
     def on_settings(self) -> None:

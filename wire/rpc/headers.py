@@ -31,12 +31,13 @@ class RequestHead:
     belongs to the server: what it found for `path`.
     """
 
-    __slots__ = ("accepted_encodings", "decompress", "fields", "path", "refusal", "route", "timeout_s")
+    __slots__ = ("accepted_encodings", "decompress", "fields", "path", "refusal", "route", "timeout_at", "timeout_s")
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
         self.path = b""
         self.timeout_s: float | None = None
+        self.timeout_at = -1  # where grpc-timeout stands among the fields
         self.accepted_encodings = b""
         self.decompress: Decompressor | None = None
         self.refusal: Fields | None = None
@@ -59,12 +60,7 @@ def parse_request(fields: Fields) -> RequestHead:
         elif name == b"content-type":
             content_type = value
         elif name == b"grpc-timeout":
-            try:
-                head.timeout_s = parse_timeout(value)
-                if head.timeout_s == 0:
-                    head.refusal = status_response(StatusCode.DEADLINE_EXCEEDED, "the timeout was 0")
-            except ValueError as error:
-                head.refusal = status_response(StatusCode.INTERNAL, str(error))
+            _read_timeout(head, fields.index((name, value)))
         elif name == b":method":
             if value != b"POST":
                 head.refusal = ((b":status", b"405"), (b"allow", b"POST"))
@@ -86,6 +82,43 @@ def parse_request(fields: Fields) -> RequestHead:
     if not _is_grpc(content_type):
         head.refusal = ((b":status", b"415"),)
     return head
+
+
+def parse_similar_request(fields: Fields, last: RequestHead) -> RequestHead | None:
+    """The head of a request that differs from `last`, which was not refused, in nothing but the value of its
+    grpc-timeout.
+
+    None when it differs in more. A client whose deadlines vary sends nothing else; comparing takes half the time of
+    `parse_request`, because fields that a peer repeats are the same objects.
+    """
+    at = last.timeout_at
+    before = last.fields
+    if (
+        at < 0
+        or len(fields) != len(before)
+        or fields[at][0] != b"grpc-timeout"
+        or fields[:at] != before[:at]
+        or fields[at + 1 :] != before[at + 1 :]
+    ):
+        return None
+    head = RequestHead(fields)
+    head.path = last.path
+    head.route = last.route
+    head.decompress = last.decompress
+    head.accepted_encodings = last.accepted_encodings
+    _read_timeout(head, at)
+    return head
+
+
+def _read_timeout(head: RequestHead, at: int) -> None:
+    head.timeout_at = at
+    try:
+        head.timeout_s = parse_timeout(head.fields[at][1])
+    except ValueError as error:
+        head.refusal = status_response(StatusCode.INTERNAL, str(error))
+    else:
+        if head.timeout_s == 0:
+            head.refusal = status_response(StatusCode.DEADLINE_EXCEEDED, "the timeout was 0")
 
 
 def status_response(code: StatusCode, message: str, metadata: Fields = ()) -> Fields:
