@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.http2 import frames as f
 from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Rig
-from wire.http2.codes import FrameType
+from wire.http2.codes import ErrorCode, FrameType
 from wire.http2.engine import HeaderList
 
 
@@ -93,8 +93,18 @@ def test_a_frame_that_comes_in_many_reads_is_not_joined_at_each() -> None:
     stream = rig.open()
     frame = f.data(stream.id, bytes(2**20 - 1), end=True)
     for at in range(0, len(frame), 1000):
-        before = rig.engine._partial  # type: ignore[attr-defined]
+        before = rig.engine._arrival.partial  # type: ignore[attr-defined]
         rig.feed(frame[at : at + 1000])
-        if at > 2000 and rig.engine._partial:  # type: ignore[attr-defined]
-            assert rig.engine._partial is before  # type: ignore[attr-defined]
+        if at > 2000 and rig.engine._arrival.partial:  # type: ignore[attr-defined]
+            assert rig.engine._arrival.partial is before  # type: ignore[attr-defined]
     assert rig.calls()[-1] == ("data", stream.id, bytes(2**20 - 1), True)
+
+
+def test_replies_in_the_short_way_explain_the_clients_window_updates() -> None:
+    rig = server(control_burst=2, controls_per_s=0.0)  # its SETTINGS and their acknowledgement
+    for _ in range(10):
+        rig.engine.send_reply(rig.open(end=True), RESPONSE, b"reply", TRAILERS)
+    rig.feed(f.window_update(0, 1) * 20)
+    assert rig.verdict() is None
+    rig.feed(f.window_update(0, 1))
+    assert rig.verdict() == ErrorCode.ENHANCE_YOUR_CALM

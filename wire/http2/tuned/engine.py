@@ -15,13 +15,12 @@ from wire.http2.codes import (
     MAX_STREAM_ID,
     MAX_WINDOW_BYTES,
     MIN_MAX_FRAME_BYTES,
-    PREFACE,
     ErrorCode,
     Setting,
 )
 from wire.http2.engine import Sink
-from wire.http2.limits import HARD_HEADER_FACTOR
 from wire.http2.tuned import frames
+from wire.http2.tuned.arrival import Arrival, without_padding
 from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, ConnectionFault, Decoder
 from wire.http2.tuned.fields import INFORMATIONAL, OVERSIZE, REQUEST, RESPONSE, TRAILERS, Section
 from wire.http2.tuned.frames import (
@@ -31,12 +30,10 @@ from wire.http2.tuned.frames import (
     END_HEADERS,
     END_STREAM,
     GOAWAY,
-    HAS_PRIORITY,
     HEADER_BYTES,
     HEADERS,
-    PADDED,
     PING,
-    PRIORITY,
+    PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
     UINT32,
@@ -47,12 +44,6 @@ from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
 from wire.http2.tuned.windows import CONNECTION
 
 _PROTOCOL_ERROR: Final = ErrorCode.PROTOCOL_ERROR
-_FRAME_SIZE_ERROR: Final = ErrorCode.FRAME_SIZE_ERROR
-
-_PRIORITY_BYTES: Final = 5
-_EXACT_SIZES: Final = {PRIORITY: _PRIORITY_BYTES, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
-"""Frames of one size only (§6.3, §6.4, §6.7, §6.9)."""
-
 _unpack_header = frames.HEADER.unpack_from
 
 
@@ -60,63 +51,36 @@ class TunedEngine(Outbound):
     """One HTTP/2 connection of either role. `client`: our role; `sink`: hears what was received; `config`: limits and
     windows."""
 
-    __slots__ = (
-        "_block",
-        "_block_ends_stream",
-        "_block_stream_id",
-        "_continuations",
-        "_decoder",
-        "_guarded",
-        "_now",
-        "_partial",
-        "_preface_left",
-        "_sections",
-        "_settings_seen",
-        "_skipped",
-    )
+    __slots__ = ("_arrival", "_decoder", "_now", "_sections", "_skipped")
 
     def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
         super().__init__(client, sink, config)
+        self._arrival = Arrival(client, config)
         self._decoder = Decoder(client, config.max_header_list_bytes, config.max_header_fields)
         # Until our SETTINGS are acknowledged the peer may still use the default, and may use ours already.
         self._decoder.allow_table(max(config.header_table_bytes, DEFAULT_TABLE_BYTES))
         self._sections = self._decoder.sections
         self._now = 0.0
-        self._partial: bytes | bytearray = b""  # a frame, or the header of one, that has not come completely
-        self._preface_left = b"" if client else PREFACE
-        self._settings_seen = False
         self._skipped = range(0)  # the ids that the peer left out last
-
-        # A field block between its HEADERS and the frame with END_HEADERS (§4.3); stream 0 when there is none.
-        self._block_stream_id = 0
-        self._block_ends_stream = False
-        self._block = bytearray()
-        self._continuations = 0
-        self._guarded = True  # the next frame must be SETTINGS, or CONTINUATION
 
     def receive(self, data: bytes, now: float) -> None:
         if self._failed:
             return
         self._now = now
         try:
-            if self._preface_left:
-                data = self._take_preface(data)
-            partial = self._partial
-            if partial:
-                data = self._complete(partial, data)
-            self._receive_frames(data)
+            self._receive_frames(self._arrival.complete(data))
         except ConnectionFault as fault:
             self._fail(fault.code, fault.reason)
 
     def _receive_frames(self, data: bytes) -> None:
-        """All complete frames of `data`; what is behind them is kept."""
+        """All frames of `data`; what is behind the last whole one is kept."""
+        arrival = self._arrival
         streams = self.streams
         sections = self._sections
         connection = self._connection
         sink = self._sink
         max_frame_bytes = self._config.max_frame_bytes
         server = not self._client
-        guarded = self._guarded
         end = len(data)
         at = 0
         while end - at >= HEADER_BYTES:
@@ -125,21 +89,37 @@ class TunedEngine(Outbound):
             size = word >> 8
             start = at + HEADER_BYTES
             stop = start + size
-            if stop > end or size > max_frame_bytes or guarded or kind > HEADERS or stream_id >= MAX_STREAM_ID:
-                # Not whole yet, or not for the two branches below.
-                stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
-                self._judge_size(kind, size, flags)
-                if stop > end:
-                    break
-                self._judge_place(kind, flags, stream_id)
-                handle = _HANDLERS.get(kind)
-                if handle is None:
-                    self._control()  # unknown types are ignored (§5.5)
-                else:
-                    handle(self, stream_id, flags, data[start:stop])
-                guarded = self._guarded
-            elif kind:
-                if flags & ~END_STREAM == END_HEADERS and stream_id:
+            if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not arrival.guarded:
+                if kind == DATA:
+                    open_stream = streams.get(stream_id)
+                    if (
+                        open_stream is not None
+                        and open_stream.remote == OPEN
+                        and flags <= END_STREAM
+                        and (size or flags)
+                        and size <= connection.receive_window
+                        and size <= open_stream.receive_window
+                        and open_stream.content_length is None
+                    ):
+                        at = stop
+                        connection.receive_window -= size
+                        if flags:
+                            open_stream.remote = ENDED
+                            if open_stream.local == ENDED:
+                                self._forget(stream_id)
+                            consumed = sink.on_data(open_stream, data[start:stop], True)
+                        else:
+                            open_stream.receive_window -= size
+                            consumed = sink.on_data(open_stream, data[start:stop], False)
+                            open_stream.credit_bytes += consumed
+                            if open_stream.credit_bytes >= self._stream_step:
+                                self._grant_stream(open_stream)
+                        connection.credit_bytes += consumed
+                        if connection.credit_bytes >= self._connection_step:
+                            self._grant_connection(0)
+                        continue
+                elif flags & ~END_STREAM == END_HEADERS and 0 < stream_id < MAX_STREAM_ID:
+                    at = stop
                     block = data[start:stop]
                     section = sections.get(block)
                     if section is None:
@@ -163,143 +143,28 @@ class TunedEngine(Outbound):
                         sink.on_headers(stream, section, flags != END_HEADERS)
                     else:
                         self._on_section(stream_id, section, flags != END_HEADERS)
-                else:
-                    self._judge_size(kind, size, flags)
-                    self._judge_place(kind, flags, stream_id)
-                    self._on_headers(stream_id, flags, data[start:stop])
-                    guarded = self._guarded
-            else:
-                open_stream = streams.get(stream_id)
-                if (
-                    open_stream is not None
-                    and flags <= END_STREAM
-                    and open_stream.remote == OPEN
-                    and open_stream.content_length is None
-                    and size <= connection.receive_window
-                    and size <= open_stream.receive_window
-                    and (size or flags)
-                ):
-                    connection.receive_window -= size
-                    if flags:
-                        open_stream.remote = ENDED
-                        if open_stream.local == ENDED:
-                            self._forget(stream_id)
-                        consumed = sink.on_data(open_stream, data[start:stop], True)
-                    else:
-                        open_stream.receive_window -= size
-                        consumed = sink.on_data(open_stream, data[start:stop], False)
-                        open_stream.credit_bytes += consumed
-                        if open_stream.credit_bytes >= self._stream_step:
-                            self._grant_stream(open_stream)
-                    connection.credit_bytes += consumed
-                    if connection.credit_bytes >= self._connection_step:
-                        self._grant_connection(0)
-                else:
-                    self._judge_size(kind, size, flags)
-                    self._judge_place(kind, flags, stream_id)
-                    self._on_data(stream_id, flags, data[start:stop])
+                    continue
+            arrival.judge_size(kind, size, flags)
+            if stop > end:
+                break
+            stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
+            arrival.judge_place(kind, flags, stream_id)
+            _HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop])
             at = stop
         if at < end:
-            self._partial = data[at:]
-
-    # Before frames are whole ----------------------------------------------------------------------------------------
-
-    def _take_preface(self, data: bytes) -> bytes:
-        """What is behind the client's preface (§3.4). Its first wrong byte ends the connection."""
-        left = self._preface_left
-        size = min(len(left), len(data))
-        if data[:size] != left[:size]:
-            raise ConnectionFault(_PROTOCOL_ERROR, "not an HTTP/2 preface")
-        self._preface_left = left[size:]
-        return data[size:]
-
-    def _complete(self, partial: bytes | bytearray, data: bytes) -> bytes:
-        """`data` behind what was left over, or b"" if that is still no whole frame.
-
-        A frame that comes in many reads grows in one bytearray, so that each of its bytes is copied once, not once a
-        read."""
-        have = len(partial) + len(data)
-        if have >= HEADER_BYTES:
-            head = partial if len(partial) >= HEADER_BYTES else bytes(partial) + data[:HEADER_BYTES]
-            missing = (_unpack_header(head)[0] >> 8) + HEADER_BYTES - have
-        if have < HEADER_BYTES or (missing > 0 and len(partial) >= HEADER_BYTES):
-            if not isinstance(partial, bytearray):
-                partial = self._partial = bytearray(partial)
-            partial += data
-            return b""
-        self._partial = b""
-        return b"".join((partial, data))
-
-    def _judge_size(self, kind: int, size: int, flags: int) -> None:
-        """What a frame's header says of its size (§4.2, §6), before its payload is waited for."""
-        config = self._config
-        if size > config.max_frame_bytes:
-            raise ConnectionFault(_FRAME_SIZE_ERROR, "a frame larger than SETTINGS_MAX_FRAME_SIZE")
-        if kind <= HEADERS:
-            fits = size >= (1 if flags & PADDED else 0) + (_PRIORITY_BYTES if kind and flags & HAS_PRIORITY else 0)
-        elif kind == SETTINGS:
-            fits = size % frames.SETTING.size == 0 and not (flags & ACK and size)
-        elif kind == GOAWAY:
-            fits = size >= 8
-        else:
-            fits = _EXACT_SIZES.get(kind, size) == size
-        if not fits:
-            raise ConnectionFault(_FRAME_SIZE_ERROR, "a frame of a size that its type cannot have")
-        if kind == HEADERS or (kind == CONTINUATION and self._block_stream_id):
-            if kind == CONTINUATION:
-                size += len(self._block)
-                if self._continuations >= config.max_continuation_frames:
-                    raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATIONs")
-            if size > config.max_header_list_bytes * HARD_HEADER_FACTOR:
-                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a field block is far too large")
-
-    def _judge_place(self, kind: int, flags: int, stream_id: int) -> None:
-        """Whether this type of frame may come here."""
-        if not self._settings_seen and (kind != SETTINGS or flags & ACK):
-            raise ConnectionFault(_PROTOCOL_ERROR, "the first frame is not SETTINGS")  # §3.4
-        if kind in (_CONNECTION_TYPES if stream_id else _STREAM_TYPES):
-            raise ConnectionFault(_PROTOCOL_ERROR, "a frame on the wrong kind of stream")
-        if self._block_stream_id:
-            if kind != CONTINUATION or stream_id != self._block_stream_id:
-                raise ConnectionFault(_PROTOCOL_ERROR, "a frame within a field block")  # §4.3, §6.10
-        elif kind == CONTINUATION:
-            raise ConnectionFault(_PROTOCOL_ERROR, "CONTINUATION of nothing")
-
-    def _payload(self, flags: int, body: bytes) -> bytes:
-        """DATA or HEADERS without padding (§6.1)."""
-        if not flags & PADDED:
-            return body
-        padding = body[0]
-        if padding >= len(body):
-            raise ConnectionFault(_PROTOCOL_ERROR, "padding longer than its frame")
-        return body[1 : len(body) - padding]
+            arrival.partial = data[at:]
 
     # Field sections -------------------------------------------------------------------------------------------------
 
     def _on_headers(self, stream_id: int, flags: int, body: bytes) -> None:
-        block = self._payload(flags, body)
-        if flags & HAS_PRIORITY:
-            if len(block) < _PRIORITY_BYTES:
-                raise ConnectionFault(_PROTOCOL_ERROR, "padding longer than its frame")
-            block = block[_PRIORITY_BYTES:]  # read past (§5.3.2)
-        ends_stream = bool(flags & END_STREAM)
-        if flags & END_HEADERS:
-            self._on_block(stream_id, block, ends_stream)
-            return
-        self._block_stream_id = stream_id
-        self._block_ends_stream = ends_stream
-        self._block += block
-        self._guarded = True
+        block = self._arrival.take_headers(stream_id, flags, body)
+        if block is not None:
+            self._on_block(stream_id, block, bool(flags & END_STREAM))
 
     def _on_continuation(self, stream_id: int, flags: int, body: bytes) -> None:
-        self._continuations += 1
-        self._block += body
-        if flags & END_HEADERS:
-            block = bytes(self._block)
-            self._block.clear()
-            self._block_stream_id = self._continuations = 0
-            self._guarded = False
-            self._on_block(stream_id, block, self._block_ends_stream)
+        whole = self._arrival.take_continuation(flags, body)
+        if whole is not None:
+            self._on_block(stream_id, *whole)
 
     def _on_block(self, stream_id: int, block: bytes, ends_stream: bool) -> None:
         self._on_section(stream_id, self._sections.get(block) or self._decoder.decode(block), ends_stream)
@@ -387,7 +252,7 @@ class TunedEngine(Outbound):
     # DATA -----------------------------------------------------------------------------------------------------------
 
     def _on_data(self, stream_id: int, flags: int, body: bytes) -> None:
-        data = self._payload(flags, body)
+        data = without_padding(flags, body)
         size = len(body)
         ends_stream = bool(flags & END_STREAM)
         stream = self.streams.get(stream_id)
@@ -430,8 +295,9 @@ class TunedEngine(Outbound):
 
     # The other frames -----------------------------------------------------------------------------------------------
 
-    def _on_priority(self, stream_id: int, flags: int, body: bytes) -> None:
-        self._control()  # read past (§5.3.2), on streams of any state
+    def _on_other(self, stream_id: int, flags: int, body: bytes) -> None:
+        """PRIORITY (§5.3.2) and types that are not known (§5.5) are read past, on streams of any state."""
+        self._control()
 
     def _on_rst_stream(self, stream_id: int, flags: int, body: bytes) -> None:
         stream = self.streams.get(stream_id)
@@ -453,8 +319,6 @@ class TunedEngine(Outbound):
         if flags & ACK:
             self._decoder.allow_table(self._config.header_table_bytes)
             return
-        self._settings_seen = True
-        self._guarded = False
         self._reply()
         window_bytes = self._peer_window_bytes
         for setting, value in frames.SETTING.iter_unpack(body):
@@ -584,22 +448,17 @@ class TunedEngine(Outbound):
         """§5.4.1. The streams stay for the sink to end; nothing more is sent on them."""
         self._write_goaway(code, reason.encode())
         self._failed = True
-        self._partial = b""
         for stream in self.streams.values():
             stream.local = ENDED
         self._sink.on_connection_error(code, reason)
 
 
-_STREAM_TYPES: Final = frozenset((DATA, HEADERS, PRIORITY, RST_STREAM, 5, CONTINUATION))
-_CONNECTION_TYPES: Final = frozenset((SETTINGS, PING, GOAWAY))
-
 _HANDLERS: Final[dict[int, Callable[[TunedEngine, int, int, bytes], None]]] = {
     DATA: TunedEngine._on_data,
     HEADERS: TunedEngine._on_headers,
-    PRIORITY: TunedEngine._on_priority,
     RST_STREAM: TunedEngine._on_rst_stream,
     SETTINGS: TunedEngine._on_settings,
-    5: TunedEngine._on_push_promise,
+    PUSH_PROMISE: TunedEngine._on_push_promise,
     PING: TunedEngine._on_ping,
     GOAWAY: TunedEngine._on_goaway,
     WINDOW_UPDATE: TunedEngine._on_window_update,

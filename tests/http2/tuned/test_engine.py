@@ -1,0 +1,62 @@
+"""How the tuned engine receives, where the contract leaves it free."""
+
+from __future__ import annotations
+
+from tests.http2 import frames as f
+from tests.http2.rig import RESPONSE, TRAILERS, Rig
+from wire.http2.codes import ErrorCode
+
+
+def test_a_repeated_block_hands_over_the_same_section() -> None:
+    rig = Rig("tuned", client=False)
+    for _ in range(3):
+        rig.open()
+    first, second, third = rig.sink.sections
+    assert first is second is third
+
+
+def test_reading_in_one_piece_or_byte_by_byte_is_the_same() -> None:
+    session = b"".join(
+        f.headers(stream_id) + f.data(stream_id, b"hello") + f.data(stream_id, b"", end=True) for stream_id in (1, 3, 5)
+    )
+    whole, pieces = Rig("tuned", client=False), Rig("tuned", client=False)
+    whole.feed(session)
+    for at in range(len(session)):
+        pieces.feed(session[at : at + 1])
+    assert pieces.calls() == whole.calls()
+
+
+def test_credit_goes_back_in_halves_of_the_windows() -> None:
+    rig = Rig("tuned", client=False, stream_window_bytes=80_000, connection_window_bytes=100_000)
+    stream = rig.open()
+    granted = []
+    for _ in range(10):
+        rig.feed(f.data(stream.id, bytes(10_000)))
+        granted += [(frame.stream_id, frame.number) for frame in rig.sent()]
+    assert granted == [(1, 40_000), (0, 50_000), (1, 40_000), (0, 50_000)]
+
+
+def test_replies_from_within_a_read_leave_no_stream_behind() -> None:
+    rig = Rig("tuned", client=False)
+    rig.sink.react["data"] = lambda stream: rig.engine.send_reply(stream, RESPONSE, b"reply", TRAILERS)
+    for first in range(1, 2001, 200):
+        rig.feed(*(f.headers(id_) + f.data(id_, b"hello", end=True) for id_ in range(first, first + 200, 2)))
+        assert not rig.engine.streams
+        assert len(rig.sent()) == 300
+
+
+def test_the_connection_is_drained_when_its_stream_ids_are_used_up() -> None:
+    rig = Rig("tuned", client=False)
+    rig.feed(f.headers(2**31 - 3))
+    assert not rig.engine.drained
+    rig.feed(f.headers(2**31 - 1))
+    assert rig.engine.drained
+    assert len(rig.engine.streams) == 2
+
+
+def test_nothing_is_read_after_a_connection_error_raised_within_a_read() -> None:
+    rig = Rig("tuned", client=False)
+    rig.feed(f.headers(1), f.headers(2), f.headers(3))
+    assert rig.calls() == [("headers", 1, f.REQUEST, False), ("error", ErrorCode.PROTOCOL_ERROR)]
+    rig.feed(f.headers(3))
+    assert rig.calls() == []
