@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from wire.connection import Connection
 from wire.deadline import format_timeout
-from wire.errors import CodecError, EncodeError, RpcError, UsageError, WireError
+from wire.errors import CodecError, ConfigurationError, RpcError, UsageError, WireError
 from wire.flow import Inbound, Outbound
 from wire.http2.codes import ErrorCode, error_name
 from wire.http2.engine import HeaderList, Stream
-from wire.metadata import Fields, Metadata, MetadataInput
+from wire.metadata import Fields, Metadata, MetadataInput, limited_fields
 from wire.rpc.framing import PREFIX_BYTES, MessageReader, frame
 from wire.rpc.headers import Outcome, ResponseHead, parse_response, parse_trailers
 from wire.status import StatusCode, status_from_http2_error
@@ -70,7 +71,7 @@ class ClientCall(Generic[R]):
         self._channel = channel
         self._decode = method.response.decode
         self._headers = channel.request_headers(method)
-        self._extra: Fields = Metadata(metadata).to_fields() if metadata else ()
+        self._extra: Fields = limited_fields(metadata, channel.config.http2.max_header_list_bytes) if metadata else ()
         self._initial: Fields | None = None
         self._trailing: Fields | None = None
         self.attempts = 0
@@ -84,6 +85,8 @@ class ClientCall(Generic[R]):
         self._timeout_s = timeout_s
         self.deadline: float | None = None
         if timeout_s is not None:
+            if not -inf < timeout_s < inf:
+                raise ConfigurationError(f"a timeout is a number of seconds, or None for none, and not {timeout_s!r}")
             self.deadline = channel.runtime.now() + timeout_s
             channel.deadlines.add(self)
 
@@ -238,11 +241,12 @@ class ClientCall(Generic[R]):
         """The call has ended: let go on whoever waits for it."""
 
     def _encode(self, method: Method[Q, R], request: Q) -> bytes:
-        """The request as framed. Raises `EncodeError`."""
+        """The request as framed. Raises `EncodeError`; `RpcError` RESOURCE_EXHAUSTED for one that is too long."""
         message = method.request.encode(request)
         limit = self._channel.config.calls.max_send_message_bytes
         if limit is not None and len(message) > limit:
-            raise EncodeError(f"request of {len(message)} bytes is over the channel's limit of {limit}")
+            text = f"request of {len(message)} bytes is over the channel's limit of {limit}"
+            raise RpcError(StatusCode.RESOURCE_EXHAUSTED, text)
         return frame(message, self._channel.compress)
 
 
@@ -319,7 +323,7 @@ class UnaryUnaryCall(ClientCall[R]):
         if self._reader is None:
             self._reader = MessageReader(self._channel.config.calls.max_receive_message_bytes)
         try:
-            messages = self._reader.feed(data)
+            messages = [self._reader.plain(message) for message in self._reader.feed(data)]
         except RpcError as error:
             self._abort(error.code, error.message)
             return
@@ -330,13 +334,11 @@ class UnaryUnaryCall(ClientCall[R]):
 
     def _end(self, outcome: Outcome) -> None:
         if outcome.code is StatusCode.OK:
-            if self._body is None:
+            if self._reader is not None and self._reader.partial:
+                outcome = Outcome(outcome.fields, StatusCode.INTERNAL, "the response ended in the middle of a message")
+            elif self._body is None:
                 # statuscodes.md: the wrong number of messages is UNIMPLEMENTED on either side.
-                partial = self._reader is not None and self._reader.partial
-                if partial:
-                    outcome = Outcome(outcome.fields, StatusCode.INTERNAL, "the response ended in the middle")
-                else:
-                    outcome = Outcome(outcome.fields, StatusCode.UNIMPLEMENTED, "the server sent no response")
+                outcome = Outcome(outcome.fields, StatusCode.UNIMPLEMENTED, "the server sent no response")
             else:
                 try:
                     self._response = self._decode(self._body)
@@ -366,8 +368,9 @@ class _StreamingCall(ClientCall[R]):
         self._inbound: Inbound[R] = Inbound(
             channel.runtime,
             MessageReader(channel.config.calls.max_receive_message_bytes),
-            self._decoded,
+            method.response.decode,
             self.cancel,
+            lambda error: self._abort(error.code, error.message),
         )
 
     async def __aenter__(self) -> Self:
@@ -434,13 +437,8 @@ class _StreamingCall(ClientCall[R]):
         self._inbound.end(None if code is StatusCode.OK else self._error())
         if code in (StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED):
             self._inbound.discard()
-
-    def _decoded(self, message: bytes) -> R:
-        try:
-            return self._decode(message)
-        except CodecError as error:
-            self._abort(StatusCode.INTERNAL, f"a response could not be decoded: {error}")
-            raise RpcError(StatusCode.INTERNAL, f"a response could not be decoded: {error}") from None
+        else:
+            self._inbound.release()
 
 
 class UnaryStreamCall(_StreamingCall[R]):
@@ -549,12 +547,13 @@ class _RequestStreamingCall(_StreamingCall[R], Generic[Q, R]):
             requests = _asynchronous(requests)
         try:
             async for request in requests:
-                await self.send(request)
+                try:
+                    await self.send(request)
+                except WireError as error:  # for a call that has ended: whoever waits for it learns of it
+                    code = error.code if isinstance(error, RpcError) else StatusCode.INTERNAL
+                    self._abort(code, error.message if isinstance(error, RpcError) else str(error))
+                    return
             await self.end()
-        except (RpcError, UsageError):
-            pass  # the call has ended: whoever waits for it learns of it
-        except WireError as error:
-            self._abort(StatusCode.INTERNAL, str(error))
         except Exception as error:
             self._abort(StatusCode.CANCELLED, f"the iterator of requests raised {type(error).__name__}: {error}")
 
@@ -567,16 +566,26 @@ async def _asynchronous(items: Iterable[Q]) -> AsyncIterator[Q]:
 class StreamUnaryCall(_RequestStreamingCall[Q, R]):
     """A stream of requests, one response: `await call.send(request)`, `await call.end()`, `response = await call`."""
 
-    __slots__ = ()
+    __slots__ = ("_response",)
 
     def __await__(self) -> Generator[Any, Any, R]:
-        return self._response().__await__()
+        return self._receive().__await__()
 
-    async def _response(self) -> R:
-        responses = [response async for response in self._inbound]
-        if len(responses) != 1:
-            raise RpcError(StatusCode.UNIMPLEMENTED, f"the server sent {len(responses)} responses instead of one")
-        return responses[0]
+    async def _receive(self) -> R:
+        async for response in self._inbound:
+            self._response = response
+        return self._response
+
+    def on_data(self, data: bytes, end_stream: bool) -> int:
+        granted = super().on_data(data, end_stream)
+        if self._inbound.received > 1:
+            self._abort(StatusCode.UNIMPLEMENTED, "the server sent more than the one response of this method")
+        return granted
+
+    def _end(self, outcome: Outcome) -> None:
+        if outcome.code is StatusCode.OK and not self._inbound.received and not self._inbound.partial:
+            outcome = Outcome(outcome.fields, StatusCode.UNIMPLEMENTED, "the server sent no response")
+        super()._end(outcome)
 
 
 class StreamStreamCall(_RequestStreamingCall[Q, R]):

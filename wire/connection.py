@@ -48,6 +48,7 @@ class Connection:
         "heard_at",
         "link",
         "lost",
+        "max_metadata_bytes",
         "runtime",
     )
 
@@ -63,6 +64,7 @@ class Connection:
     ) -> None:
         self.runtime = runtime
         self.config = calls
+        self.max_metadata_bytes = http2.max_header_list_bytes
         self.engine = engine_factory(engine)(client, self, http2)
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
         self.link: Link | None = None

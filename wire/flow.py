@@ -2,7 +2,7 @@
 
 Both are bounded. Inbound messages that nobody has taken keep their bytes off the flow-control window; an outbound
 sender waits while its stream's window is closed, or the link is not being read. Imports `connection`, `http2.engine`,
-`rpc.framing`.
+`rpc.framing` and `errors`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 from wire.connection import Connection
+from wire.errors import CodecError, RpcError, UsageError
 from wire.http2.engine import Stream
 from wire.rpc.framing import PREFIX_BYTES, MessageReader
+from wire.status import StatusCode
 from wire.transport.link import Future, Runtime
 
 M = TypeVar("M")
@@ -31,12 +33,14 @@ class Inbound(Generic[M]):
         "_decode",
         "_ended",
         "_error",
+        "_failed",
         "_held_bytes",
         "_messages",
         "_runtime",
         "_stream",
         "_waiter",
         "reader",
+        "received",
     )
 
     def __init__(
@@ -45,14 +49,19 @@ class Inbound(Generic[M]):
         reader: MessageReader,
         decode: Callable[[bytes], M],
         abandoned: Callable[[], None] | None = None,
+        failed: Callable[[RpcError], None] | None = None,
     ) -> None:
-        """`abandoned` is called when a task that waits for a message is cancelled."""
+        """`abandoned` is called when a task that waits for a message is cancelled, `failed` when a message cannot be
+        decoded."""
         self._runtime = runtime
         self._connection: Connection | None = None
         self._stream: Stream | None = None
         self.reader = reader
         self._decode = decode
         self._abandoned = abandoned
+        self._failed = failed
+        self.received = 0
+        """Messages that have come."""
         self._messages: deque[bytes] = deque()
         self._held_bytes = 0  # received, and not yet granted to the peer again
         self._ended = False
@@ -73,6 +82,7 @@ class Inbound(Generic[M]):
         """
         messages = self.reader.feed(data)
         if messages:
+            self.received += len(messages)
             self._messages.extend(messages)
             self._wake()
         if self._messages:
@@ -109,6 +119,8 @@ class Inbound(Generic[M]):
                 if self._error is not None:
                     raise self._error
                 raise StopAsyncIteration
+            if self._waiter is not None and not self._waiter.done():
+                raise UsageError("two tasks wait for the messages of one call")
             self._waiter = waiter = self._runtime.future()
             try:
                 await waiter
@@ -119,11 +131,26 @@ class Inbound(Generic[M]):
         message = messages.popleft()
         if self._held_bytes:
             self._grant(min(PREFIX_BYTES + len(message), self._held_bytes) if messages else self._held_bytes)
-        return self._decode(message)
+        try:
+            return self._decode(message if message.__class__ is bytes else self.reader.plain(message))
+        except CodecError as error:
+            failure = RpcError(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
+        except RpcError as error:
+            failure = error
+        self.discard()
+        self._ended = True
+        self._error = failure
+        if self._failed is not None:
+            self._failed(failure)
+        raise failure
 
     def discard(self) -> None:
-        """Nobody will take the rest: drop it, and grant its bytes so that other streams can use them."""
+        """Nobody will take the rest: drop it."""
         self._messages.clear()
+        self.release()
+
+    def release(self) -> None:
+        """Grant what the messages hold, so that other streams can use it: their own takes no more."""
         if self._held_bytes:
             self._grant(self._held_bytes)
 
@@ -138,13 +165,13 @@ class Inbound(Generic[M]):
 class Outbound:
     """One call's messages to its peer."""
 
-    __slots__ = ("_connection", "_limit_bytes", "_stream", "_waiter")
+    __slots__ = ("_connection", "_limit_bytes", "_stream", "_waiters")
 
     def __init__(self, connection: Connection, stream: Stream) -> None:
         self._connection = connection
         self._stream = stream
         self._limit_bytes = connection.config.send_buffer_bytes
-        self._waiter: Future[None] | None = None
+        self._waiters: list[Future[None]] = []
 
     async def send(self, data: bytes) -> None:
         """Queue one message as framed, then as `sent`."""
@@ -166,15 +193,17 @@ class Outbound:
 
     async def _drained(self) -> None:
         stream = self._stream
-        while stream.queued_bytes > self._limit_bytes and not stream.closed:
-            self._waiter = waiter = self._connection.runtime.future()
+        connection = self._connection
+        while stream.queued_bytes > self._limit_bytes and not stream.closed and not connection.lost:
+            waiter = connection.runtime.future()
+            self._waiters.append(waiter)
             await waiter
-        await self._connection.uncongested()
+        await connection.uncongested()
 
     def on_writable(self) -> None:
-        """The stream's queue ran empty, or the stream is gone: let the sender go on."""
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        """The stream's queue ran empty, or the stream is gone: let senders go on."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)

@@ -108,9 +108,17 @@ class Metadata:
         return f"Metadata({list(self._pairs)!r})"
 
 
-def size_bytes(fields: Fields) -> int:
-    """Σ name + value + 32, as limits on metadata count it (RFC 9113 §6.5.2)."""
-    return sum(len(name) + len(value) + 32 for name, value in fields)
+def limited_fields(metadata: MetadataInput, max_bytes: int) -> Fields:
+    """Header fields of metadata to send. Raises `MetadataError`, also when they are over `max_bytes` together.
+
+    Counted is Σ name + value + 32 (RFC 9113 §6.5.2). A peer may end the connection, with every call on it, for more
+    than it takes.
+    """
+    fields = (metadata if isinstance(metadata, Metadata) else Metadata(metadata)).to_fields()
+    size_bytes = sum(len(name) + len(value) + 32 for name, value in fields)
+    if size_bytes > max_bytes:
+        raise MetadataError(f"metadata of {size_bytes} bytes is over the limit of {max_bytes} (max_header_list_bytes)")
+    return fields
 
 
 def _checked(pairs: MetadataInput) -> Iterator[tuple[str, str | bytes]]:

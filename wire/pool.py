@@ -142,6 +142,8 @@ class Pool:
         """The connection takes no more calls."""
         if connection in self._ready:
             self._ready.remove(connection)
+            if self._ready:  # the others are in use, so this one is missed; the last is replaced when a call comes
+                self._runtime.call_soon(self._connect_missing)
         if self.queue:
             self._runtime.call_soon(self.dispatch)
 
@@ -158,7 +160,7 @@ class Pool:
             self._backoff.cancel()
         for task in list(self._connecting.values()):
             if task is not None:
-                task.cancel()
+                self._runtime.call_soon(task.cancel)  # not now: a task must begin before it can clean up
         for call in list(self.queue):
             call.fail(StatusCode.CANCELLED, "the channel was closed")
         for connection in list(self._all):
@@ -238,12 +240,12 @@ class Pool:
         self._failure = reason
         if self._backoff is None and not self._closed:
             self._backoff = self._runtime.call_later(pause_s, self._retry)
-        if not self._ready:
+        if not self._ready and not self._connecting:
             for call in [call for call in self.queue if not call.wait_for_ready]:
                 call.fail(StatusCode.UNAVAILABLE, reason)
 
     def _retry(self) -> None:
         self._backoff = None
         self._failure = None
-        if self.queue:
+        if self.queue or self._ready:
             self._connect_missing()

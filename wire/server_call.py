@@ -13,11 +13,11 @@ from contextlib import aclosing
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from wire.errors import CodecError, RpcError, UsageError
+from wire.errors import CodecError, MetadataError, RpcError, UsageError
 from wire.flow import Inbound, Outbound
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream
-from wire.metadata import Fields, Metadata, MetadataInput
+from wire.metadata import Fields, Metadata, MetadataInput, limited_fields
 from wire.rpc.framing import PREFIX_BYTES, MessageReader, frame, pack_prefix
 from wire.rpc.headers import OK_TRAILER_FIELDS, RESPONSE_FIELDS, RequestHead, status_response, status_trailers
 from wire.service import Method
@@ -104,12 +104,12 @@ class ServerContext:
         already."""
         if self._headers_sent:
             raise UsageError("the initial metadata was already sent")
-        self._send_headers(Metadata(metadata).to_fields())
+        self._send_headers(limited_fields(metadata, self.connection.max_metadata_bytes))
         self.connection.wake()
 
     def set_trailing_metadata(self, metadata: MetadataInput) -> None:
         """What to send beside the status, when the call ends well or with an `RpcError` that has none of its own."""
-        self._trailing = Metadata(metadata).to_fields()
+        self._trailing = limited_fields(metadata, self.connection.max_metadata_bytes)
         self._plain = False
 
     def _send_headers(self, metadata: Fields = ()) -> None:
@@ -208,7 +208,12 @@ class ServerCall(ServerContext):
     def _fail_with(self, error: Exception) -> None:
         """The status for what a handler raised."""
         if isinstance(error, RpcError):
-            trailing = self._trailing if error.trailing_metadata is None else error.trailing_metadata.to_fields()
+            trailing = self._trailing
+            if error.trailing_metadata is not None:
+                try:
+                    trailing = limited_fields(error.trailing_metadata, self.connection.max_metadata_bytes)
+                except MetadataError as refusal:
+                    _log.error("%s: the status goes without its metadata: %s", self.route.path, refusal)
             code = StatusCode.UNKNOWN if error.code == StatusCode.OK else error.code
             self.fail(code, error.message, trailing)
         elif not self._finished:
@@ -338,7 +343,7 @@ class _UnaryRequestCall(ServerCall):
             self._reader = MessageReader(self.connection.max_receive_bytes, self.head.decompress)
             self._request: list[bytes] = []
         try:
-            self._request += self._reader.feed(data)
+            self._request += map(self._reader.plain, self._reader.feed(data))
         except RpcError as error:
             self.fail(error.code, error.message)
         else:
@@ -376,15 +381,9 @@ class _StreamRequestCall(ServerCall):
     def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
         super().__init__(connection, stream, head)
         reader = MessageReader(connection.max_receive_bytes, head.decompress)
-        self._inbound = Inbound(connection.runtime, reader, self._decode)
+        self._inbound = Inbound(connection.runtime, reader, self.route.decode)
         self._inbound.attach(connection, stream)
         self._start(self._inbound)
-
-    def _decode(self, message: bytes) -> Any:
-        try:
-            return self.route.decode(message)
-        except CodecError as error:
-            raise RpcError(StatusCode.INTERNAL, f"a request could not be decoded: {error}") from None
 
     def on_data(self, data: bytes, end_stream: bool) -> int:
         if self._finished:

@@ -25,6 +25,12 @@ def frame(message: bytes, compress: Compressor | None = None) -> bytes:
     return pack_prefix(1, len(message)) + message
 
 
+class Compressed(bytes):
+    """A message as it travelled, until `MessageReader.plain` makes it the one that was sent."""
+
+    __slots__ = ()
+
+
 class MessageReader:
     """Cuts one stream's DATA into messages, in any chunking.
 
@@ -42,7 +48,10 @@ class MessageReader:
         self._needed_bytes = PREFIX_BYTES  # what the chunks must reach before looking at them is worth it
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that `data` completes. Raises `RpcError` for what PROTOCOL-HTTP2.md or the limit forbids."""
+        """The messages that `data` completes. Raises `RpcError` for what PROTOCOL-HTTP2.md or the limit forbids.
+
+        Compressed ones are left so: what waits for a slow reader must not take more memory than its window grants.
+        """
         chunks = self._chunks
         chunks.append(data)
         self._size_bytes += len(data)
@@ -60,13 +69,20 @@ class MessageReader:
                 needed = end - position
                 break
             message = buffer[position + PREFIX_BYTES : end]
-            messages.append(self.decompress(message, self._max_bytes) if flag and self.decompress else message)
+            messages.append(Compressed(message) if flag else message)
             position = end
         rest = buffer[position:]
         self._chunks = [rest] if rest else []
         self._size_bytes = len(rest)
         self._needed_bytes = needed
         return messages
+
+    def plain(self, message: bytes) -> bytes:
+        """A message of `feed`, decompressed where it has to be. Raises `RpcError`."""
+        if message.__class__ is bytes:
+            return message
+        assert self.decompress is not None
+        return self.decompress(message, self._max_bytes)
 
     @property
     def partial(self) -> bool:

@@ -20,7 +20,8 @@ _ACCEPT_ENCODING = (b"grpc-accept-encoding", ACCEPT_ENCODING)
 RESPONSE_FIELDS: Fields = ((b":status", b"200"), _CONTENT_TYPE, _ACCEPT_ENCODING)
 OK_TRAILER_FIELDS: Fields = ((b"grpc-status", b"0"),)
 
-_UNSAFE_IN_MESSAGE = re.compile(rb"[^\x20-\x24\x26-\x7e]")
+_UNSAFE_IN_MESSAGE = re.compile(rb"[^\x20-\x24\x26-\x7e]|^ | \Z")  # no space at an end: RFC 9113 §8.2.1
+_MAX_MESSAGE_BYTES = 4096  # of a grpc-message: half of the least that peers take as a whole header list
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -160,6 +161,11 @@ def parse_response(fields: Fields) -> ResponseHead:
             except KeyError:
                 shown = value.decode("latin-1")
                 head.error = RpcError(StatusCode.INTERNAL, f"the server uses the unknown grpc-encoding {shown!r}")
+        elif name.endswith(b"-bin"):
+            try:
+                Metadata.from_fields(((name, value),))
+            except MetadataError as error:
+                head.error = RpcError(StatusCode.INTERNAL, f"the server's metadata is malformed: {error}")
     if http_status != 200:
         head.error = RpcError(status_from_http(http_status), f"the server answered with HTTP status {http_status}")
     elif not _is_grpc(content_type):
@@ -183,6 +189,7 @@ def parse_trailers(fields: Fields) -> Outcome | None:
     """The status in trailing fields, or in a Trailers-Only response; None when there is no grpc-status."""
     code = None
     message = ""
+    malformed: MetadataError | None = None
     for name, value in fields:
         if name == b"grpc-status":
             try:
@@ -191,6 +198,13 @@ def parse_trailers(fields: Fields) -> Outcome | None:
                 code = StatusCode.UNKNOWN  # statuscodes.md: a code that is not known is UNKNOWN
         elif name == b"grpc-message":
             message = decode_message(value)
+        elif name.endswith(b"-bin"):
+            try:
+                Metadata.from_fields(((name, value),))
+            except MetadataError as error:
+                malformed = error
+    if malformed is not None:
+        return Outcome((), StatusCode.INTERNAL, f"the server's metadata is malformed: {malformed}")
     return None if code is None else Outcome(fields, code, message)
 
 
@@ -210,8 +224,11 @@ def request_fields(path: str, scheme: str, authority: str, user_agent: str, enco
 
 
 def encode_message(message: str) -> bytes:
-    """Percent-encoded UTF-8 for grpc-message; lone surrogates become "?"."""
-    return _UNSAFE_IN_MESSAGE.sub(lambda match: b"%%%02X" % match[0][0], message.encode("utf-8", "replace"))
+    """Percent-encoded UTF-8 for grpc-message, cut where it is too long; lone surrogates become "?"."""
+    encoded = _UNSAFE_IN_MESSAGE.sub(lambda match: b"%%%02X" % match[0][0], message.encode("utf-8", "replace"))
+    if len(encoded) > _MAX_MESSAGE_BYTES:
+        return encode_message(message[: len(message) * _MAX_MESSAGE_BYTES // len(encoded)])
+    return encoded
 
 
 def decode_message(value: bytes) -> str:
