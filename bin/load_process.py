@@ -7,7 +7,6 @@ parent's to see: it tells the children to stop and still gets their tallies.
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import signal
 import threading
@@ -134,8 +133,7 @@ async def _carry_out(plan: Plan, connection: Connection) -> None:
         if start_s is None:
             return
         threading.Thread(target=_stop_when_told, args=(connection, run), daemon=True).start()
-        gc.collect()
-        gc.freeze()  # calls leave no cycles, and looking for some among all modules cost up to a tenth of the CPU time
+        wire.tune_process()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report_progress, connection, run)
             tally = await run.run(start_s)

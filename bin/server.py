@@ -83,7 +83,9 @@ async def _serve_alone(
 ) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with make_server() as server:
-            say_listening([await server.listen(address) for address in addresses])
+            bound = [await server.listen(address) for address in addresses]
+            wire.tune_process()
+            say_listening(bound)
             await anext(signals)
             _log.info("stopping: open calls may end; a second signal cuts them off")
             async with anyio.create_task_group() as tasks:
@@ -104,6 +106,7 @@ async def _serve_as_worker(make_server: Callable[[], wire.Server], worker: Worke
         async with make_server() as server:
             for sock in worker.sockets:
                 server.serve(sock)
+            wire.tune_process()
             worker.accepting()
             await anext(signals)
             worker.draining()

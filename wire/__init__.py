@@ -11,7 +11,8 @@ What users need is exported here. What lies underneath, from the bytes up:
     server, server_call             accepting, finding handlers, one call on a server
     channel, pool, client_call      connecting, one call on a client
     service       services as plain data, typed stubs and servicers
-    config        every knob
+    config        every knob of a server or channel
+    process       knobs of the whole process
     errors, status, metadata, deadline
 
 docs/architecture.md follows one call through these files.
@@ -38,6 +39,7 @@ from wire.errors import (
     WireError,
 )
 from wire.metadata import Metadata, MetadataInput
+from wire.process import tune_process
 from wire.server import Server
 from wire.server_call import ServerContext
 from wire.service import Service, Servicer, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
@@ -88,4 +90,5 @@ __all__ = [
     "WireError",
     "codec_for",
     "run",
+    "tune_process",
 ]

@@ -6,6 +6,7 @@ import argparse
 
 from benchmarks.peers.clients import CLIENTS
 from benchmarks.peers.servers import SERVERS
+from wire.process import tune_process
 
 
 def main() -> None:
@@ -18,6 +19,7 @@ def main() -> None:
     call.add_argument("name", choices=CLIENTS)
     call.add_argument("--target", required=True)
     args = parser.parse_args()
+    tune_process()  # for all of them alike
     try:
         if args.role == "serve":
             SERVERS[args.name](args.listen)

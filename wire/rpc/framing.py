@@ -43,7 +43,7 @@ class MessageReader:
     def __init__(self, max_bytes: int, decompress: Decompressor | None = None) -> None:
         self._max_bytes = max_bytes
         self.decompress = decompress
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | memoryview] = []
         self._size_bytes = 0
         self._needed_bytes = PREFIX_BYTES  # what the chunks must reach before looking at them is worth it
 
@@ -57,6 +57,8 @@ class MessageReader:
         self._size_bytes += len(data)
         if self._size_bytes < self._needed_bytes:
             return []
+        if self._size_bytes == self._needed_bytes > PREFIX_BYTES and len(chunks[0]) >= PREFIX_BYTES:
+            return [self._whole_message(chunks)]
         buffer = b"".join(chunks)
         messages: list[bytes] = []
         position = 0
@@ -83,6 +85,16 @@ class MessageReader:
             return message
         assert self.decompress is not None
         return self.decompress(message, self._max_bytes)
+
+    def _whole_message(self, chunks: list[bytes | memoryview]) -> bytes:
+        """The chunks are one message and nothing else: a large one is then copied once."""
+        flag = chunks[0][0]
+        chunks[0] = memoryview(chunks[0])[PREFIX_BYTES:]
+        message = b"".join(chunks)
+        self._chunks = []
+        self._size_bytes = 0
+        self._needed_bytes = PREFIX_BYTES
+        return Compressed(message) if flag else message
 
     @property
     def partial(self) -> bool:

@@ -1,0 +1,31 @@
+"""Knobs of the whole process. A library must not turn them unasked; a program that serves or calls gains from them.
+
+Imports nothing of wire.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import platform
+
+_M_TRIM_THRESHOLD = -1  # mallopt(3)
+_M_MMAP_THRESHOLD = -3
+_LARGEST_MMAP_THRESHOLD_BYTES = 1 << 25  # glibc refuses more
+
+
+def tune_process(*, keep_free_bytes: int = 1 << 26) -> None:
+    """Call once, when the program has imported and set up what it needs, before it serves or calls.
+
+    - The garbage collector stops looking at what exists by now (`gc.freeze`). Calls leave no cycles, so there is little
+      else for it to find.
+    - glibc's allocator keeps up to `keep_free_bytes` of freed memory, 64 MiB by default, instead of handing it back to
+      the kernel. Otherwise every buffer of a large message is mapped, faulted in page by page and unmapped again: unary
+      echoes of 1 MiB went four to five times as fast with this. Elsewhere than on glibc nothing is changed.
+    """
+    gc.collect()
+    gc.freeze()
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, min(keep_free_bytes, _LARGEST_MMAP_THRESHOLD_BYTES))
+        mallopt(_M_TRIM_THRESHOLD, min(keep_free_bytes, 2**31 - 1))
