@@ -27,7 +27,7 @@ PYTHON = packages.ROOT / ".venv" / "bin" / "python"
 
 _BARE_PC = "q35,smbus=off,sata=off,usb=off,vmport=off,hpet=off"
 _KERNEL_OPTIONS = (
-    "console=ttyS0 quiet panic=-1 nokaslr mitigations=off nowatchdog tsc=reliable no_timer_check "
+    "console=ttyS0 loglevel=3 panic=-1 nokaslr mitigations=off nowatchdog tsc=reliable no_timer_check "
     "random.trust_cpu=on cryptomgr.notests rcupdate.rcu_cpu_stall_suppress=1"
 )
 _ENVIRONMENT = (

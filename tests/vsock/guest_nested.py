@@ -24,17 +24,18 @@ CID = 42
 TARGET = f"vsock:{CID}:5000"
 BOOT_LIMIT_S = 150.0
 """Five times what it takes, for a busy machine."""
-SERVER = guest.python("-m", "bin.server", "--listen", "vsock:any:5000", "--rsa-bits", "none", "--log-level", "debug")
-BOTH = """
+SERVE = ["--listen", "vsock:any:5000", "--rsa-bits", "none", "--loop", "asyncio", "--log-level", "debug"]
+CALL = ["--target", "vsock:host:6000", "--timeout", "60", "--loop", "asyncio", "--json", "echo", "from the guest"]
+BOTH = f"""
 import os, sys
 from bin import client, server
 if os.fork():
-    server.main(["--listen", "vsock:any:5000", "--rsa-bits", "none", "--log-level", "debug"])
+    server.main({SERVE})
 else:
-    client.main(["--target", "vsock:host:6000", "--timeout", "60", "--json", "echo", "from the guest"])
+    client.main({CALL})
     print("client ended", file=sys.stderr)
 """
-"""The two programs in an interpreter that imports what they need once."""
+"""The two programs in one interpreter, which imports what they need once."""
 
 
 def boot(command: str) -> guest.Guest:
@@ -71,19 +72,16 @@ def machine(host: Host) -> Iterator[guest.Guest]:
 
 
 @pytest.mark.parametrize("stack", [Stack("asyncio"), Stack("uvloop"), Stack("trio")], ids=str)
-def test_the_guest_answers_its_host(machine: guest.Guest, stack: Stack) -> None:
+def test_the_guest_answers_its_host_and_sees_that_it_is_cid_2(machine: guest.Guest, stack: Stack) -> None:
     async def test() -> None:
         async with stack.channel(TARGET) as channel:
             stub = EchoStub(channel)
             requests = [EchoRequest(payload=bytes(100_000)) for _ in range(3)]
             replies = [reply.payload async for reply in stub.EchoStream(requests, timeout=60)]
             assert replies == [request.payload for request in requests]
+        assert " vsock:host:" in machine.wait_for_line("connected", 60)
 
     stack.run(test)
-
-
-def test_the_guest_sees_its_host_as_cid_2(machine: guest.Guest) -> None:
-    machine.wait_for_line("vsock:host:", 60)
 
 
 @pytest.mark.parametrize("key", ["p256", "ed25519"])
@@ -118,4 +116,10 @@ def test_what_cannot_be_reached_is_named(machine: guest.Guest, target: str, sent
 
 def test_a_channel_outlives_its_guest(machine: guest.Guest) -> None:
     """The last test of `machine`."""
-    Stack().run(outlive, TARGET, machine, lambda: boot(SERVER), f"no VM with CID {CID} is running")
+    Stack().run(
+        outlive,
+        TARGET,
+        machine,
+        lambda: boot(guest.python("-m", "bin.server", *SERVE)),
+        f"no VM with CID {CID} is running",
+    )

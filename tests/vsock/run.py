@@ -147,7 +147,8 @@ def _pytest(suite: Suite, report: Path, expression: str) -> list[str]:
 
 
 def _say(name: str, line: str) -> None:
-    print(f"{name:8} | {line}", flush=True)
+    sys.stdout.write(f"{name:8} | {line}\n")  # in one piece, as other suites write too
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
