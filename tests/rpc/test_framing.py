@@ -1,0 +1,70 @@
+"""Length-prefixed messages: cut out of DATA in any pieces, and judged by their prefix."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire.errors import RpcError
+from wire.rpc.compression import compressor, decompressor
+from wire.rpc.framing import MessageReader, frame
+from wire.status import StatusCode
+
+LIMIT = 1000
+
+
+@given(st.lists(st.tuples(st.binary(max_size=60), st.booleans()), max_size=8), st.data())
+def test_any_pieces_give_the_same_messages(messages: list[tuple[bytes, bool]], data: st.DataObject) -> None:
+    gz = compressor("gzip")
+    stream = b"".join(frame(message, gz if compressed else None) for message, compressed in messages)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
+    reader = MessageReader(LIMIT, decompressor(b"gzip"))
+    found = []
+    for start, end in pairwise([0, *cuts, len(stream)]):
+        found += [reader.plain(message) for message in reader.feed(stream[start:end])]
+        whole = sum(len(frame(m, gz if c else None)) for m, c in messages[: len(found)])
+        assert reader.partial == (end > whole)
+    assert found == [message for message, _ in messages]
+
+
+def test_a_long_message_in_many_pieces_is_joined_once() -> None:
+    """Quadratic joining would take minutes here."""
+    reader = MessageReader(1 << 24)
+    stream = frame(bytes(1 << 24))
+    pieces = [stream[at : at + 1000] for at in range(0, len(stream), 1000)]
+    assert [m for piece in pieces for m in reader.feed(piece)] == [bytes(1 << 24)]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "code"),
+    [
+        (b"\x02\0\0\0\0", StatusCode.INTERNAL),
+        (b"\xff\0\0\0\0", StatusCode.INTERNAL),
+        (b"\x01\0\0\0\0", StatusCode.INTERNAL),
+        (b"\0\0\0\x03\xe9", StatusCode.RESOURCE_EXHAUSTED),
+        (b"\0\xff\xff\xff\xff", StatusCode.RESOURCE_EXHAUSTED),
+    ],
+)
+def test_a_bad_prefix_is_judged_before_its_body(prefix: bytes, code: StatusCode) -> None:
+    reader = MessageReader(LIMIT)
+    assert reader.feed(prefix[:4]) == []
+    with pytest.raises(RpcError) as caught:
+        reader.feed(prefix[4:])
+    assert caught.value.code is code
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    assert MessageReader(LIMIT).feed(frame(bytes(LIMIT))) == [bytes(LIMIT)]
+
+
+def test_a_compressed_message_unfolds_only_when_it_is_asked_for() -> None:
+    reader = MessageReader(LIMIT, decompressor(b"gzip"))
+    (message,) = reader.feed(frame(bytes(LIMIT + 1), gzip.compress))
+    assert len(message) < 100
+    with pytest.raises(RpcError) as caught:
+        reader.plain(message)
+    assert caught.value.code is StatusCode.RESOURCE_EXHAUSTED

@@ -1,0 +1,186 @@
+"""gRPC's header fields and their meaning, both ways."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import request
+from wire.metadata import Fields
+from wire.rpc.headers import (
+    decode_message,
+    encode_message,
+    parse_request,
+    parse_response,
+    parse_similar_request,
+    parse_trailers,
+    request_fields,
+    status_response,
+    status_trailers,
+)
+from wire.status import StatusCode
+
+OK: Fields = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+
+
+# grpc-message.
+
+
+@given(st.text(max_size=200))
+def test_any_text_comes_back(text: str) -> None:
+    encoded = encode_message(text)
+    assert all(0x20 <= byte <= 0x7E for byte in encoded)
+    assert encoded == encoded.strip(b" ")
+    assert decode_message(encoded) == text.encode("utf-8", "replace").decode()
+
+
+@given(st.binary(max_size=200))
+def test_decoding_never_fails(value: bytes) -> None:
+    decode_message(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(b"plain", "plain"), (b"100%", "100%"), (b"%4", "%4"), (b"%zz", "%zz"), (b"%C3%BC", "ü"), (b"%c3", "\ufffd")],
+)
+def test_what_is_no_escape_stays(value: bytes, text: str) -> None:
+    assert decode_message(value) == text
+
+
+@pytest.mark.parametrize("character", ["a", "ü", "漢", "%"])
+def test_a_long_text_is_cut_between_characters(character: str) -> None:
+    encoded = encode_message(character * 100_000)
+    assert 2000 < len(encoded) <= 4096
+    assert set(decode_message(encoded)) == {character}
+
+
+# Requests.
+
+
+def test_the_request_we_send_is_one_that_we_take() -> None:
+    head = parse_request(request_fields("/p.S/M", "https", "host:1", "agent", "gzip"))
+    assert head.refusal is None
+    assert head.path == b"/p.S/M"
+    assert head.timeout_s is None
+    assert head.decompress is not None
+    assert b"gzip" in head.accepted_encodings
+
+
+def test_a_request_without_te_is_taken() -> None:
+    """The field tells old proxies apart, which do not speak HTTP/2 anyway."""
+    assert parse_request(request(without=b"te")).refusal is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "refusal"),
+    [
+        (request("Unary", (b":method", b"PUT")), (b":status", b"405")),
+        (request("Unary", (b"content-type", b"text/html")), (b":status", b"415")),
+        (request("Unary", (b"content-type", b"application/grpcx")), (b":status", b"415")),
+        (request("Unary", (b"grpc-timeout", b"x")), (b"grpc-status", b"13")),
+        (request("Unary", (b"grpc-timeout", b"0m")), (b"grpc-status", b"4")),
+        (request("Unary", (b"grpc-encoding", b"br")), (b"grpc-status", b"12")),
+        (request("Unary", (b"x-bin", b"!")), (b"grpc-status", b"13")),
+    ],
+)
+def test_what_cannot_be_served_has_its_answer_ready(fields: Fields, refusal: tuple[bytes, bytes]) -> None:
+    head = parse_request(fields)
+    assert head.refusal is not None
+    assert refusal in head.refusal
+
+
+def test_a_request_that_differs_in_its_timeout_alone_is_known_at_once() -> None:
+    first = parse_request(request("Unary", (b"grpc-timeout", b"5S"), (b"a", b"1")))
+    first.route = object()
+    similar = parse_similar_request(request("Unary", (b"grpc-timeout", b"250m"), (b"a", b"1")), first)
+    assert similar is not None
+    assert similar.timeout_s == pytest.approx(0.25)
+    assert similar.path == first.path
+    assert similar.route is first.route
+    for other in (
+        request("Unary", (b"grpc-timeout", b"5S"), (b"a", b"2")),
+        request("Bidi", (b"grpc-timeout", b"5S"), (b"a", b"1")),
+        request("Unary", (b"grpc-timeout", b"5S")),
+        request("Unary", (b"a", b"1"), (b"grpc-timeout", b"5S")),
+    ):
+        assert parse_similar_request(other, first) is None
+    for value in (b"x", b"0S"):
+        refused = parse_similar_request(request("Unary", (b"grpc-timeout", value), (b"a", b"1")), first)
+        assert refused is None or refused.refusal is not None
+
+
+# Responses.
+
+
+@pytest.mark.parametrize(
+    ("http_status", "code"),
+    [
+        (400, StatusCode.INTERNAL),
+        (401, StatusCode.UNAUTHENTICATED),
+        (403, StatusCode.PERMISSION_DENIED),
+        (404, StatusCode.UNIMPLEMENTED),
+        (429, StatusCode.UNAVAILABLE),
+        (502, StatusCode.UNAVAILABLE),
+        (503, StatusCode.UNAVAILABLE),
+        (504, StatusCode.UNAVAILABLE),
+        (418, StatusCode.UNKNOWN),
+        (500, StatusCode.UNKNOWN),
+        (302, StatusCode.UNKNOWN),
+    ],
+)
+def test_http_statuses_map_to_codes(http_status: int, code: StatusCode) -> None:
+    """http-grpc-status-mapping.md."""
+    head = parse_response(((b":status", b"%d" % http_status), (b"content-type", b"text/html")))
+    assert head.error is not None
+    assert head.error.code is code
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        (((b":status", b"200"), (b"content-type", b"text/html")), StatusCode.UNKNOWN),
+        (((b":status", b"200"),), StatusCode.UNKNOWN),
+        ((*OK, (b"grpc-encoding", b"br")), StatusCode.INTERNAL),
+        ((*OK, (b"x-bin", b"!")), StatusCode.INTERNAL),
+    ],
+)
+def test_what_is_no_grpc_response_is_an_error(fields: Fields, code: StatusCode) -> None:
+    head = parse_response(fields)
+    assert head.error is not None
+    assert head.error.code is code
+
+
+@pytest.mark.parametrize("encoding", [None, b"identity", b"gzip", b"deflate"])
+def test_encodings_that_were_offered_are_taken(encoding: bytes | None) -> None:
+    head = parse_response(OK if encoding is None else (*OK, (b"grpc-encoding", encoding)))
+    assert head.error is None
+    assert (head.decompress is not None) == (encoding in {b"gzip", b"deflate"})
+
+
+@given(st.sampled_from(StatusCode), st.text(max_size=50))
+def test_statuses_come_back(code: StatusCode, message: str) -> None:
+    for fields in (status_trailers(code, message), status_response(code, message)):
+        outcome = parse_trailers(fields)
+        assert outcome is not None
+        assert outcome.code is code
+        assert outcome.message == message.encode("utf-8", "replace").decode()
+
+
+@pytest.mark.parametrize("value", [b"17", b"-1", b"x", b"", b"99999999999999999999"])
+def test_a_code_that_is_not_known_is_unknown(value: bytes) -> None:
+    outcome = parse_trailers(((b"grpc-status", value), (b"grpc-message", b"text")))
+    assert outcome is not None
+    assert outcome.code is StatusCode.UNKNOWN
+    assert outcome.message == "text"
+
+
+def test_trailers_without_a_status_have_no_outcome() -> None:
+    assert parse_trailers(((b"grpc-message", b"text"), (b"a", b"1"))) is None
+
+
+def test_malformed_metadata_beside_a_status_is_internal() -> None:
+    outcome = parse_trailers(((b"grpc-status", b"0"), (b"x-bin", b"!")))
+    assert outcome is not None
+    assert outcome.code is StatusCode.INTERNAL
+    assert outcome.fields == ()
