@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 import wire
 from proto.echo.v1 import EchoRequest
-from services.echo import EchoStub
-from tests.bin.programs import ServerProcess
+from services.echo import EchoServicer, EchoStub
 from tests.vsock import guest
-from tests.vsock.probe import Stack, outlive
+from tests.vsock.probe import LOOPS, Stack, outlive
 
 BOOT_LIMIT_S = 60.0
 SERVER = guest.python("-m", "bin.server", "--listen", "vsock:any:5000", "--log-level", "debug")
@@ -29,44 +29,45 @@ CLIENT = guest.python("-m", "bin.client", "--target", "vsock:host:6000", "--time
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """This machine: the folder of the VMM's sockets, and a server that the guest can reach."""
+class Vmm:
+    """Where the sockets of the virtual machine are, on this machine."""
 
     folder: Path
-    server: ServerProcess
 
-    def boot(self, command: str, line: str) -> guest.Guest:
-        return guest.start(lambda: guest.HybridGuest(self.folder, command), line, BOOT_LIMIT_S)
+    def boot(self, command: str) -> guest.Guest:
+        return guest.start(lambda: guest.HybridGuest(self.folder, command), "listening on", BOOT_LIMIT_S)
 
-    def target(self, port: int = 5000) -> str:
+    def address(self, port: int = 5000) -> str:
         return f"hvsock://{self.folder}/v.sock:{port}"
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    folder = tmp_path_factory.mktemp("vmm")
-    with ServerProcess("--rsa-bits", "none", "--listen", f"hvsock://{folder}/v.sock:6000") as server:
-        yield Host(folder, server)
+def vmm(tmp_path_factory: pytest.TempPathFactory) -> Vmm:
+    return Vmm(tmp_path_factory.mktemp("vmm"))
 
 
 @pytest.fixture(scope="module")
-def machine(host: Host) -> Iterator[guest.Guest]:
-    with host.boot(
-        f"{SERVER} & {CLIENT} 'from the guest' >/share/reply; echo client ended; wait", "listening on"
-    ) as machine:
+def machine(vmm: Vmm) -> Iterator[guest.Guest]:
+    """The guest, and a server of this machine that it calls."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Stack().serve(EchoServicer(), listen=vmm.address(6000))),
+        vmm.boot(f"{SERVER} & {CLIENT} 'from the guest' >/share/reply; echo client ended; wait") as machine,
+    ):
         yield machine
 
 
-@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+@pytest.fixture(params=LOOPS, ids=str)
 def stack(request: pytest.FixtureRequest) -> Stack:
-    return Stack(request.param)
+    assert isinstance(request.param, Stack)
+    return request.param
 
 
-def test_the_guest_answers_its_host_and_sees_that_it_is_cid_2(machine: guest.Guest, host: Host, stack: Stack) -> None:
+def test_the_guest_answers_its_host_and_sees_that_it_is_cid_2(machine: guest.Guest, vmm: Vmm, stack: Stack) -> None:
     payload = os.urandom(1 << 20)
 
     async def test() -> None:
-        async with stack.channel(host.target()) as channel:
+        async with stack.channel(vmm.address()) as channel:
             stub = EchoStub(channel)
             assert (await stub.Echo(EchoRequest(payload=payload), timeout=30)).payload == payload
             requests = [EchoRequest(payload=b"%d" % number) for number in range(20)]
@@ -78,8 +79,8 @@ def test_the_guest_answers_its_host_and_sees_that_it_is_cid_2(machine: guest.Gue
 
 
 @pytest.mark.parametrize("key", ["rsa", "p256", "ed25519"])
-def test_the_guest_signs_for_its_host(machine: guest.Guest, host: Host, key: str) -> None:
-    command = ["--target", host.target(), "sign", "--key", key, "--verify", "contract"]
+def test_the_guest_signs_for_its_host(machine: guest.Guest, vmm: Vmm, key: str) -> None:
+    command = ["--target", vmm.address(), "sign", "--key", key, "--verify", "contract"]
     done = subprocess.run(
         [sys.executable, "-m", "bin.client", *command], capture_output=True, text=True, timeout=60, check=False
     )
@@ -93,9 +94,9 @@ def test_the_host_answers_its_guest(machine: guest.Guest) -> None:
     assert base64.b64decode(reply["payload"]) == b"from the guest"
 
 
-def test_a_host_is_told_that_its_guest_does_not_listen(machine: guest.Guest, host: Host, stack: Stack) -> None:
+def test_a_host_is_told_that_its_guest_does_not_listen(machine: guest.Guest, vmm: Vmm, stack: Stack) -> None:
     async def test() -> None:
-        async with stack.channel(host.target(5999)) as channel:
+        async with stack.channel(vmm.address(5999)) as channel:
             with pytest.raises(wire.RpcError, match="nothing listens on port 5999 in the guest") as refused:
                 await EchoStub(channel).Echo(EchoRequest(), timeout=30)
             assert refused.value.code is wire.StatusCode.UNAVAILABLE
@@ -103,7 +104,7 @@ def test_a_host_is_told_that_its_guest_does_not_listen(machine: guest.Guest, hos
     stack.run(test)
 
 
-def test_a_channel_outlives_its_guest(machine: guest.Guest, host: Host) -> None:
+def test_a_channel_outlives_its_guest(machine: guest.Guest, vmm: Vmm) -> None:
     """The last test of `machine`."""
     server = f"{SERVER} --rsa-bits none"
-    Stack().run(outlive, host.target(), machine, lambda: host.boot(server, "listening on"), "is the VM running")
+    Stack().run(outlive, vmm.address(), machine, lambda: vmm.boot(server), "is the VM running")

@@ -23,11 +23,10 @@ from services.keys import KeyRing
 from tests.bin.programs import ServerProcess
 from tests.certificates import make_certificates
 from tests.vsock.packages import BUSYBOX, MODULES
-from tests.vsock.probe import FLOOD_MESSAGE, Probe, ProbeStub, Stack
+from tests.vsock.probe import FLOOD_MESSAGE, STACKS, Probe, ProbeStub, Stack
 
 ANY = "vsock:any:any"
 EIGHT_MIB = 8 << 20
-STACKS = [Stack(loop, engine) for loop in ("asyncio", "uvloop", "trio") for engine in ("tuned", "h2")]
 
 
 def near(bound: str) -> str:

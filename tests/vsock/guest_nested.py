@@ -18,7 +18,7 @@ from bin import client
 from proto.echo.v1 import EchoRequest, EchoResponse
 from services.echo import EchoServicer, EchoStub
 from tests.vsock import guest
-from tests.vsock.probe import Stack, outlive
+from tests.vsock.probe import LOOPS, Stack, outlive
 
 CID = 42
 TARGET = f"vsock:{CID}:5000"
@@ -71,7 +71,7 @@ def machine(host: Host) -> Iterator[guest.Guest]:
         yield machine
 
 
-@pytest.mark.parametrize("stack", [Stack("asyncio"), Stack("uvloop"), Stack("trio")], ids=str)
+@pytest.mark.parametrize("stack", LOOPS, ids=str)
 def test_the_guest_answers_its_host_and_sees_that_it_is_cid_2(machine: guest.Guest, stack: Stack) -> None:
     async def test() -> None:
         async with stack.channel(TARGET) as channel:

@@ -96,6 +96,10 @@ class Stack:
         return wire.Channel(target, tls=tls, config=wire.ChannelConfig(engine=self.engine, **config))
 
 
+LOOPS = [Stack("asyncio"), Stack("uvloop"), Stack("trio")]
+STACKS = [*LOOPS, *(Stack(stack.loop, "h2") for stack in LOOPS)]
+
+
 async def outlive(target: str, machine: Guest, boot: Callable[[], Guest], refusal: str) -> None:
     """A channel to an echo server in `machine`, which is killed in mid-call and replaced by what `boot` gives.
 
