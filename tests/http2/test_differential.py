@@ -380,18 +380,19 @@ class Session:
 
     def whole_reply(self) -> None:
         stream_id = self.any_stream()
-        self.feed(
-            f.headers(stream_id, self.encoder.encode(f.RESPONSE))
-            + f.data(stream_id, b"reply")
-            + f.headers(stream_id, self.encoder.encode(f.TRAILERS), end=True)
-        )
+        reply = f.headers(stream_id, self.encoder.encode(f.RESPONSE)) + f.data(stream_id, b"reply")
+        if self.rarely(2):
+            reply += f.data(stream_id, b"end", end=True)
+        else:
+            reply += f.headers(stream_id, self.encoder.encode(f.TRAILERS), end=True)
+        self.feed(reply)
 
 
 ANY_TIME = ("settings_and_time", "ping_or_goaway", "any_frame", "read_output", "goaway")
 ON_STREAMS = ("data_frame", "window_update", "rst_stream", "trailers", "send_data", "send_headers", "reset", "consumed")
 ACTIONS = {
     False: (*ANY_TIME, *ON_STREAMS, "request", "plain_request", "send_reply"),
-    True: (*ANY_TIME, *ON_STREAMS, "open_stream", "response", "whole_reply"),
+    True: (*ANY_TIME, *ON_STREAMS, "open_stream", "whole_reply", "response"),
 }
 seeds = st.integers(0, 2**64 - 1)
 

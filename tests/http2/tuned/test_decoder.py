@@ -121,3 +121,10 @@ def test_a_section_far_past_the_limits_costs_the_connection(rest: bytes) -> None
     with pytest.raises(ConnectionFault) as caught:
         decoder.decode(f.indexed(62) * 5 + rest)
     assert caught.value.code == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_an_integer_may_be_longer_than_it_need_be_but_not_without_end() -> None:
+    value = b"v" * 127
+    assert make().decode(b"\x00\x01a\x7f\x80\x00" + value).fields == ((b"a", value),)
+    with pytest.raises(ConnectionFault, match="too long"):
+        make().decode(b"\x00\x01a\x7f" + b"\x80" * 9 + b"\x00" + value)

@@ -60,3 +60,12 @@ def test_nothing_is_read_after_a_connection_error_raised_within_a_read() -> None
     assert rig.calls() == [("headers", 1, f.REQUEST, False), ("error", ErrorCode.PROTOCOL_ERROR)]
     rig.feed(f.headers(3))
     assert rig.calls() == []
+
+
+def test_a_response_may_end_with_data() -> None:
+    rig = Rig("tuned", client=True)
+    stream = rig.open(end=True)
+    rig.feed(f.headers(stream.id, f.RESPONSE), f.data(stream.id, b"reply", end=True))
+    assert rig.calls()[-1] == ("data", stream.id, b"reply", True)
+    assert stream.closed
+    assert not rig.engine.streams

@@ -91,7 +91,6 @@ class Encoder:
             return
         self._update = b"\x20" + (_integer(size_bytes, 0x1F, 0x20) if size_bytes else b"")
         self._table_bytes = self._room_bytes = size_bytes
-        self._inserted = 0
         self._fields.clear()
         self._names.clear()
         self._forget_blocks()
