@@ -32,8 +32,10 @@ T = TypeVar("T")
 LOOPS: tuple[LoopName, ...] = ("asyncio", "uvloop", "trio")
 ENGINES: tuple[EngineName, ...] = ("tuned", "h2")
 LOCAL = "127.0.0.1:0"
-TIMEOUT_S = 5.0
+TIMEOUT_S = 10.0
 """When a test that waits in vain gives up."""
+IMPATIENT = wire.TransportConfig(linger_s=0)
+"""For channels to raw peers, which do not close their side when they are asked to."""
 
 
 def run(async_function: Callable[..., Awaitable[T]], *args: Any, loop: LoopName = "asyncio") -> T:
@@ -453,7 +455,7 @@ async def raw_server() -> AsyncIterator[RawServer]:
         tasks.start_soon(listener.serve, arrive)
         yield RawServer(f"ipv4:127.0.0.1:{port}", cast(Any, listener), get)
         tasks.cancel_scope.cancel()
-        await listener.aclose()
+    await listener.aclose()
 
 
 async def reply(peer: RawPeer, stream_id: int, message: bytes, *extra: tuple[bytes, bytes]) -> None:

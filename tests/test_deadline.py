@@ -41,11 +41,19 @@ def test_a_timeout_is_sent_rounded_up_in_a_fine_unit(seconds: float) -> None:
     value = format_timeout(seconds)
     assert len(value) <= 9
     sent = parse_timeout(value)
-    assert sent >= seconds * (1 - 1e-12)
+    assert sent >= seconds - 1e-9 - seconds * 1e-6
     assert sent <= seconds + max(2e-6, seconds * 2e-5)
 
 
-@pytest.mark.parametrize(("seconds", "value"), [(0, b"1n"), (-5, b"1n"), (1e12, b"99999999S")])
+@pytest.mark.parametrize(
+    ("seconds", "value"),
+    [(1.5, b"1500000u"), (0.1, b"100000u"), (1e-6, b"1u"), (1.1e-6, b"2u"), (100, b"100000m"), (100_000, b"100000S")],
+)
+def test_round_timeouts_stay_round(seconds: float, value: bytes) -> None:
+    assert format_timeout(seconds) == value
+
+
+@pytest.mark.parametrize(("seconds", "value"), [(0, b"1n"), (-5, b"1n"), (1e-12, b"1u"), (1e12, b"99999999S")])
 def test_timeouts_out_of_range_are_clamped(seconds: float, value: bytes) -> None:
     assert format_timeout(seconds) == value
 

@@ -6,6 +6,7 @@ Times are seconds of the runtime's monotonic clock. Imports nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from typing import Any, Protocol
 
 _UNIT_S = {ord("H"): 3600.0, ord("M"): 60.0, ord("S"): 1.0, ord("m"): 1e-3, ord("u"): 1e-6, ord("n"): 1e-9}
@@ -26,10 +27,10 @@ def format_timeout(seconds: float) -> bytes:
     """A grpc-timeout value, rounded up, in the finest unit that fits 8 digits; "1n" for what has passed already."""
     if seconds <= 0:
         return b"1n"
-    for unit, unit_s in ((b"u", 1e-6), (b"m", 1e-3), (b"S", 1.0)):
-        count = -int(-seconds // unit_s)
+    for unit, per_s in ((b"u", 1e6), (b"m", 1e3), (b"S", 1.0)):
+        count = ceil(seconds * per_s - 1e-3)  # what is less than a thousandth over is the float's doing
         if count < 100_000_000:
-            return b"%d%b" % (count, unit)
+            return b"%d%b" % (max(count, 1), unit)
     return b"99999999S"
 
 

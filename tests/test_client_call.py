@@ -1,0 +1,809 @@
+"""One call on a client: what each answer of a server comes to, and every way for a call to end."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+import wire
+from proto.echo.v1 import EchoRequest, EchoResponse
+from tests.http2 import frames
+from tests.support import (
+    IMPATIENT,
+    ManualClock,
+    Pair,
+    Probe,
+    ProbeStub,
+    RawPeer,
+    collect,
+    paired,
+    raw_server,
+    reply,
+    run,
+    status_of,
+    turns,
+)
+from wire import RpcError, ServerContext, StatusCode
+from wire.config import EngineName
+from wire.http2.codes import ErrorCode, FrameType
+from wire.metadata import Fields
+from wire.rpc.framing import frame as framed
+from wire.transport.runtime import LoopName
+
+Test = Callable[[ProbeStub, RawPeer], Awaitable[Any]]
+
+
+def answered(
+    test: Test,
+    *,
+    engine: EngineName = "tuned",
+    loop: LoopName = "asyncio",
+    settings: dict[int, int] | None = None,
+    **config: Any,
+) -> None:
+    """Run `test(stub, peer)`, `peer` being the server's end of the stub's connection; that is in order afterwards."""
+
+    async def main() -> None:
+        channel_config = wire.ChannelConfig(engine=engine, transport=IMPATIENT, **config)
+        async with raw_server() as server, wire.Channel(server.address, config=channel_config) as channel:
+            stub = ProbeStub(channel)
+            first = stub.Unary(b"first", timeout=1000)
+            peer = await server.accept(settings)
+            await peer.until(FrameType.DATA, 1)
+            await reply(peer, 1, b"first")
+            assert await first == b"first"
+            await test(stub, peer)
+            last_id = max(peer.answers)
+            last = stub.Unary(b"last")
+            stream_id = last_id + 2
+            await peer.until(FrameType.HEADERS, stream_id)
+            await peer.answer(stream_id)
+            await reply(peer, stream_id, b"last")
+            assert await last == b"last"
+
+    run(main, loop=loop)
+
+
+def start(stub: ProbeStub, method: str, **options: Any) -> Any:
+    """A call of any kind, with one request, and the status it ends with as what it gives."""
+    if method in {"Unary", "ServerStream"}:
+        return getattr(stub, method)(b"x", **options)
+    return getattr(stub, method)([b"x"], **options)
+
+
+async def end_of(call: Any, method: str) -> tuple[StatusCode, str]:
+    return await status_of(call if method in {"Unary", "ClientStream"} else collect(call))
+
+
+METHODS = ["Unary", "ServerStream", "ClientStream", "Bidi"]
+OK_HEADERS = frames.headers(3, frames.RESPONSE)
+OK_TRAILERS = frames.headers(3, frames.TRAILERS, end=True)
+
+
+def trailers_only(*fields: tuple[bytes, bytes], status: bytes = b"200") -> bytes:
+    return frames.headers(3, ((b":status", status), (b"content-type", b"application/grpc"), *fields), end=True)
+
+
+# What is sent.
+
+
+def test_a_unary_request_leaves_whole(engine: EngineName) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.Unary(b"hello", timeout=1.5, metadata=[("k", "v"), ("k-bin", b"\xff")])
+        await peer.until(FrameType.DATA, 3)
+        fields = dict(peer.answers[3].headers or ())
+        assert fields[b":method"] == b"POST"
+        assert fields[b":scheme"] == b"http"
+        assert fields[b":path"] == b"/probe.v1.Probe/Unary"
+        assert fields[b":authority"].startswith(b"127.0.0.1:")
+        assert fields[b"te"] == b"trailers"
+        assert fields[b"content-type"] == b"application/grpc"
+        assert b"gzip" in fields[b"grpc-accept-encoding"]
+        assert fields[b"user-agent"].startswith(b"mine grpc-python-wire/")
+        assert fields[b"grpc-timeout"] == b"1500000u"
+        assert (fields[b"k"], fields[b"k-bin"]) == (b"v", b"/w")
+        assert peer.answers[3].data == framed(b"hello")
+        assert peer.answers[3].ended
+        await reply(peer, 3, b"")
+        assert await call == b""
+
+    answered(test, engine=engine, user_agent="mine")
+
+
+def test_requests_are_compressed_where_the_channel_says_so(engine: EngineName) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.Bidi([b"a", b"b"])
+        answer = await peer.answer(3)
+        assert dict(answer.headers or ())[b"grpc-encoding"] == b"gzip"
+        assert answer.data[0] == 1
+        await reply(peer, 3, b"c")
+        assert await collect(call) == [b"c"]
+
+    answered(test, engine=engine, calls=wire.CallConfig(compression="gzip"))
+
+
+# What comes back.
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_answers_may_come_in_any_pieces(engine: EngineName, method: str) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = start(stub, method)
+        await peer.answer(3)
+        await peer.send(OK_HEADERS)
+        for byte in framed(b"hello"):
+            await peer.send(frames.data(3, bytes([byte])))
+        await peer.send(OK_TRAILERS)
+        assert (await call if method in {"Unary", "ClientStream"} else (await collect(call))[0]) == b"hello"
+        assert call.code is StatusCode.OK
+
+    answered(test, engine=engine)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compressed_answers_are_unfolded(engine: EngineName, method: str) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = start(stub, method)
+        await peer.answer(3)
+        encoded = framed(b"hello", gzip.compress)
+        headers = frames.headers(3, (*frames.RESPONSE, (b"grpc-encoding", b"gzip")))
+        await peer.send(headers, frames.data(3, encoded), OK_TRAILERS)
+        assert (await call if method in {"Unary", "ClientStream"} else (await collect(call))[0]) == b"hello"
+
+    answered(test, engine=engine)
+
+
+CASES: dict[str, tuple[list[bytes], StatusCode]] = {
+    "status in trailers": (
+        [OK_HEADERS, frames.headers(3, ((b"grpc-status", b"5"),), end=True)],
+        StatusCode.NOT_FOUND,
+    ),
+    "trailers-only": ([trailers_only((b"grpc-status", b"5"))], StatusCode.NOT_FOUND),
+    "unknown code": ([trailers_only((b"grpc-status", b"99"))], StatusCode.UNKNOWN),
+    "status beside an HTTP error": ([trailers_only((b"grpc-status", b"5"), status=b"503")], StatusCode.NOT_FOUND),
+    "HTTP error": ([frames.headers(3, ((b":status", b"503"),), end=True)], StatusCode.UNAVAILABLE),
+    "HTTP error with a body": (
+        [frames.headers(3, ((b":status", b"404"), (b"content-type", b"text/html"))), frames.data(3, b"no", end=True)],
+        StatusCode.UNIMPLEMENTED,
+    ),
+    "no status in trailers": ([OK_HEADERS, frames.headers(3, ((b"a", b"b"),), end=True)], StatusCode.UNKNOWN),
+    "no trailers": ([OK_HEADERS, frames.data(3, framed(b"x"), end=True)], StatusCode.UNKNOWN),
+    "headers that end the stream": ([frames.headers(3, frames.RESPONSE, end=True)], StatusCode.UNKNOWN),
+    "not gRPC": (
+        [frames.headers(3, ((b":status", b"200"), (b"content-type", b"text/html"))), frames.data(3, b"hi", end=True)],
+        StatusCode.UNKNOWN,
+    ),
+    "end in the middle": ([OK_HEADERS, frames.data(3, framed(b"xyz")[:-1]), OK_TRAILERS], StatusCode.INTERNAL),
+    "end behind a message and a half": (
+        [OK_HEADERS, frames.data(3, framed(b"x")), frames.data(3, b"\0\0"), OK_TRAILERS],
+        StatusCode.INTERNAL,
+    ),
+    "flag": ([OK_HEADERS, frames.data(3, b"\x02\0\0\0\0")], StatusCode.INTERNAL),
+    "compressed without an encoding": ([OK_HEADERS, frames.data(3, b"\x01\0\0\0\x01x")], StatusCode.INTERNAL),
+    "unknown encoding": (
+        [frames.headers(3, (*frames.RESPONSE, (b"grpc-encoding", b"br")))],
+        StatusCode.INTERNAL,
+    ),
+    "over the limit": ([OK_HEADERS, frames.data(3, b"\0\0\0\x04\x01")], StatusCode.RESOURCE_EXHAUSTED),
+    "bomb": (
+        [
+            frames.headers(3, (*frames.RESPONSE, (b"grpc-encoding", b"gzip"))),
+            frames.data(3, framed(bytes(2000), gzip.compress)),
+            OK_TRAILERS,
+        ],
+        StatusCode.RESOURCE_EXHAUSTED,
+    ),
+    "malformed trailing metadata": ([trailers_only((b"grpc-status", b"5"), (b"x-bin", b"!"))], StatusCode.INTERNAL),
+    "malformed initial metadata": (
+        [frames.headers(3, (*frames.RESPONSE, (b"x-bin", b"!"))), frames.data(3, framed(b"x")), OK_TRAILERS],
+        StatusCode.INTERNAL,
+    ),
+    "malformed HTTP": ([OK_HEADERS, frames.headers(3, ((b"UPPER", b"x"),), end=True)], StatusCode.INTERNAL),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", CASES)
+def test_each_answer_has_its_status(engine: EngineName, method: str, case: str) -> None:
+    answer, code = CASES[case]
+
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = start(stub, method)
+        await peer.answer(3)
+        await peer.send(*answer)
+        assert (await end_of(call, method))[0] is code
+        await peer.barrier()
+
+    answered(test, engine=engine, calls=wire.CallConfig(max_receive_message_bytes=1024))
+
+
+@pytest.mark.parametrize("method", ["Unary", "ClientStream"])
+@pytest.mark.parametrize("count", [0, 2])
+def test_not_exactly_one_response_is_unimplemented(engine: EngineName, method: str, count: int) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = start(stub, method)
+        await peer.answer(3)
+        await peer.send(OK_HEADERS, *[frames.data(3, framed(b"x")) for _ in range(count)], OK_TRAILERS)
+        assert (await status_of(call))[0] is StatusCode.UNIMPLEMENTED
+        assert call.code is StatusCode.UNIMPLEMENTED
+
+    answered(test, engine=engine)
+
+
+def test_responses_without_end_to_a_call_that_takes_one_are_cut_off(engine: EngineName) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.ClientStream()
+        await peer.until(FrameType.HEADERS, 3)
+        await peer.send(OK_HEADERS, *[frames.data(3, framed(b"x")) for _ in range(10)])
+        assert (await peer.until(FrameType.RST_STREAM, 3)).code is ErrorCode.CANCEL
+        assert (await status_of(call))[0] is StatusCode.UNIMPLEMENTED
+
+    answered(test, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (0, StatusCode.INTERNAL),
+        (1, StatusCode.INTERNAL),
+        (2, StatusCode.INTERNAL),
+        (3, StatusCode.INTERNAL),
+        (4, StatusCode.INTERNAL),
+        (5, StatusCode.UNKNOWN),
+        (6, StatusCode.INTERNAL),
+        (8, StatusCode.CANCELLED),
+        (9, StatusCode.INTERNAL),
+        (10, StatusCode.INTERNAL),
+        (11, StatusCode.RESOURCE_EXHAUSTED),
+        (12, StatusCode.PERMISSION_DENIED),
+        (0x1234, StatusCode.UNKNOWN),
+    ],
+)
+def test_resets_map_to_statuses(code: int, status: StatusCode) -> None:
+    """PROTOCOL-HTTP2.md, "Errors"."""
+
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.Unary(b"x")
+        await peer.answer(3)
+        await peer.send(frames.rst_stream(3, code))
+        assert (await status_of(call))[0] is status
+
+    answered(test)
+
+
+def test_a_reset_after_the_deadline_is_the_deadlines(clock: ManualClock) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.Unary(b"x", timeout=5)
+        await peer.answer(3)
+        clock._now += 5  # the timer has not fired yet
+        await peer.send(frames.rst_stream(3, ErrorCode.CANCEL))
+        assert (await status_of(call))[0] is StatusCode.DEADLINE_EXCEEDED
+
+    answered(test)
+
+
+def test_metadata_and_status_are_read_from_the_call(engine: EngineName) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.Bidi()
+        await peer.until(FrameType.HEADERS, 3)
+        assert call.initial_metadata is None
+        assert call.trailing_metadata is None
+        assert call.code is None
+        await peer.send(frames.headers(3, (*frames.RESPONSE, (b"first", b"1"), (b"b-bin", b"AA"))))
+        assert list(await call.read_initial_metadata()) == [("first", "1"), ("b-bin", b"\0")]
+        assert call.initial_metadata == await call.read_initial_metadata()
+        end: Fields = ((b"grpc-status", b"10"), (b"grpc-message", b"gr%C3%BCn"), (b"last", b"2"))
+        await peer.send(frames.headers(3, end, end=True))
+        with pytest.raises(RpcError, match="ABORTED: grün") as caught:
+            await anext(aiter(call))
+        assert caught.value.code is call.code is StatusCode.ABORTED
+        assert caught.value.message == call.message == "grün"
+        assert caught.value.initial_metadata == call.initial_metadata
+        assert caught.value.trailing_metadata == call.trailing_metadata == wire.Metadata({"last": "2"})
+
+    answered(test, engine=engine)
+
+
+def test_waiting_for_initial_metadata_of_a_call_that_fails_raises() -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.ServerStream(b"")
+        await peer.answer(3)
+        await peer.send(trailers_only((b"grpc-status", b"7")))
+        with pytest.raises(RpcError, match="PERMISSION_DENIED"):
+            await call.read_initial_metadata()
+
+    answered(test)
+
+
+ECHO = wire.UnaryUnary("Echo", EchoRequest, EchoResponse)
+ECHO_STREAM = wire.UnaryStream("EchoStream", EchoRequest, EchoResponse)
+ECHO_GATHER = wire.StreamUnary("EchoGather", EchoRequest, EchoResponse)
+
+
+class EchoStub(wire.Stub):
+    service = wire.Service("typed.v1.Echo", (ECHO, ECHO_STREAM, ECHO_GATHER))
+    Echo = ECHO
+    EchoStream = ECHO_STREAM
+    EchoGather = ECHO_GATHER
+
+
+def test_an_undecodable_response_is_internal(engine: EngineName) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        typed = EchoStub(stub.channel)
+        bad = framed(b"\x0a\x05hi")
+        unary = typed.Echo(EchoRequest())
+        await peer.answer(3)
+        await peer.send(OK_HEADERS, frames.data(3, bad), OK_TRAILERS)
+        assert (await status_of(unary))[0] is unary.code is StatusCode.INTERNAL
+
+        stream = typed.EchoStream(EchoRequest())
+        await peer.answer(5)
+        await peer.send(frames.headers(5, frames.RESPONSE), frames.data(5, framed(b"") + bad + framed(b"")))
+        assert await anext(aiter(stream)) == EchoResponse()
+        for _ in range(2):
+            with pytest.raises(RpcError, match="INTERNAL"):
+                await anext(aiter(stream))
+        assert stream.code is StatusCode.INTERNAL
+        await peer.until(FrameType.RST_STREAM, 5)
+
+        gather = typed.EchoGather([])
+        await peer.answer(7)
+        await peer.send(frames.headers(7, frames.RESPONSE), frames.data(7, bad))
+        await peer.send(frames.headers(7, frames.TRAILERS, end=True))
+        for _ in range(2):
+            assert (await status_of(gather))[0] is StatusCode.INTERNAL
+
+    answered(test, engine=engine)
+
+
+# Ending from this side.
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cancelled_call_tells_the_server(loop: LoopName, engine: EngineName, method: str) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = start(stub, method)
+        await peer.answer(3)
+        call.cancel()
+        call.cancel()
+        assert (await peer.until(FrameType.RST_STREAM, 3)).code is ErrorCode.CANCEL
+        assert (await end_of(call, method))[0] is call.code is StatusCode.CANCELLED
+
+    answered(test, engine=engine, loop=loop)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_cancelling_the_task_that_waits_cancels_the_call(loop: LoopName, engine: EngineName, method: str) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = start(stub, method)
+        await peer.answer(3)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end_of, call, method)
+            await turns()
+            tasks.cancel_scope.cancel()
+        assert (await peer.until(FrameType.RST_STREAM, 3)).code is ErrorCode.CANCEL
+        assert call.code is StatusCode.CANCELLED
+
+    answered(test, engine=engine, loop=loop)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_deadline_ends_the_call_and_tells_the_server(
+    loop: LoopName, engine: EngineName, method: str, clock: ManualClock
+) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = start(stub, method, timeout=5)
+        await peer.answer(3)
+        assert call.time_remaining() == 5
+        clock.advance(4.9)
+        assert call.code is None
+        clock.advance(0.2)
+        assert (await peer.until(FrameType.RST_STREAM, 3)).code is ErrorCode.CANCEL
+        assert (await end_of(call, method))[0] is call.code is StatusCode.DEADLINE_EXCEEDED
+        assert call.time_remaining() == 0
+
+    answered(test, engine=engine, loop=loop)
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), float("-inf")])
+def test_a_timeout_is_a_finite_number(timeout: float) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        with pytest.raises(wire.ConfigurationError):
+            stub.Unary(b"", timeout=timeout)
+
+    answered(test)
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_a_timeout_that_has_passed_fails_the_call(timeout: float) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        assert (await status_of(stub.Unary(b"", timeout=timeout)))[0] is StatusCode.DEADLINE_EXCEEDED
+        await peer.barrier()
+
+    answered(test)
+
+
+def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        with pytest.raises(wire.MetadataError):
+            stub.Unary(b"", metadata={"grpc-x": "1"})
+        with pytest.raises(wire.MetadataError, match="limit"):
+            stub.Unary(b"", metadata={"x": "1" * 20_000})
+        with pytest.raises(wire.EncodeError):
+            stub.Unary("text")  # type: ignore[arg-type]
+        with pytest.raises(RpcError, match="RESOURCE_EXHAUSTED"):
+            stub.Unary(bytes(1025))
+        await peer.barrier()
+        assert set(peer.answers) == {0, 1}
+
+    answered(test, calls=wire.CallConfig(max_send_message_bytes=1024))
+
+
+# Waiting.
+
+
+def test_a_call_may_be_awaited_again() -> None:
+    async def main(pair: Pair) -> None:
+        unary = pair.stub.Unary(b"x")
+        assert [await unary, await unary] == [b"x", b"x"]
+        gathered = pair.stub.ClientStream([b"x", b"y"])
+        assert [await gathered, await gathered] == [b"xy", b"xy"]
+        failing = pair.stub.Unary(b"x", timeout=0)
+        assert await status_of(failing) == await status_of(failing)
+
+    on_pair(main)
+
+
+def on_pair(test: Callable[[Pair], Awaitable[Any]], *servicers: wire.Servicer, **options: Any) -> None:
+    loop = options.pop("loop", "asyncio")
+
+    async def main() -> None:
+        async with paired(*servicers, **options) as pair:
+            await test(pair)
+
+    run(main, loop=loop)
+
+
+def test_two_tasks_cannot_wait_for_one_call(loop: LoopName) -> None:
+    async def main(pair: Pair) -> None:
+        for call in (pair.stub.Unary(b"x"), pair.stub.ClientStream(), pair.stub.Bidi()):
+            waiting: Any = status_of(call) if not isinstance(call, wire.StreamStreamCall) else collect(call)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_ignore_rpc_errors, waiting)
+                await turns(2)
+                with pytest.raises(wire.UsageError, match="two tasks"):
+                    await (call if isinstance(call, Awaitable) else collect(call))
+                call.cancel()
+
+    on_pair(main, Probe(Unary=_never), loop=loop)
+
+
+async def _ignore_rpc_errors(awaitable: Awaitable[Any]) -> None:
+    try:
+        await awaitable
+    except RpcError:
+        pass
+
+
+async def _never(request: bytes, context: ServerContext) -> bytes:
+    await anyio.sleep_forever()
+    return request
+
+
+def test_calls_that_nobody_awaits_end_all_the_same(loop: LoopName, caplog: pytest.LogCaptureFixture) -> None:
+    async def main(pair: Pair) -> None:
+        kept = pair.stub.Unary(b"kept")
+        for _ in range(10):
+            pair.stub.Unary(b"dropped")
+            pair.stub.Unary(b"failed", timeout=0)
+            pair.stub.Bidi([b"x"])
+        assert await pair.stub.Unary(b"last") == b"last"
+        assert await kept == b"kept"
+
+    on_pair(main, loop=loop)
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
+# Streams.
+
+
+def test_leaving_a_stream_early_and_cancelling_it_frees_its_window(engine: EngineName) -> None:
+    async def endless(request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(10_000)
+
+    async def main(pair: Pair) -> None:
+        for _ in range(12):  # each would keep a whole stream window of the connection's
+            async with pair.stub.ServerStream(b"") as call:
+                async for _response in call:
+                    break
+            assert call.code is StatusCode.CANCELLED
+        assert await pair.stub.Unary(bytes(100_000)) == bytes(100_000)
+
+    http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=200_000)
+    on_pair(main, Probe(ServerStream=endless), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
+
+
+def test_ended_streams_whose_messages_nobody_takes_keep_no_window(engine: EngineName) -> None:
+    async def main(pair: Pair) -> None:
+        kept = []
+        for _ in range(12):
+            call = pair.stub.ServerStream(b"123")
+            assert await anext(aiter(call)) == b"1" * 20_000
+            while call.code is None:
+                await anyio.lowlevel.checkpoint()
+            kept.append(call)
+        assert await pair.stub.Unary(bytes(100_000)) == bytes(100_000)
+        assert await collect(kept[0]) == [b"2" * 20_000, b"3" * 20_000]
+
+    def thrice(request: bytes, context: ServerContext) -> Iterator[bytes]:
+        for byte in request:
+            yield bytes([byte]) * 20_000
+
+    http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=100_000)
+    on_pair(main, Probe(ServerStream=thrice), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
+
+
+def test_a_reader_that_is_slow_holds_the_server_back(engine: EngineName) -> None:
+    yielded = 0
+
+    async def endless(request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
+        nonlocal yielded
+        while True:
+            yielded += 1
+            yield bytes(10_000)
+
+    async def main(pair: Pair) -> None:
+        call = pair.stub.ServerStream(b"")
+        responses = aiter(call)
+        await anext(responses)
+        for _ in range(5):
+            await pair.stub.Unary(b"")  # so often, everything sent has arrived
+        held = yielded
+        assert held * 10_000 < 65_535 + 65_536 + 3 * 10_000  # the stream's window, and what the server may queue
+        for _ in range(held + 10):
+            await anext(responses)
+        call.cancel()
+
+    http2 = wire.Http2Config(stream_window_bytes=65_535)
+    on_pair(main, Probe(ServerStream=endless), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
+
+
+def test_a_sender_waits_for_a_server_that_does_not_read(loop: LoopName, engine: EngineName) -> None:
+    sent = 0
+
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.Bidi()
+
+        async def send() -> None:
+            nonlocal sent
+            for _ in range(100):
+                await call.send(bytes(1000))
+                sent += 1
+            await call.end()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            tasks.start_soon(call.send, bytes(5000))  # two senders wait, and both go on
+            while len(peer.answers[3].data) < 65_535 - 100:
+                await peer.receive()
+            await peer.barrier()
+            await peer.barrier()
+            assert sent * 1000 < 65_535 + 4096 + 10_000
+            await peer.send(frames.window_update(3, 1 << 20), frames.window_update(0, 1 << 20))
+            answer = await peer.answer(3)
+        assert len(answer.data) == 100 * 1005 + 5005
+        await reply(peer, 3, b"")
+        assert await collect(call) == [b""]
+
+    answered(test, engine=engine, loop=loop, calls=wire.CallConfig(send_buffer_bytes=4096))
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "deadline", "cancel"])
+def test_a_sender_that_waits_is_let_go_when_the_call_ends(engine: EngineName, how: str, clock: ManualClock) -> None:
+    async def main() -> None:
+        calls = wire.CallConfig(send_buffer_bytes=4096)
+        config = wire.ChannelConfig(engine=engine, transport=IMPATIENT, calls=calls)
+        async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
+            call = ProbeStub(channel).Bidi(timeout=5)
+            peer = await server.accept()
+
+            async def send() -> None:
+                for _ in range(100):
+                    await call.send(bytes(1000))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_ignore_rpc_errors, send())
+                while len(peer.answers[1].data) < 65_535 - 100:
+                    await peer.receive()
+                if how == "close":
+                    await peer.stream.aclose()
+                elif how == "reset":
+                    await peer.send(frames.rst_stream(1))
+                elif how == "deadline":
+                    clock.advance(5.1)
+                else:
+                    call.cancel()
+            assert call.code is not None
+            with pytest.raises(RpcError):
+                await call.send(b"")
+
+    run(main)
+
+
+def test_sending_after_the_end_is_a_usage_error(engine: EngineName) -> None:
+    async def main(pair: Pair) -> None:
+        call = pair.stub.Bidi()
+        await call.send(b"1")
+        await call.end()
+        await call.end()
+        with pytest.raises(wire.UsageError, match="ended"):
+            await call.send(b"2")
+        assert await collect(call) == [b"1"]
+        assert await collect(call) == []
+
+    on_pair(main, engine=engine)
+
+
+def test_sending_to_a_call_that_ended_well_is_a_usage_error() -> None:
+    async def one(requests: AsyncIterator[bytes], context: ServerContext) -> AsyncIterator[bytes]:
+        yield await anext(requests)
+
+    async def main(pair: Pair) -> None:
+        call = pair.stub.Bidi()
+        await call.send(b"1")
+        assert await collect(call) == [b"1"]
+        with pytest.raises(wire.UsageError, match="takes no more"):
+            await call.send(b"2")
+
+    on_pair(main, Probe(Bidi=one))
+
+
+def test_an_early_answer_stops_the_iterator_of_requests(loop: LoopName, engine: EngineName) -> None:
+    async def early(requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
+        return await anext(requests)
+
+    async def main(pair: Pair) -> None:
+        async def requests() -> AsyncIterator[bytes]:
+            yield b"1"
+            await anyio.sleep_forever()
+
+        assert await pair.stub.ClientStream(requests()) == b"1"
+
+    on_pair(main, Probe(ClientStream=early), engine=engine, loop=loop)
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), RpcError(StatusCode.NOT_FOUND), wire.UsageError("misused")])
+@pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
+def test_an_iterator_of_requests_that_raises_ends_the_call(loop: LoopName, method: str, error: Exception) -> None:
+    async def main(pair: Pair) -> None:
+        async def requests() -> AsyncIterator[bytes]:
+            yield b"1"
+            raise error
+
+        call = getattr(pair.stub, method)(requests())
+        code, message = await end_of(call, method)
+        assert code is StatusCode.CANCELLED
+        assert type(error).__name__ in message
+
+    on_pair(main, loop=loop)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"), [("text", StatusCode.INTERNAL), (bytes(2000), StatusCode.RESOURCE_EXHAUSTED)]
+)
+def test_an_iterated_request_that_cannot_be_sent_ends_the_call(request_: Any, code: StatusCode) -> None:
+    async def main(pair: Pair) -> None:
+        assert (await status_of(pair.stub.ClientStream([b"1", request_])))[0] is code
+
+    config = wire.ChannelConfig(calls=wire.CallConfig(max_send_message_bytes=1024))
+    on_pair(main, channel_config=config)
+
+
+def test_streams_go_both_ways_at_once(loop: LoopName, engine: EngineName) -> None:
+    async def main(pair: Pair) -> None:
+        call = pair.stub.Bidi()
+        responses = aiter(call)
+        for number in range(20):
+            await call.send(b"%d" % number)
+            assert await anext(responses) == b"%d" % number
+        await call.end()
+        assert await collect(responses) == []
+        assert call.code is StatusCode.OK
+
+    on_pair(main, engine=engine, loop=loop)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 1 << 20, (1 << 22) - 1])
+def test_messages_of_any_size_travel(engine: EngineName, size: int) -> None:
+    async def main(pair: Pair) -> None:
+        message = bytes(size)
+        assert await pair.stub.Unary(message) == message
+        assert await collect(pair.stub.Bidi([message, b"", message])) == [message, b"", message]
+
+    on_pair(main, engine=engine)
+
+
+# Retries, and connections that go away.
+
+
+@pytest.mark.parametrize("method", ["Unary", "ServerStream"])
+def test_a_refused_call_is_sent_once_more(engine: EngineName, method: str) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = start(stub, method, timeout=5)
+        await peer.answer(3)
+        await peer.send(frames.rst_stream(3, ErrorCode.REFUSED_STREAM))
+        answer = await peer.answer(5)
+        assert answer.data == framed(b"x")
+        assert b"grpc-timeout" in dict(answer.headers or ())
+        await reply(peer, 5, b"again")
+        assert (await call if method == "Unary" else (await collect(call))[0]) == b"again"
+
+        call = start(stub, method)
+        for stream_id in (7, 9):
+            await peer.answer(stream_id)
+            await peer.send(frames.rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
+        assert (await end_of(call, method))[0] is StatusCode.UNAVAILABLE
+
+    answered(test, engine=engine)
+
+
+def test_calls_that_a_goaway_leaves_out_go_to_a_new_connection(engine: EngineName) -> None:
+    async def main() -> None:
+        config = wire.ChannelConfig(engine=engine, transport=IMPATIENT)
+        async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
+            stub = ProbeStub(channel)
+            seen, unseen = stub.Unary(b"seen"), stub.Unary(b"unseen")
+            old = await server.accept()
+            await old.answer(1)
+            await old.answer(3)
+            await old.send(frames.goaway(last_id=1))
+            new = await server.accept()
+            assert (await new.answer(1)).data == framed(b"unseen")
+            await reply(new, 1, b"from the new one")
+            assert await unseen == b"from the new one"
+            await reply(old, 1, b"from the old one")
+            assert await seen == b"from the old one"
+            await old.closed()
+            after = stub.Unary(b"after")
+            assert (await new.answer(3)).data == framed(b"after")
+            await reply(new, 3, b"")
+            await after
+
+    run(main)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_connection_that_is_lost_makes_its_calls_unavailable(loop: LoopName, engine: EngineName, method: str) -> None:
+    async def main() -> None:
+        config = wire.ChannelConfig(engine=engine, transport=IMPATIENT)
+        async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
+            call = start(ProbeStub(channel), method)
+            peer = await server.accept()
+            await peer.until(FrameType.HEADERS, 1)
+            await peer.stream.aclose()
+            code, message = await end_of(call, method)
+            assert code is StatusCode.UNAVAILABLE
+            assert message
+
+    run(main, loop=loop)
+
+
+def test_a_server_that_breaks_http2_is_named_in_the_error(engine: EngineName) -> None:
+    async def main() -> None:
+        config = wire.ChannelConfig(engine=engine, transport=IMPATIENT)
+        async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
+            call = ProbeStub(channel).Unary(b"")
+            peer = await server.accept()
+            await peer.answer(1)
+            await peer.send(frames.data(0, b"x"))
+            code, message = await status_of(call)
+            assert code is StatusCode.UNAVAILABLE
+            assert "PROTOCOL_ERROR" in message
+            assert (await peer.goaway()).code is ErrorCode.PROTOCOL_ERROR
+
+    run(main)
