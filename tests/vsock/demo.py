@@ -31,6 +31,7 @@ LIMIT_S = 120.0
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # piped into `head`
     say("Preparing a virtual machine (the first time takes a minute: QEMU, a kernel, a vsock device).")
     try:
         packages.prepare()
