@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from itertools import product
 from typing import Final, NamedTuple, NoReturn
 
 import wire
@@ -40,8 +41,9 @@ class _Signer(NamedTuple):
     key_id: str
     dear: bool
     """Too slow to run in the event loop, where it would hold up every other call."""
-    digest_bytes: int
-    """The length that the data must have; 0: any up to the limit."""
+    shortest_bytes: int
+    longest_bytes: int
+    """Bounds of the data: up to the limit, or exactly a digest."""
 
 
 class CryptoServicer(wire.Servicer):
@@ -54,36 +56,31 @@ class CryptoServicer(wire.Servicer):
 
     def __init__(self, keys: KeyRing, *, max_data_bytes: int = MAX_DATA_BYTES, threads: int | None = None) -> None:
         self._keys = keys
-        self._max_data_bytes = max_data_bytes
         self._threads = Threads(threads or available_cores())
         # Every choice that is valid, so that the check of a request is one look-up.
-        self._signers: dict[tuple[int, int, int, bool], _Signer] = {
-            (rule.key_type, bits, algorithm, prehashed): _Signer(
-                signer(key.private, rule, prehashed),
-                key.key_id,
-                key.key_type in _DEAR,
-                rule.hash.digest_size if prehashed and rule.hash else 0,
-            )
-            for algorithm, rule in RULES.items()
-            for bits in (0, *RSA_BITS)
-            for prehashed in (False, True)
-            if (key := keys.get(rule.key_type, bits)) and not (prehashed and rule.hash is None)
-        }
+        self._signers: dict[tuple[int, int, int, bool], _Signer] = {}
+        for algorithm, rule in RULES.items():
+            digest_bytes = rule.hash.digest_size if rule.hash else None
+            for bits, prehashed in product((0, *RSA_BITS), (False, True)):
+                key = keys.get(rule.key_type, bits)
+                if key is None or (prehashed and digest_bytes is None):
+                    continue
+                bounds = (digest_bytes, digest_bytes) if prehashed and digest_bytes else (0, max_data_bytes)
+                self._signers[rule.key_type, bits, algorithm, prehashed] = _Signer(
+                    signer(key.private, rule, prehashed), key.key_id, key.key_type in _DEAR, *bounds
+                )
 
     def Sign(self, request: SignRequest, context: wire.ServerContext) -> SignResponse | Awaitable[SignResponse]:
         data = request.data
         chosen = self._signers.get((request.key_type, request.rsa_bits, request.algorithm, request.prehashed))
         if chosen is None:
             self._refuse_choice(request)
-        if chosen.digest_bytes and len(data) != chosen.digest_bytes:
-            _invalid(
-                f"data: a digest for {request.algorithm.name} has {chosen.digest_bytes} bytes, and this one {len(data)}"
-            )
-        if len(data) > self._max_data_bytes:
-            _invalid(f"data: {len(data)} bytes are over the limit of {self._max_data_bytes}; sign a digest (prehashed)")
-        if chosen.dear:
-            return self._threads.run(_signed, chosen, data)
-        return _signed(chosen, data)
+        sign, key_id, dear, shortest_bytes, longest_bytes = chosen
+        if not shortest_bytes <= len(data) <= longest_bytes:
+            self._refuse_length(request, chosen)
+        if dear:
+            return self._threads.run(_signed, sign, data, key_id)
+        return SignResponse(signature=sign(data), key_id=key_id)
 
     def GetPublicKey(self, request: GetPublicKeyRequest, context: wire.ServerContext) -> GetPublicKeyResponse:
         key = self._key(request.key_type, request.rsa_bits)
@@ -100,6 +97,12 @@ class CryptoServicer(wire.Servicer):
                 f"algorithm: {request.algorithm.name} needs a key of type {rule.key_type.name}, not {key.key_type.name}"
             )
         _invalid(f"prehashed: {request.algorithm.name} hashes the data itself and takes no digest")
+
+    def _refuse_length(self, request: SignRequest, chosen: _Signer) -> NoReturn:
+        size, name = len(request.data), request.algorithm.name
+        if request.prehashed:
+            _invalid(f"data: a digest for {name} has {chosen.longest_bytes} bytes, and this one {size}")
+        _invalid(f"data: {size} bytes are over the limit of {chosen.longest_bytes}; sign a digest (prehashed)")
 
     def _key(self, key_type: KeyType, rsa_bits: int) -> SigningKey:
         if key_type not in _KEY_TYPES:
@@ -121,8 +124,8 @@ _KEY_TYPES: Final = frozenset(KeyType) - {KeyType.UNSPECIFIED}
 _DEAR: Final = frozenset({KeyType.RSA, KeyType.P384})
 
 
-def _signed(chosen: _Signer, data: bytes) -> SignResponse:
-    return SignResponse(signature=chosen.sign(data), key_id=chosen.key_id)
+def _signed(sign: Sign, data: bytes, key_id: str) -> SignResponse:
+    return SignResponse(signature=sign(data), key_id=key_id)
 
 
 def _invalid(message: str) -> NoReturn:
