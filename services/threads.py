@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _Job = tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
 
-NICENESS: Final = 5
+NICENESS: Final = 10
 """Added to the threads' niceness: where cores are short, the event loop, on which every call waits, goes first."""
 
 
