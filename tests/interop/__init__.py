@@ -1,0 +1,1 @@
+"""Our server with other stacks' clients, our client with other stacks' servers."""
