@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.http2 import frames as f
 from wire.http2.engine import HeaderList
+from wire.http2.tuned import encoder as encoder_module
 from wire.http2.tuned.encoder import Encoder
 
 _FIELDS = st.tuples(
@@ -97,3 +98,12 @@ def test_a_full_table_evicts_nothing() -> None:
         for _ in range(2):
             assert decoder.decode(encoder.encode(headers), raw=True) == list(headers.fields)
     assert len(encoder.encode(first)) == len(f.REQUEST)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    encoder = Encoder()
+    for number in range(encoder_module.MAX_BLOCKS * 2 + 100):
+        encoder.encode(HeaderList(((b":status", b"200"),) * (number + 1), shared=True))
+        encoder.encode(HeaderList(((b"name-%d" % number, b"v"),)))
+    assert 0 < len(encoder._blocks) <= encoder_module.MAX_BLOCKS
+    assert 0 < len(encoder._prefixes) <= encoder_module.MAX_NAMES
