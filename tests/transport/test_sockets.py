@@ -183,7 +183,7 @@ def test_a_machine_without_vsock_says_so_in_one_sentence(monkeypatch: pytest.Mon
     [
         (errno.ENODEV, "no VM with CID 7 is running"),
         (errno.ECONNRESET, "nothing listens on vsock port 80 of CID 7"),
-        (errno.ETIMEDOUT, "no answer; no VM with CID 7 is running, or this VM may not reach it"),
+        (errno.ETIMEDOUT, "no answer; CID 7 is not running, may not be reached, or forwards nothing to port 80"),
         (errno.EPERM, "permission denied; this process (or its container) may not use vsock"),
         (errno.EMFILE, "this process has no file descriptors left (see ulimit -n)"),
         (errno.EIO, "input/output error"),

@@ -158,7 +158,7 @@ _CONNECT: dict[type[Any], dict[int, str]] = {
         errno.ENODEV: "no VM with CID {cid} is running",
         errno.ECONNRESET: "nothing listens on vsock port {port} of CID {cid}",
         errno.ECONNREFUSED: "nothing listens on vsock port {port} of CID {cid}",
-        errno.ETIMEDOUT: "no answer; no VM with CID {cid} is running, or this VM may not reach it",
+        errno.ETIMEDOUT: "no answer; CID {cid} is not running, may not be reached, or forwards nothing to port {port}",
         errno.EHOSTUNREACH: "CID {cid} cannot be reached from here",
         errno.ENETUNREACH: "CID {cid} cannot be reached from here",
         errno.EADDRNOTAVAIL: "CID {cid} cannot be connected to",
