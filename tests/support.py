@@ -217,10 +217,18 @@ class ManualClock:
 
     @asynccontextmanager
     async def open_runtime(self) -> AsyncIterator[Runtime]:
-        """The running loop's runtime on this clock."""
+        """The running loop's runtime on this clock. What is due at once is run at once."""
         async with open_runtime() as runtime:
+
+            def call_later(delay_s: float, callback: Callable[..., Any], *args: Any) -> ManualTimer:
+                if delay_s > 0:
+                    return self.call_later(delay_s, callback, *args)
+                timer = ManualTimer(lambda: callback(*args))
+                runtime.call_soon(lambda: timer.callback and timer.callback())
+                return timer
+
             stopped = cast(Any, runtime)
-            stopped.now, stopped.call_later = self.now, self.call_later
+            stopped.now, stopped.call_later = self.now, call_later
             yield runtime
 
 
