@@ -59,6 +59,13 @@ def test_a_user_that_is_not_allowed_is_closed_before_anything_is_read(
     assert logged(caplog) == [f"refused unix:: user {os.getuid()} is not one of those allowed"]
 
 
+def test_a_user_that_the_system_does_not_tell_is_not_allowed() -> None:
+    guard = Guard(TransportConfig(unix_allow_uids=frozenset({os.getuid()})))
+    assert guard.refusal(Peer("unix:", uid=os.getuid())) is None
+    assert guard.refusal(Peer("unix:")) == "user None is not one of those allowed"
+    assert guard.refusal(Peer("ipv4:127.0.0.1:1")) is None
+
+
 def test_a_user_that_is_allowed_is_let_in(loop: str, short_path: Path) -> None:
     async def test(runtime: Runtime) -> None:
         server = Server(runtime, f"unix:{short_path}/s", quick(unix_allow_uids=frozenset({os.getuid()})))

@@ -44,8 +44,9 @@ class Guard:
             return f"{self.open} connections are open, the most that are allowed"
         if config.vsock_allow_cids is not None and peer.cid is not None and peer.cid not in config.vsock_allow_cids:
             return f"CID {peer.cid} is not one of those allowed"
-        if config.unix_allow_uids is not None and peer.uid is not None and peer.uid not in config.unix_allow_uids:
-            return f"user {peer.uid} is not one of those allowed"
+        uids = config.unix_allow_uids
+        if uids is not None and peer.address.startswith("unix") and peer.uid not in uids:
+            return f"user {peer.uid} is not one of those allowed"  # None where the system does not tell: refused, too
         return None
 
 

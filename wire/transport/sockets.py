@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import struct
+import sys
 from typing import Any, Final
 
 from wire.errors import ConnectError, ListenError, TransportError
@@ -29,6 +30,10 @@ from wire.transport.link import Peer
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
 AF_VSOCK: Final[int] = getattr(socket, "AF_VSOCK", -1)
 _UCRED = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
+# PyPy has no name for it; this is its number on Linux, in asm-generic/socket.h.
+_SO_PEERCRED: int | None = getattr(
+    socket, "SO_PEERCRED", 17 if sys.platform == "linux" and os.uname().machine in {"x86_64", "aarch64"} else None
+)
 FAMILIES: Final = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
@@ -119,8 +124,8 @@ def peer_of(sock: socket.socket) -> Peer:
     name = sock.getpeername()
     if sock.family == AF_VSOCK:
         return Peer(_name(AF_VSOCK, name), cid=name[0])
-    if sock.family == AF_UNIX and hasattr(socket, "SO_PEERCRED"):
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    if sock.family == AF_UNIX and _SO_PEERCRED is not None:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _UCRED.size)
         pid, uid, gid = _UCRED.unpack(credentials)
         return Peer(_name(AF_UNIX, name), uid=uid, gid=gid, pid=pid or None)  # 0: in a PID namespace we cannot see
     return Peer(_name(sock.family, name))
