@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from importlib.util import find_spec
+
 import pytest
 
 from tests.certificates import Certificates, make_certificates
@@ -10,6 +13,14 @@ from wire.config import EngineName
 from wire.transport.runtime import LoopName
 
 __all__ = ["certificates", "clock", "engine", "loop"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that have uvloop as a parameter are skipped where it is not installed."""
+    if find_spec("uvloop") is None:
+        for item in items:
+            if re.search(r"[\[-]uvloop[\]-]", item.name):
+                item.add_marker(pytest.mark.skip(reason="uvloop is not installed"))
 
 
 @pytest.fixture(params=ENGINES)

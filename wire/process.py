@@ -24,7 +24,8 @@ def tune_process(*, keep_free_bytes: int = 1 << 26) -> None:
       echoes of 1 MiB went four to five times as fast with this. Elsewhere than on glibc nothing is changed.
     """
     gc.collect()
-    gc.freeze()
+    if hasattr(gc, "freeze"):  # PyPy's collector has nothing like it, nor the need
+        gc.freeze()
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, min(keep_free_bytes, _LARGEST_MMAP_THRESHOLD_BYTES))

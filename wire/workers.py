@@ -152,7 +152,8 @@ class _Supervisor:
     def run(self, started: Callable[[], object]) -> int:
         # A collection in a worker must not touch, and so copy, what all of them share.
         gc.collect()
-        gc.freeze()
+        if hasattr(gc, "freeze"):  # PyPy's moves objects, whatever they are
+            gc.freeze()
         with selectors.DefaultSelector() as self._selector:
             self._selector.register(self._signals, selectors.EVENT_READ)
             while self._stop_by is None or self._living:

@@ -10,6 +10,8 @@ from bin.bench_report import Run, as_json, as_text
 from bin.latency import UNITS_PER_S
 from bin.load import Tally
 
+pytest.importorskip("hdrh.histogram", reason="hdrhistogram is not installed")
+
 MS = UNITS_PER_S // 1000
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from bin.latency import UNITS_PER_S, Recorder, merge, summary_ms
 
+pytest.importorskip("hdrh.histogram", reason="hdrhistogram is not installed")
+
 
 @pytest.mark.parametrize("latency_s", [2e-6, 71.3e-6, 0.0123, 0.0131072, 0.4567, 13.4, 13.5, 900.0])
 def test_a_latency_comes_back_to_a_thousandth(latency_s: float) -> None:

@@ -96,7 +96,7 @@ def test_a_codec_can_have_functions_of_its_own() -> None:
     assert codec_for(codec) is codec
     assert codec.encode(google(value=3)) == b"\x08\x03"
     assert codec.decode(b"\x08\x03").value == 3
-    with pytest.raises(DecodeError, match="Int32Value"):
+    with pytest.raises(DecodeError, match=r"Int32Value|Truncated message"):  # in C; in Python, where protobuf has no C
         codec.decode(b"\x08")
     with pytest.raises(EncodeError, match="int"):
         codec.encode(3)

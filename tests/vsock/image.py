@@ -102,7 +102,7 @@ def uncompressed_kernel(vmlinuz: bytes) -> bytes:
 
 def read_modules(folder: Path) -> dict[str, bytes]:
     """Name → content of all that the guests' modules need of the tree `folder`, which holds .ko or .ko.xz files."""
-    paths = {path.name.split(".")[0].replace("-", "_"): path for path in folder.rglob("*.ko*")}
+    paths = {path.name.split(".")[0].replace("-", "_"): path for path in folder.rglob("*") if ".ko" in path.suffixes}
     modules: dict[str, bytes] = {}
     missing = [name for names in MODULES.values() for name in names]
     while missing:
