@@ -7,11 +7,12 @@ object is made, never later. Imports only `errors`.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from wire.errors import ConfigurationError
 
 EngineName = Literal["h2", "tuned"]
+CompressionName = Literal["gzip", "deflate", "zstd"]
 
 
 def _check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> None:
@@ -27,6 +28,14 @@ def _check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> Non
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high:
             continue
         raise ConfigurationError(f"{type(config).__name__}.{field.name} is {value!r}, but must be from {low} to {high}")
+
+
+def _check_name(config: object, field: str, names: Any) -> None:
+    """Raise for a field that is not one of the names of a Literal."""
+    value = getattr(config, field)
+    if value not in get_args(names):
+        shown = ", ".join(f'"{name}"' for name in get_args(names))
+        raise ConfigurationError(f"{type(config).__name__}.{field} is {value!r}, but must be one of {shown}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +171,7 @@ class CallConfig:
     """Messages that one call may have queued before its sender waits: behind a closed flow-control window, or behind a
     link that is not being read. 64 KiB, as grpc-go keeps for each stream."""
 
-    compression: Literal["gzip", "deflate", "zstd"] | None = None
+    compression: CompressionName | None = None
     """How sent messages are compressed. None by default: it costs more time than a data centre's network saves."""
 
     def __post_init__(self) -> None:
@@ -174,6 +183,8 @@ class CallConfig:
                 "send_buffer_bytes": (1, 1 << 30),
             },
         )
+        if self.compression is not None:
+            _check_name(self, "compression", CompressionName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +239,7 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         _check_ranges(self, {"preface_timeout_s": (0.001, 86_400), "grace_s": (0, 86_400)})
+        _check_name(self, "engine", EngineName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,5 +284,6 @@ class ChannelConfig:
                 "backoff_max_s": (0.001, 86_400),
             },
         )
+        _check_name(self, "engine", EngineName)
         if self.keepalive.time_s is not None and self.keepalive.time_s < 10:
             raise ConfigurationError("a channel's KeepaliveConfig.time_s must be at least 10 s (gRPC proposal A8)")

@@ -247,6 +247,8 @@ class Server:
         self, servicers: Iterable[Servicer], *, config: ServerConfig | None = None, tls: ServerTls | None = None
     ) -> None:
         self._config = ServerConfig() if config is None else config
+        if self._config.calls.compression is not None:
+            compressor(self._config.calls.compression)  # raises now for what this Python does not have
         self._tls = tls
         self.routes = _routes(servicers)
         self._exits = AsyncExitStack()
