@@ -273,8 +273,8 @@ class MemoryLink:
         self.reading = True
 
     def write(self, data: bytes) -> None:
-        assert not self.closed, "written to after close"
-        self.written.append(data)
+        if not self.closed:
+            self.written.append(data)
 
     def close(self) -> None:
         self.closed = True

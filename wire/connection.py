@@ -209,8 +209,7 @@ class Connection:
         pass
 
     def on_ping_ack(self, payload: bytes) -> None:
-        if payload == _PING_PAYLOAD:
-            self._awaiting_ping = False
+        pass
 
     def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
         pass
@@ -235,12 +234,13 @@ class Connection:
     def _check_silence(self) -> None:
         time_s = self._keepalive.time_s
         assert time_s is not None
-        if self._awaiting_ping:
+        silent_s = self._now() - self.heard_at
+        if self._awaiting_ping and silent_s >= self._keepalive.timeout_s:  # else it lives: its answer may be queued
             self.error = "the peer did not answer a keepalive ping"
             if self.link is not None:
                 self.link.abort()
             return
-        silent_s = self._now() - self.heard_at
+        self._awaiting_ping = False
         pause_s = time_s - silent_s
         if silent_s >= time_s:
             pause_s = time_s

@@ -1,0 +1,245 @@
+"""A connection between a link and an engine: when it writes, when it pings, and when it gives a peer up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.http2 import frames
+from tests.http2.frames import Frame
+from tests.support import ManualRuntime, MemoryLink
+from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
+from wire.connection import Connection
+from wire.http2.codes import ErrorCode, FrameType
+from wire.http2.engine import HeaderList, Stream
+
+OFF = KeepaliveConfig()
+
+
+class Recorder(Connection):
+    """A connection whose requests wait for ever."""
+
+    def __init__(self, runtime: Any, *, client: bool, engine: EngineName, keepalive: KeepaliveConfig) -> None:
+        super().__init__(
+            runtime, client=client, engine=engine, http2=Http2Config(), calls=CallConfig(), keepalive=keepalive
+        )
+        self.opened: list[Stream] = []
+        self.ends: list[str] = []
+
+    def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
+        self.opened.append(stream)
+
+    def on_lost(self, reason: str) -> None:
+        self.ends.append(reason)
+
+
+class Rig:
+    """A connection past the exchange of SETTINGS, on a clock set by hand."""
+
+    def __init__(self, engine: EngineName, *, client: bool = False, keepalive: KeepaliveConfig = OFF) -> None:
+        self.runtime = ManualRuntime()
+        self.clock = self.runtime.clock
+        self.link = MemoryLink()
+        self.connection = Recorder(self.runtime, client=client, engine=engine, keepalive=keepalive)
+        self.connection.link_made(self.link)
+        self.receive(b"" if client else frames.PREFACE, frames.settings(), frames.settings(ack=True))
+        self.link.sent()
+
+    def receive(self, *what: bytes) -> None:
+        self.connection.data_received(b"".join(what))
+
+    def turn(self) -> list[Frame]:
+        """What one turn of the loop writes."""
+        self.runtime.turn()
+        return self.link.sent()
+
+
+@pytest.fixture
+def server(engine: EngineName) -> Rig:
+    return Rig(engine)
+
+
+def test_what_a_read_asks_for_is_answered_in_one_write(server: Rig) -> None:
+    server.receive(frames.ping(b"1" * 8), frames.ping(b"2" * 8))
+    assert len(server.link.written) == 1
+    assert [each.payload for each in server.link.sent()] == [b"1" * 8, b"2" * 8]
+    assert server.turn() == []
+
+
+def test_sends_at_other_times_leave_together_after_the_turn(server: Rig) -> None:
+    for number in range(3):
+        server.connection.engine.ping(b"%08d" % number)
+        server.connection.wake()
+    assert server.link.written == []
+    server.runtime.turn()
+    assert len(server.link.written) == 1
+    assert len(server.link.sent()) == 3
+
+
+def test_a_sender_that_never_waits_is_written_out_on_its_way(server: Rig) -> None:
+    written = [server.connection.wrote(10_000) for _ in range(14)]
+    assert written == [False] * 6 + [True] + [False] * 6 + [True]
+
+
+def test_the_end_of_the_link_is_told_with_its_reason(server: Rig) -> None:
+    server.connection.link_lost(None)
+    assert server.connection.ends == ["the peer closed the connection"]
+    assert server.connection.lost
+    assert server.clock.pending == []
+    server.connection.engine.ping(bytes(8))
+    server.connection.wake()
+    assert server.turn() == []
+
+
+def test_what_broke_the_link_is_part_of_the_reason(server: Rig) -> None:
+    server.connection.link_lost(OSError("reset by peer"))
+    assert server.connection.ends == ["the connection broke: reset by peer"]
+
+
+def test_the_peers_end_of_file_closes_the_link(server: Rig) -> None:
+    server.connection.eof_received()
+    assert server.link.closed
+
+
+def test_a_breach_of_http2_is_answered_with_goaway_and_named(server: Rig) -> None:
+    server.receive(frames.data(0, b"x"))
+    (goaway,) = server.link.sent()
+    assert (goaway.kind, goaway.code) == (FrameType.GOAWAY, ErrorCode.PROTOCOL_ERROR)
+    server.turn()
+    assert server.link.closed
+    server.receive(frames.ping())
+    assert server.turn() == []
+    server.connection.link_lost(None)
+    assert "PROTOCOL_ERROR" in server.connection.ends[0]
+
+
+def test_breaking_off_says_why_once(server: Rig) -> None:
+    server.connection.break_off(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+    server.connection.break_off(ErrorCode.INTERNAL_ERROR, "another reason")
+    (goaway,) = server.link.sent()
+    assert goaway.code is ErrorCode.ENHANCE_YOUR_CALM
+    assert goaway.payload[8:] == b"too_many_pings"
+    assert server.link.closed
+    server.connection.link_lost(None)
+    assert server.connection.ends == ["too_many_pings"]
+
+
+def test_a_closing_connection_closes_with_its_last_stream(server: Rig) -> None:
+    server.receive(frames.headers(1))
+    server.connection.closing = True
+    server.connection.flush()
+    assert not server.link.closed
+    server.receive(frames.rst_stream(1))
+    assert server.link.closed
+
+
+# A peer that does not read.
+
+
+def test_a_peer_that_takes_nothing_is_given_up_in_time(server: Rig) -> None:
+    server.connection.pause_writing()
+    assert server.connection.congested
+    server.clock.advance(19.9)
+    assert not server.link.closed
+    server.clock.advance(0.2)
+    assert server.link.aborted
+    server.connection.link_lost(None)
+    assert server.connection.ends == ["the peer stopped reading"]
+
+
+def test_a_peer_that_reads_again_is_kept(server: Rig) -> None:
+    server.connection.pause_writing()
+    server.clock.advance(19)
+    server.connection.resume_writing()
+    assert not server.connection.congested
+    server.clock.advance(100)
+    server.connection.pause_writing()
+    server.clock.advance(19)
+    assert not server.link.closed
+
+
+def test_a_link_that_is_closed_does_not_wait_for_ever_for_its_peer_to_read(server: Rig) -> None:
+    server.connection.eof_received()
+    assert not server.link.aborted
+    server.clock.advance(20.1)
+    assert server.link.aborted
+
+
+# Keepalive (gRPC proposals A8 and A18).
+
+KEEPALIVE = KeepaliveConfig(time_s=60, timeout_s=10)
+
+
+def pings(rig: Rig) -> list[bytes]:
+    return [each.payload for each in rig.turn() if each.kind == FrameType.PING]
+
+
+def test_there_is_no_ping_unless_asked_for(server: Rig) -> None:
+    assert server.clock.pending == []
+
+
+@pytest.fixture(params=[False, True], ids=["server", "client"])
+def watchful(request: pytest.FixtureRequest, engine: EngineName) -> Rig:
+    """Either end, with a call open."""
+    rig = Rig(engine, client=request.param, keepalive=KEEPALIVE)
+    if request.param:
+        rig.connection.engine.open_stream(HeaderList(frames.REQUEST))
+    else:
+        rig.receive(frames.headers(1))
+    rig.connection.flush()
+    rig.link.sent()
+    return rig
+
+
+def test_a_silent_peer_is_pinged_and_kept_as_long_as_it_answers(watchful: Rig) -> None:
+    for _ in range(3):
+        watchful.clock.advance(59.9)
+        assert pings(watchful) == []
+        watchful.clock.advance(0.2)
+        (payload,) = pings(watchful)
+        watchful.receive(frames.ping(payload, ack=True))
+    watchful.clock.advance(30)
+    assert not watchful.link.closed
+
+
+def test_a_peer_that_does_not_answer_is_given_up(watchful: Rig) -> None:
+    watchful.clock.advance(60)
+    assert len(pings(watchful)) == 1
+    watchful.clock.advance(9.9)
+    assert not watchful.link.closed
+    watchful.clock.advance(0.2)
+    assert watchful.link.aborted
+    watchful.connection.link_lost(None)
+    assert watchful.connection.ends == ["the peer did not answer a keepalive ping"]
+    assert watchful.clock.pending == []
+
+
+def test_a_peer_whose_answer_waits_behind_what_it_sends_is_kept(watchful: Rig) -> None:
+    watchful.clock.advance(60)
+    assert len(pings(watchful)) == 1
+    watchful.clock.advance(5)
+    watchful.receive(frames.settings())
+    watchful.clock.advance(30)
+    assert not watchful.link.closed
+
+
+def test_whatever_comes_postpones_the_ping(watchful: Rig) -> None:
+    for _ in range(5):
+        watchful.clock.advance(59)
+        watchful.receive(frames.settings())
+        assert pings(watchful) == []
+
+
+def test_a_server_pings_idle_clients_too(engine: EngineName) -> None:
+    rig = Rig(engine, keepalive=KEEPALIVE)
+    rig.clock.advance(60)
+    assert len(pings(rig)) == 1
+
+
+@pytest.mark.parametrize("without_calls", [False, True])
+def test_a_client_pings_without_calls_only_where_told_to(engine: EngineName, without_calls: bool) -> None:
+    keepalive = KeepaliveConfig(time_s=60, timeout_s=10, without_calls=without_calls)
+    rig = Rig(engine, client=True, keepalive=keepalive)
+    rig.clock.advance(600 if not without_calls else 60)
+    assert len(pings(rig)) == without_calls
