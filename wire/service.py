@@ -22,7 +22,7 @@ calls.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from wire.client_call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+C = TypeVar("C")
 
 Requests = AsyncIterable[Q] | Iterable[Q]
 
@@ -74,9 +75,9 @@ class UnaryUnary(Method[Q, R]):
     @overload
     def __get__(self, stub: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, stub: Stub, owner: type) -> UnaryUnaryCallable[Q, R]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | UnaryUnaryCallable[Q, R]:
-        return self if stub is None else UnaryUnaryCallable(stub.channel, self)
+    def __get__(self, stub: Stub, owner: type) -> RequestCallable[Q, UnaryUnaryCall[R]]: ...
+    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestCallable[Q, UnaryUnaryCall[R]]:
+        return self if stub is None else RequestCallable(UnaryUnaryCall, stub.channel, self)
 
 
 class UnaryStream(Method[Q, R]):
@@ -88,9 +89,9 @@ class UnaryStream(Method[Q, R]):
     @overload
     def __get__(self, stub: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, stub: Stub, owner: type) -> UnaryStreamCallable[Q, R]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | UnaryStreamCallable[Q, R]:
-        return self if stub is None else UnaryStreamCallable(stub.channel, self)
+    def __get__(self, stub: Stub, owner: type) -> RequestCallable[Q, UnaryStreamCall[R]]: ...
+    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestCallable[Q, UnaryStreamCall[R]]:
+        return self if stub is None else RequestCallable(UnaryStreamCall, stub.channel, self)
 
 
 class StreamUnary(Method[Q, R]):
@@ -102,9 +103,9 @@ class StreamUnary(Method[Q, R]):
     @overload
     def __get__(self, stub: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, stub: Stub, owner: type) -> StreamUnaryCallable[Q, R]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | StreamUnaryCallable[Q, R]:
-        return self if stub is None else StreamUnaryCallable(stub.channel, self)
+    def __get__(self, stub: Stub, owner: type) -> RequestsCallable[Q, StreamUnaryCall[Q, R]]: ...
+    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestsCallable[Q, StreamUnaryCall[Q, R]]:
+        return self if stub is None else RequestsCallable(StreamUnaryCall, stub.channel, self)
 
 
 class StreamStream(Method[Q, R]):
@@ -117,9 +118,9 @@ class StreamStream(Method[Q, R]):
     @overload
     def __get__(self, stub: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, stub: Stub, owner: type) -> StreamStreamCallable[Q, R]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | StreamStreamCallable[Q, R]:
-        return self if stub is None else StreamStreamCallable(stub.channel, self)
+    def __get__(self, stub: Stub, owner: type) -> RequestsCallable[Q, StreamStreamCall[Q, R]]: ...
+    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestsCallable[Q, StreamStreamCall[Q, R]]:
+        return self if stub is None else RequestsCallable(StreamStreamCall, stub.channel, self)
 
 
 class Service:
@@ -169,19 +170,22 @@ class Stub:
                 self.__dict__[name] = method.__get__(self, type(self))  # type: ignore[attr-defined]
 
 
-class _Callable(Generic[Q, R]):
-    """One method on one channel."""
+class _Callable(Generic[C]):
+    """One method on one channel; calling it makes a call of the kind `C`."""
 
-    __slots__ = ("_channel", "_method")
+    __slots__ = ("_call", "_channel", "_method")
 
-    def __init__(self, channel: Channel, method: Method[Q, R]) -> None:
+    def __init__(self, call: Callable[..., C], channel: Channel, method: Method[Any, Any]) -> None:
         if method.path is None:
             raise ServiceError(f"{method!r} belongs to no service, so it has no path to call")
+        self._call = call
         self._channel = channel
         self._method = method
 
 
-class UnaryUnaryCallable(_Callable[Q, R]):
+class RequestCallable(_Callable[C], Generic[Q, C]):
+    """A method that takes one request."""
+
     __slots__ = ()
 
     def __call__(
@@ -191,27 +195,17 @@ class UnaryUnaryCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
-    ) -> UnaryUnaryCall[R]:
-        """Start a call; await what is returned for the response. `timeout` in seconds; None: no deadline."""
-        return UnaryUnaryCall(self._channel, self._method, request, timeout, metadata, wait_for_ready)
+    ) -> C:
+        """Start a call: await what is returned for the response, or iterate over it for the responses.
+
+        `timeout` in seconds; None: no deadline. `wait_for_ready`; None: as the channel is configured.
+        """
+        return self._call(self._channel, self._method, request, timeout, metadata, wait_for_ready)
 
 
-class UnaryStreamCallable(_Callable[Q, R]):
-    __slots__ = ()
+class RequestsCallable(_Callable[C], Generic[Q, C]):
+    """A method that takes a stream of requests."""
 
-    def __call__(
-        self,
-        request: Q,
-        *,
-        timeout: float | None = None,
-        metadata: MetadataInput = (),
-        wait_for_ready: bool | None = None,
-    ) -> UnaryStreamCall[R]:
-        """Start a call; iterate over what is returned for the responses. `timeout` in seconds; None: no deadline."""
-        return UnaryStreamCall(self._channel, self._method, request, timeout, metadata, wait_for_ready)
-
-
-class StreamUnaryCallable(_Callable[Q, R]):
     __slots__ = ()
 
     def __call__(
@@ -221,22 +215,6 @@ class StreamUnaryCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
-    ) -> StreamUnaryCall[Q, R]:
-        """Start a call; await what is returned for the response. Requests come from `requests`, or by `send` and
-        `end`."""
-        return StreamUnaryCall(self._channel, self._method, requests, timeout, metadata, wait_for_ready)
-
-
-class StreamStreamCallable(_Callable[Q, R]):
-    __slots__ = ()
-
-    def __call__(
-        self,
-        requests: Requests[Q] | None = None,
-        *,
-        timeout: float | None = None,
-        metadata: MetadataInput = (),
-        wait_for_ready: bool | None = None,
-    ) -> StreamStreamCall[Q, R]:
-        """Start a call; iterate over what is returned for the responses. Requests as for `StreamUnaryCallable`."""
-        return StreamStreamCall(self._channel, self._method, requests, timeout, metadata, wait_for_ready)
+    ) -> C:
+        """As for `RequestCallable`; requests come from `requests`, or by the call's `send` and `end`."""
+        return self._call(self._channel, self._method, requests, timeout, metadata, wait_for_ready)
