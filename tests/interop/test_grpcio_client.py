@@ -1,216 +1,289 @@
-"""grpcio's clients, with threads and on asyncio, against our server."""
+"""grpcio's clients, synchronous and asyncio, call our server."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal
 
+import anyio
 import pytest
 
-pytest.importorskip("grpc")
-import grpc
-import grpc.aio
-
 import wire
+from proto.echo.v1 import EchoRequest, EchoResponse
 from tests.certificates import Certificates
-from tests.interop.peers import INITIAL, MESSAGE, OPTIONS, TRAILING, GrpcStub, Seen, wire_server
+from tests.interop.exchange import (
+    CHAT,
+    CHECKS,
+    ECHO,
+    HANG,
+    LIMITS,
+    WATCH,
+    Check,
+    Client,
+    Compression,
+    Method,
+    Outcome,
+    compressed_both_ways,
+    happened,
+    kind_of,
+    no_call_fails_while_a_server_stops,
+    relay,
+    wire_server,
+)
+from tests.support import LOCAL, TIMEOUT_S, run
 from wire.config import EngineName
 
-CALLS = wire.CallConfig(compression="gzip")
-Compression = grpc.Compression
+grpc: Any = pytest.importorskip("grpc", reason="grpcio has no wheels for this interpreter", exc_type=ImportError)
+aio: Any = pytest.importorskip("grpc.aio", exc_type=ImportError)
+
+Kind = Literal["sync", "aio"]
 
 
-@contextmanager
-def served(engine: EngineName, **config: Any) -> Iterator[tuple[str, Seen, Callable[[float], None]]]:
-    seen = Seen()
-    with wire_server(seen, wire.ServerConfig(engine=engine, **config)) as (address, stop):
-        yield address, seen, stop
+@pytest.fixture(params=["sync", "aio"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    name: Kind = request.param
+    return name
 
 
-@contextmanager
-def stub_on(engine: EngineName, *, compression: Any = None, **config: Any) -> Iterator[tuple[GrpcStub, Seen]]:
-    with (
-        served(engine, **config) as (address, seen, _),
-        grpc.insecure_channel(address, options=OPTIONS, compression=compression) as channel,
-    ):
-        yield GrpcStub(channel), seen
+class SyncClient:
+    """Each call in a thread."""
 
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
 
-def received(metadata: Any, *wanted: tuple[str, str | bytes]) -> bool:
-    pairs = [tuple(pair) for pair in metadata]
-    return all(pair in pairs for pair in wanted)
+    def _start(self, method: Method, requests: Sequence[bytes], **options: Any) -> Any:
+        start = getattr(self._channel, kind_of(method))(method.path)
+        given = iter(requests) if method.streams_requests else requests[0]
+        return (start if method.streams_responses else start.future)(given, **options)
 
+    def _outcome(self, method: Method, call: Any) -> Outcome:
+        replies: list[bytes] = []
+        try:
+            replies.extend(call if method.streams_responses else [call.result()])
+        except (grpc.RpcError, grpc.FutureCancelledError):
+            pass
+        code = call.code().value[0]
+        return Outcome(replies, code, call.details(), dict(call.initial_metadata()), dict(call.trailing_metadata()))
 
-def failure(call: Any) -> tuple[grpc.StatusCode, str, Any]:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    error: Any = caught.value
-    return error.code(), error.details(), error.trailing_metadata()
+    async def call(
+        self,
+        method: Method,
+        *requests: bytes,
+        timeout: float | None = None,
+        metadata: Sequence[tuple[str, str | bytes]] = (),
+    ) -> Outcome:
+        def call() -> Outcome:
+            return self._outcome(method, self._start(method, requests, timeout=timeout, metadata=metadata))
 
+        return await anyio.to_thread.run_sync(call)
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_the_four_kinds(engine: EngineName, compressed: bool) -> None:
-    options: dict[str, Any] = {"compression": Compression.Gzip, "calls": CALLS} if compressed else {}
-    with stub_on(engine, **options) as (stub, _):
-        assert stub.Unary(b"hello") == b"hello"
-        assert list(stub.ServerStream(b"123")) == [b"1", b"2", b"3"]
-        assert stub.ClientStream(iter([b"1", b"2", b"3"])) == b"123"
-        assert list(stub.Bidi(iter([b"1", b"", b"3"]))) == [b"1", b"", b"3"]
-        big = bytes(range(256)) * 4096
-        assert stub.Unary(big) == big
-        assert list(stub.Bidi(iter([big, big]))) == [big, big]
-
-
-def test_metadata_both_ways(engine: EngineName) -> None:
-    with stub_on(engine) as (stub, seen):
-        mine = (("k", "v"), ("k", "w"), ("k-bin", b"\x00\xff"))
-        _, call = stub.Unary.with_call(b"metadata", metadata=mine)
-        assert received(seen.metadata, *mine)
-        assert received(call.initial_metadata(), *INITIAL)
-        assert received(call.trailing_metadata(), *TRAILING)
-
-
-def test_statuses(engine: EngineName) -> None:
-    with stub_on(engine) as (stub, _):
-        code, message, trailing = failure(lambda: stub.Unary(b"fail"))
-        assert (code, message) == (grpc.StatusCode.NOT_FOUND, MESSAGE)
-        assert received(trailing, *TRAILING)
-        code, message, _ = failure(lambda: stub.Unary(b"raise"))
-        assert code is grpc.StatusCode.UNKNOWN
-        assert "secret" not in message
-        assert failure(lambda: stub.Missing(b""))[0] is grpc.StatusCode.UNIMPLEMENTED
-
-
-def test_a_deadline_reaches_the_handler(engine: EngineName) -> None:
-    with stub_on(engine) as (stub, seen):
-        stub.Unary(b"", timeout=50)
-        assert seen.time_remaining is not None
-        assert 40 < seen.time_remaining <= 50
-        assert failure(lambda: stub.Unary(b"wait", timeout=0.2))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert seen.cancelled.wait(10)
-
-
-def test_a_cancellation_reaches_the_handler(engine: EngineName) -> None:
-    with stub_on(engine) as (stub, seen):
-        call = stub.Unary.future(b"wait")
-        assert seen.waiting.wait(10)
+    async def cancel(self, method: Method, request: bytes, entered: Callable[[], Awaitable[None]]) -> Outcome:
+        call = self._start(method, [request])
+        await entered()
         call.cancel()
-        assert seen.cancelled.wait(10)
+        return await anyio.to_thread.run_sync(self._outcome, method, call)
 
 
-def test_messages_over_a_limit(engine: EngineName) -> None:
-    limited = wire.CallConfig(max_receive_message_bytes=1000)
-    with stub_on(engine, calls=limited) as (stub, _):
-        code, _message, _ = failure(lambda: stub.Unary(bytes(1001)))
-        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert failure(lambda: stub.ClientStream(iter([bytes(1001)])))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert failure(lambda: list(stub.ServerStream(bytes(1001))))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert stub.Unary(bytes(1000)) == bytes(1000)
+class AioClient:
+    """Calls in the test's own loop."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def _start(self, method: Method, requests: Sequence[bytes], **options: Any) -> Any:
+        given = requests if method.streams_requests else requests[0]
+        return getattr(self._channel, kind_of(method))(method.path)(given, **options)
+
+    async def _outcome(self, call: Any, replies: Sequence[bytes]) -> Outcome:
+        return Outcome(
+            replies,
+            (await call.code()).value[0],
+            await call.details(),
+            dict(await call.initial_metadata()),
+            dict(await call.trailing_metadata()),
+        )
+
+    async def call(
+        self,
+        method: Method,
+        *requests: bytes,
+        timeout: float | None = None,
+        metadata: Sequence[tuple[str, str | bytes]] = (),
+    ) -> Outcome:
+        call = self._start(method, requests, timeout=timeout, metadata=metadata)
+        replies: list[bytes] = []
+        try:
+            if method.streams_responses:
+                async for reply in call:
+                    replies.append(reply)
+            else:
+                replies.append(await call)
+        except grpc.RpcError:
+            pass
+        return await self._outcome(call, replies)
+
+    async def cancel(self, method: Method, request: bytes, entered: Callable[[], Awaitable[None]]) -> Outcome:
+        call = self._start(method, [request])
+        await entered()
+        call.cancel()
+        return await self._outcome(call, [])
 
 
-def test_a_graceful_stop_under_load_fails_no_call(engine: EngineName) -> None:
-    """The calls go on to a second server, which listens where the first one did."""
-    failures: list[Any] = []
-    done = threading.Event()
-    with served(engine) as (address, _, stop), served(engine) as (other, _, _):
-        with grpc.insecure_channel(f"ipv4:{address},{other}", options=OPTIONS) as channel:
-            stub = GrpcStub(channel)
-            stub.Unary(b"", wait_for_ready=True)
-            counts = [0] * 4
-
-            def load(index: int) -> None:
-                while not done.is_set():
-                    try:
-                        stub.Unary(b"x", wait_for_ready=True, timeout=10)
-                        assert list(stub.Bidi(iter([b"1", b"2"]), wait_for_ready=True, timeout=10)) == [b"1", b"2"]
-                        counts[index] += 1
-                    except Exception as error:
-                        failures.append(error)
-                        return
-
-            with ThreadPoolExecutor(4) as pool:
-                for index in range(4):
-                    pool.submit(load, index)
-                while min(counts) < 5 and not failures:
-                    threading.Event().wait(0.01)
-                stop(10)
-                before = list(counts)
-                while not failures and any(now < then + 5 for now, then in zip(counts, before, strict=True)):
-                    threading.Event().wait(0.01)
-                done.set()
-    assert failures == []
+@asynccontextmanager
+async def open_channel(kind: Kind, target: str, credentials: Any = None, **options: Any) -> AsyncIterator[Any]:
+    module = grpc if kind == "sync" else aio
+    if credentials is None:
+        channel = module.insecure_channel(target, **options)
+    else:
+        channel = module.secure_channel(target, credentials, **options)
+    try:
+        yield channel
+    finally:
+        closing = channel.close()
+        if kind == "aio":
+            await closing
 
 
-@pytest.mark.parametrize("mutual", [False, True])
-def test_tls(engine: EngineName, certificates: Certificates, mutual: bool) -> None:
-    tls = wire.ServerTls(certificates.server, certificates.server_key, certificates.ca if mutual else None)
-    with wire_server(Seen(), wire.ServerConfig(engine=engine), tls=tls) as (address, _):
-        ours = (certificates.client_key.read_bytes(), certificates.client.read_bytes()) if mutual else (None, None)
-        credentials = grpc.ssl_channel_credentials(certificates.ca.read_bytes(), *ours)
-        with grpc.secure_channel(address.replace("127.0.0.1", "localhost"), credentials) as channel:
-            assert GrpcStub(channel).Unary(b"hello", timeout=10) == b"hello"
+@asynccontextmanager
+async def open_client(kind: Kind, target: str, credentials: Any = None, **options: Any) -> AsyncIterator[Client]:
+    async with open_channel(kind, target, credentials, **options) as channel:
+        yield SyncClient(channel) if kind == "sync" else AioClient(channel)
 
 
-def test_a_client_without_a_certificate_is_not_let_in(certificates: Certificates) -> None:
-    tls = wire.ServerTls(certificates.server, certificates.server_key, certificates.ca)
-    with wire_server(Seen(), wire.ServerConfig(), tls=tls) as (address, _):
-        credentials = grpc.ssl_channel_credentials(certificates.ca.read_bytes())
-        with grpc.secure_channel(address.replace("127.0.0.1", "localhost"), credentials) as channel:
-            assert failure(lambda: GrpcStub(channel).Unary(b"", timeout=10))[0] is grpc.StatusCode.UNAVAILABLE
+@pytest.mark.parametrize("check", CHECKS + LIMITS, ids=lambda check: check.__name__)
+def test_exchange(check: Check, kind: Kind, engine: EngineName) -> None:
+    async def main() -> None:
+        async with wire_server(engine) as (_, address, service), open_client(kind, address) as client:
+            await check(client, service.seen)
+
+    run(main)
 
 
-def test_the_asyncio_client(engine: EngineName) -> None:
-    async def requests() -> AsyncIterator[bytes]:
-        yield b"1"
-        yield b"2"
+def test_messages_are_answered_one_by_one(engine: EngineName) -> None:
+    async def main() -> None:
+        async with wire_server(engine) as (_, address, _), open_channel("aio", address) as channel:
+            call = channel.stream_stream(CHAT.path)()
+            for message in (b"a", b"", b"b"):
+                await call.write(message)
+                assert await call.read() == message
+            await call.done_writing()
+            assert await call.read() is aio.EOF
 
-    async def main(address: str, seen: Seen) -> None:
-        async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-            stub = GrpcStub(channel)
-            assert await stub.Unary(b"hello") == b"hello"
-            assert [each async for each in stub.ServerStream(b"12")] == [b"1", b"2"]
-            assert await stub.ClientStream(requests()) == b"12"
-            assert [each async for each in stub.Bidi(requests())] == [b"1", b"2"]
-            bidi = stub.Bidi()
-            for message in (b"a", b"b"):
-                await bidi.write(message)
-                assert await bidi.read() == message
-            await bidi.done_writing()
-            assert await bidi.read() == grpc.aio.EOF
-
-            call = stub.Unary(b"metadata", metadata=(("k-bin", b"\xff"),))
-            assert received(await call.initial_metadata(), *INITIAL)
-            assert received(await call.trailing_metadata(), *TRAILING)
-            assert received(seen.metadata, ("k-bin", b"\xff"))
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.Unary(b"fail")
-            assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.NOT_FOUND, MESSAGE)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.Unary(b"wait", timeout=0.2)
-            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            assert await asyncio.to_thread(seen.cancelled.wait, 10)
-
-            seen.waiting.clear()
-            seen.cancelled.clear()
-            waiting = stub.Unary(b"wait")
-            assert await asyncio.to_thread(seen.waiting.wait, 10)
-            waiting.cancel()
-            assert await asyncio.to_thread(seen.cancelled.wait, 10)
-            big = bytes(1 << 20)
-            assert await asyncio.gather(*[stub.Unary(big) for _ in range(4)]) == [big] * 4
-
-    with served(engine) as (address, seen, _):
-        asyncio.run(main(address, seen))
+    run(main)
 
 
-def test_responses_are_compressed_with_what_the_client_offers(engine: EngineName) -> None:
-    """grpcio offers deflate and gzip; what we are told to use is used."""
-    for encoding in ("gzip", "deflate"):
-        calls = replace(CALLS, compression=encoding)
-        with stub_on(engine, calls=calls) as (stub, _):
-            assert stub.Unary(b"x" * 10_000) == b"x" * 10_000
+@pytest.mark.parametrize("compression", ["gzip", "deflate"])
+def test_messages_compressed_both_ways(kind: Kind, engine: EngineName, compression: Compression) -> None:
+    theirs = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}[compression]
+
+    async def main() -> None:
+        async with (
+            wire_server(engine, compression=compression) as (_, address, _),
+            relay(address) as traffic,
+            open_client(kind, traffic.address, compression=theirs) as client,
+        ):
+            await compressed_both_ways(client, traffic)
+
+    run(main)
+
+
+def test_a_graceful_stop_fails_no_call(kind: Kind, engine: EngineName) -> None:
+    async def main() -> None:
+        async with (
+            wire_server(engine) as (first, address, _),
+            wire_server(engine) as (_, other, _),
+            open_client(kind, f"{address},{other.removeprefix('ipv4:')}") as client,
+        ):
+            await no_call_fails_while_a_server_stops(client, lambda: first.stop(TIMEOUT_S))
+
+    run(main)
+
+
+def test_a_stop_without_grace_makes_calls_unavailable(kind: Kind, engine: EngineName) -> None:
+    async def main() -> None:
+        async with wire_server(engine) as (server, address, service), open_client(kind, address) as client:
+            async with anyio.create_task_group() as tasks:
+                ends = []
+
+                async def call(method: Method) -> None:
+                    ends.append((await client.call(method, b"x")).code)
+
+                for method in (HANG, WATCH):
+                    service.seen.entered.clear()
+                    tasks.start_soon(call, method)
+                    await happened(service.seen.entered)
+                await server.stop(0)
+            assert ends == [wire.StatusCode.UNAVAILABLE] * 2
+            await happened(service.seen.cancelled)
+
+    run(main)
+
+
+def test_tls(kind: Kind, engine: EngineName, certificates: Certificates) -> None:
+    tls = wire.ServerTls(certificates.server, certificates.server_key)
+
+    async def main() -> None:
+        async with wire_server(engine, tls=tls) as (_, address, _):
+            credentials = grpc.ssl_channel_credentials(certificates.ca.read_bytes())
+            async with open_client(kind, address, credentials) as client:
+                assert (await client.call(ECHO, b"x" * 100_000)).replies == [b"x" * 100_000]
+            suspicious = grpc.ssl_channel_credentials(certificates.stranger_ca.read_bytes())
+            async with open_client(kind, address, suspicious) as client:
+                assert (await client.call(ECHO, b"x")).code == wire.StatusCode.UNAVAILABLE
+
+    run(main)
+
+
+def test_mutual_tls(kind: Kind, engine: EngineName, certificates: Certificates) -> None:
+    tls = wire.ServerTls(certificates.server, certificates.server_key, client_ca=certificates.ca)
+    root = certificates.ca.read_bytes()
+
+    async def main() -> None:
+        async with wire_server(engine, tls=tls) as (_, address, service):
+            known = grpc.ssl_channel_credentials(
+                root, certificates.client_key.read_bytes(), certificates.client.read_bytes()
+            )
+            async with open_client(kind, address, known) as client:
+                assert (await client.call(ECHO, b"x")).replies == [b"x"]
+            assert service.peer_certificate is not None
+            stranger = grpc.ssl_channel_credentials(
+                root, certificates.stranger_key.read_bytes(), certificates.stranger.read_bytes()
+            )
+            for credentials in (stranger, grpc.ssl_channel_credentials(root)):
+                async with open_client(kind, address, credentials) as client:
+                    assert (await client.call(ECHO, b"x")).code == wire.StatusCode.UNAVAILABLE
+
+    run(main)
+
+
+MESSAGE = wire.UnaryUnary("Echo", EchoRequest, EchoResponse)
+
+
+class Echo(wire.Servicer):
+    service = wire.Service("echo.v1.EchoService", (MESSAGE,))
+
+    def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+        return EchoResponse(payload=request.payload)
+
+
+def test_protobuf_messages_are_those_of_google(kind: Kind, engine: EngineName) -> None:
+    from benchmarks.peers.messages import UNARY, echo_messages
+
+    request_type, response_type = echo_messages()
+
+    async def main() -> None:
+        async with wire.Server([Echo()], config=wire.ServerConfig(engine=engine)) as server:
+            address = await server.listen(LOCAL)
+            async with open_channel(kind, address) as channel:
+                echo = channel.unary_unary(
+                    UNARY,
+                    request_serializer=request_type.SerializeToString,
+                    response_deserializer=response_type.FromString,
+                )
+                request = request_type(payload=b"\x00payload\xff")
+                reply = await (echo(request) if kind == "aio" else anyio.to_thread.run_sync(echo, request))
+                assert reply == response_type(payload=b"\x00payload\xff")
+            await server.stop(0)
+
+    run(main)

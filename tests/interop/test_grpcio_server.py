@@ -1,206 +1,322 @@
-"""Our client against grpcio's servers, with threads and on asyncio."""
+"""Our client calls grpcio's servers, synchronous and asyncio."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import anyio
 import pytest
 
-pytest.importorskip("grpc")
-import grpc
-
 import wire
+from proto.echo.v1 import EchoRequest, EchoResponse
 from tests.certificates import Certificates
-from tests.interop.peers import INITIAL, MESSAGE, TRAILING, Seen, grpc_aio_server, grpc_server
-from tests.support import ProbeStub, collect, run, status_of
-from wire import StatusCode
+from tests.interop.exchange import (
+    CHECKS,
+    ECHO,
+    LIMITS,
+    REASON,
+    SERVICE,
+    Check,
+    Seen,
+    compressed_both_ways,
+    kind_of,
+    relay,
+    wire_client,
+)
+from tests.support import LOCAL, TIMEOUT_S, run
 from wire.config import EngineName
-from wire.transport.runtime import LoopName
 
-Serve = Callable[..., AbstractContextManager[str]]
-Test = Callable[[ProbeStub, Seen], Awaitable[Any]]
+grpc: Any = pytest.importorskip("grpc", reason="grpcio has no wheels for this interpreter", exc_type=ImportError)
+aio: Any = pytest.importorskip("grpc.aio", exc_type=ImportError)
 
-
-@pytest.fixture(params=["threads", "asyncio"])
-def serve(request: pytest.FixtureRequest) -> Serve:
-    return grpc_server if request.param == "threads" else grpc_aio_server
+Kind = Literal["sync", "aio"]
+STATUSES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def against(
-    serve: Serve,
-    test: Test,
-    *,
-    engine: EngineName = "tuned",
-    loop: LoopName = "asyncio",
-    tls: wire.ClientTls | None = None,
-    calls: wire.CallConfig = wire.CallConfig(),
-    **server: Any,
-) -> None:
-    seen = Seen()
-
-    async def main(address: str) -> None:
-        config = wire.ChannelConfig(engine=engine, calls=calls)
-        async with wire.Channel(address, config=config, tls=tls) as channel:
-            await test(ProbeStub(channel), seen)
-
-    with serve(seen, **server) as address:
-        run(main, address, loop=loop)
+@pytest.fixture(params=["sync", "aio"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    name: Kind = request.param
+    return name
 
 
-def received(metadata: wire.Metadata | None, *wanted: tuple[str, str | bytes]) -> bool:
-    return metadata is not None and all(pair in list(metadata) for pair in wanted)
+class SyncInterop:
+    """`exchange.SERVICE` for grpcio's threads."""
+
+    def __init__(self) -> None:
+        self.seen = Seen()
+
+    def Echo(self, request: bytes, context: Any) -> bytes:
+        given = dict(context.invocation_metadata())
+        if "text" in given:
+            context.send_initial_metadata([("initial", given["text"]), ("initial-bin", given["data-bin"])])
+            context.set_trailing_metadata([("trailing", given["text"]), ("trailing-bin", given["data-bin"])])
+        return request
+
+    def Split(self, request: bytes, context: Any) -> Iterator[bytes]:
+        for byte in request:
+            yield bytes([byte])
+
+    def Join(self, requests: Iterator[bytes], context: Any) -> bytes:
+        return b"".join(requests)
+
+    def Chat(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        yield from requests
+
+    def Fail(self, request: bytes, context: Any) -> bytes:
+        context.set_trailing_metadata([("why", "because")])
+        context.abort(STATUSES[int(request)], REASON)
+        raise AssertionError
+
+    def Inflate(self, request: bytes, context: Any) -> bytes:
+        return bytes(int(request))
+
+    def Remaining(self, request: bytes, context: Any) -> bytes:
+        return str(context.time_remaining()).encode()
+
+    def Hang(self, request: bytes, context: Any) -> bytes:
+        self._hang(context)
+        return request
+
+    def Watch(self, request: bytes, context: Any) -> Iterator[bytes]:
+        yield request
+        self._hang(context)
+
+    def _hang(self, context: Any) -> None:
+        if context.add_callback(self.seen.cancelled.set):
+            self.seen.entered.set()
+            self.seen.cancelled.wait(TIMEOUT_S)
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_the_four_kinds(serve: Serve, engine: EngineName, compressed: bool) -> None:
-    async def test(stub: ProbeStub, seen: Seen) -> None:
-        async def requests() -> AsyncIterator[bytes]:
-            yield b"1"
-            yield b""
-            yield b"3"
+class AioInterop:
+    """`exchange.SERVICE` for grpcio's asyncio server."""
 
-        assert await stub.Unary(b"hello") == b"hello"
-        assert await collect(stub.ServerStream(b"123")) == [b"1", b"2", b"3"]
-        assert await stub.ClientStream(requests()) == b"13"
-        assert await collect(stub.Bidi(requests())) == [b"1", b"", b"3"]
-        big = bytes(range(256)) * 4096
-        assert await stub.Unary(big) == big
-        assert await collect(stub.Bidi([big, big])) == [big, big]
+    def __init__(self) -> None:
+        self.seen = Seen()
 
-    calls = wire.CallConfig(compression="gzip" if compressed else None)
-    compression = grpc.Compression.Gzip if compressed else None
-    against(serve, test, engine=engine, calls=calls, compression=compression)
+    async def Echo(self, request: bytes, context: Any) -> bytes:
+        given = dict(context.invocation_metadata())
+        if "text" in given:
+            await context.send_initial_metadata([("initial", given["text"]), ("initial-bin", given["data-bin"])])
+            context.set_trailing_metadata([("trailing", given["text"]), ("trailing-bin", given["data-bin"])])
+        return request
 
+    async def Split(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for byte in request:
+            yield bytes([byte])
 
-def test_on_every_loop(loop: LoopName) -> None:
-    async def test(stub: ProbeStub, seen: Seen) -> None:
-        assert await stub.Unary(b"hello", timeout=10) == b"hello"
-        assert await collect(stub.Bidi([b"1", b"2"])) == [b"1", b"2"]
+    async def Join(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        return b"".join([each async for each in requests])
 
-    against(grpc_server, test, loop=loop)
+    async def Chat(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        async for each in requests:
+            yield each
 
+    async def Fail(self, request: bytes, context: Any) -> bytes:
+        context.set_trailing_metadata([("why", "because")])
+        await context.abort(STATUSES[int(request)], REASON)
+        raise AssertionError
 
-def test_metadata_both_ways(serve: Serve, engine: EngineName) -> None:
-    async def test(stub: ProbeStub, seen: Seen) -> None:
-        mine: list[tuple[str, str | bytes]] = [("k", "v"), ("k", "w"), ("k-bin", b"\x00\xff")]
-        call = stub.Unary(b"metadata", metadata=mine)
-        await call
-        assert all(pair in seen.metadata for pair in mine)
-        assert any(key == "user-agent" and "wire" in str(value) for key, value in seen.metadata)
-        assert received(call.initial_metadata, *INITIAL)
-        assert received(call.trailing_metadata, *TRAILING)
+    async def Inflate(self, request: bytes, context: Any) -> bytes:
+        return bytes(int(request))
 
-    against(serve, test, engine=engine)
+    async def Remaining(self, request: bytes, context: Any) -> bytes:
+        return str(context.time_remaining()).encode()
 
+    async def Hang(self, request: bytes, context: Any) -> bytes:
+        self.seen.entered.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.seen.cancelled.set()
+        return request
 
-def test_statuses(serve: Serve, engine: EngineName) -> None:
-    async def test(stub: ProbeStub, seen: Seen) -> None:
-        call = stub.Unary(b"fail")
-        assert await status_of(call) == (StatusCode.NOT_FOUND, MESSAGE)
-        assert received(call.trailing_metadata, *TRAILING)
-        assert (await status_of(stub.Unary(b"raise")))[0] is StatusCode.UNKNOWN
-
-    against(serve, test, engine=engine)
+    async def Watch(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield request
+        yield await self.Hang(request, context)
 
 
-MISSING = wire.UnaryUnary("Missing", bytes, bytes)
+@dataclass(frozen=True, slots=True)
+class Running:
+    address: str
+    seen: Seen
+    stop: Callable[[float], Coroutine[Any, Any, None]]
 
 
-class MissingStub(wire.Stub):
-    service = wire.Service("probe.v1.Probe", (MISSING,))
-    Missing = MISSING
+def _handlers(service: Any) -> Any:
+    handlers = {}
+    for method in SERVICE.methods:
+        if hasattr(service, method.name):
+            make = getattr(grpc, kind_of(method) + "_rpc_method_handler")
+            handlers[method.name] = make(getattr(service, method.name))
+    return grpc.method_handlers_generic_handler(SERVICE.name, handlers)
 
 
-def test_an_unknown_method_is_unimplemented(serve: Serve, engine: EngineName) -> None:
-    async def test(stub: ProbeStub, seen: Seen) -> None:
-        assert (await status_of(MissingStub(stub.channel).Missing(b"")))[0] is StatusCode.UNIMPLEMENTED
+@asynccontextmanager
+async def grpcio_server(
+    kind: Kind, *handlers: Any, credentials: Any = None, address: str = LOCAL, **options: Any
+) -> AsyncIterator[Running]:
+    """A server of `exchange.SERVICE`, or of the generic handlers given."""
+    service = SyncInterop() if kind == "sync" else AioInterop()
+    with ThreadPoolExecutor(10) as threads:
+        server = grpc.server(threads, **options) if kind == "sync" else aio.server(**options)
+        server.add_generic_rpc_handlers(handlers or (_handlers(service),))
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
 
-    against(serve, test, engine=engine)
+        async def stop(grace_s: float) -> None:
+            if kind == "sync":
+                await anyio.to_thread.run_sync(server.stop(grace_s).wait)
+            else:
+                await server.stop(grace_s)
 
-
-def test_a_deadline_reaches_the_handler(serve: Serve, engine: EngineName) -> None:
-    async def test(stub: ProbeStub, seen: Seen) -> None:
-        await stub.Unary(b"", timeout=50)
-        assert seen.time_remaining is not None
-        assert 40 < seen.time_remaining <= 50.1
-        assert (await status_of(stub.Unary(b"wait", timeout=0.2)))[0] is StatusCode.DEADLINE_EXCEEDED
-        assert await asyncio.to_thread(seen.cancelled.wait, 10)
-
-    against(serve, test, engine=engine)
-
-
-def test_a_cancellation_reaches_the_handler(serve: Serve, engine: EngineName) -> None:
-    async def test(stub: ProbeStub, seen: Seen) -> None:
-        call = stub.Unary(b"wait")
-        assert await asyncio.to_thread(seen.waiting.wait, 10)
-        call.cancel()
-        assert await asyncio.to_thread(seen.cancelled.wait, 10)
-        assert (await status_of(call))[0] is StatusCode.CANCELLED
-
-    against(serve, test, engine=engine)
-
-
-def test_messages_over_a_limit(serve: Serve, engine: EngineName) -> None:
-    async def test(stub: ProbeStub, seen: Seen) -> None:
-        code, message = await status_of(stub.Unary(bytes((1 << 22) + 1)))  # the server's limit
-        assert code is StatusCode.RESOURCE_EXHAUSTED
-        code, message = await status_of(stub.Unary(bytes(1001)))  # ours, for the response
-        assert code is StatusCode.RESOURCE_EXHAUSTED
-        assert "1000" in message
-        assert await stub.Unary(bytes(1000)) == bytes(1000)
-
-    against(serve, test, engine=engine, calls=wire.CallConfig(max_receive_message_bytes=1000))
+        starting = server.start()
+        if kind == "aio":
+            await starting
+        try:
+            yield Running(f"127.0.0.1:{port}", service.seen, stop)
+        finally:
+            await stop(0)
 
 
-@pytest.mark.parametrize("mutual", [False, True])
-def test_tls(serve: Serve, engine: EngineName, certificates: Certificates, mutual: bool) -> None:
-    async def test(stub: ProbeStub, seen: Seen) -> None:
-        assert await stub.Unary(b"hello", timeout=10) == b"hello"
+@pytest.mark.parametrize("check", CHECKS + LIMITS, ids=lambda check: check.__name__)
+def test_exchange(check: Check, kind: Kind, engine: EngineName) -> None:
+    async def main() -> None:
+        async with grpcio_server(kind) as server, wire_client(server.address, engine) as client:
+            await check(client, server.seen)
 
-    pair = (certificates.server_key.read_bytes(), certificates.server.read_bytes())
-    roots = certificates.ca.read_bytes() if mutual else None
-    credentials = grpc.ssl_server_credentials([pair], roots, mutual)
-    ours = (certificates.client, certificates.client_key) if mutual else (None, None)
-    tls = wire.ClientTls(certificates.ca, *ours)
-    against(serve, test, engine=engine, tls=tls, credentials=credentials)
+    run(main)
 
 
-def test_a_graceful_stop_under_load_fails_no_call(engine: EngineName) -> None:
-    """The channel goes from a stopping server to a second one at the same address list, without a call failing."""
+def test_messages_compressed_both_ways(kind: Kind, engine: EngineName) -> None:
+    async def main() -> None:
+        async with (
+            grpcio_server(kind, compression=grpc.Compression.Gzip) as server,
+            relay(server.address) as traffic,
+            wire_client(traffic.address, engine, compression="gzip") as client,
+        ):
+            await compressed_both_ways(client, traffic)
 
-    async def main(first: grpc.Server, address: str, other: str) -> None:
-        config = wire.ChannelConfig(engine=engine, wait_for_ready=True)
-        async with wire.Channel(f"ipv4:{address},{other}", config=config) as channel:
-            stub = ProbeStub(channel)
-            stopped: list[bool] = []
-            counts = [0] * 4
+    run(main)
 
-            async def load(index: int) -> None:
-                after = 0
-                while after < 5:
-                    assert await stub.Unary(b"x", timeout=10) == b"x"
-                    assert await collect(stub.ServerStream(b"12", timeout=10)) == [b"1", b"2"]
-                    counts[index] += 1
-                    after += bool(stopped)
 
-            async def stop() -> None:
-                while min(counts) < 5:
-                    await asyncio.sleep(0)
-                await asyncio.to_thread(first.stop(10).wait)
-                stopped.append(True)
+def test_a_graceful_stop_ends_no_open_call(kind: Kind, engine: EngineName) -> None:
+    """Calls are open before the stop, or made once its GOAWAY came: grpcio's server cancels those in between, whoever
+    makes them."""
 
-            await asyncio.gather(stop(), *[load(index) for index in range(4)])
+    async def exchange(call: Any) -> None:
+        await call.send(b"message")
+        assert await anext(aiter(call)) == b"message"
 
-    from concurrent.futures import ThreadPoolExecutor
+    async def main() -> None:
+        async with grpcio_server(kind) as first, wire_client(first.address, engine) as client:
+            calls = [client.stub.Chat() for _ in range(5)]
+            for call in calls:
+                await exchange(call)
+            connection = calls[0].connection
+            assert connection is not None
+            async with grpcio_server(kind, address=first.address), anyio.create_task_group() as tasks:
+                tasks.start_soon(first.stop, TIMEOUT_S)  # two servers share the port: SO_REUSEPORT is grpcio's default
+                while not connection.closing:
+                    for call in calls:
+                        await exchange(call)
+                assert (await client.call(ECHO, b"elsewhere")).replies == [b"elsewhere"]
+                for call in calls:
+                    await exchange(call)
+                    await call.end()
+                    assert [each async for each in call] == []
+                    assert call.code is wire.StatusCode.OK
 
-    from tests.interop.peers import OPTIONS, GrpcProbe, _generic_handler
+    run(main)
 
-    with ThreadPoolExecutor(4) as pool, grpc_server(Seen()) as other:
-        first = grpc.server(pool, options=OPTIONS)
-        first.add_generic_rpc_handlers((_generic_handler(GrpcProbe(Seen())),))
-        port = first.add_insecure_port("127.0.0.1:0")
-        first.start()
-        run(main, first, f"127.0.0.1:{port}", other)
+
+def test_a_server_that_goes_away_makes_calls_unavailable(kind: Kind, engine: EngineName) -> None:
+    async def main() -> None:
+        async with grpcio_server(kind) as server, wire_client(server.address, engine) as client:
+            async with client.stub.Watch(b"x") as call:
+                assert await anext(aiter(call)) == b"x"
+                await server.stop(0)
+                with pytest.raises(wire.RpcError) as caught:
+                    await anext(aiter(call))
+            assert caught.value.code is wire.StatusCode.UNAVAILABLE
+            assert (await client.call(ECHO, b"x")).code == wire.StatusCode.UNAVAILABLE
+
+    run(main)
+
+
+def test_tls(kind: Kind, engine: EngineName, certificates: Certificates) -> None:
+    credentials = grpc.ssl_server_credentials(
+        [(certificates.server_key.read_bytes(), certificates.server.read_bytes())]
+    )
+
+    async def main() -> None:
+        async with grpcio_server(kind, credentials=credentials) as server:
+            async with wire_client(server.address, engine, tls=wire.ClientTls(certificates.ca)) as client:
+                assert (await client.call(ECHO, b"x" * 100_000)).replies == [b"x" * 100_000]
+            async with wire_client(server.address, engine, tls=wire.ClientTls(certificates.stranger_ca)) as client:
+                assert (await client.call(ECHO, b"x")).code == wire.StatusCode.UNAVAILABLE
+
+    run(main)
+
+
+def test_mutual_tls(kind: Kind, engine: EngineName, certificates: Certificates) -> None:
+    credentials = grpc.ssl_server_credentials(
+        [(certificates.server_key.read_bytes(), certificates.server.read_bytes())],
+        root_certificates=certificates.ca.read_bytes(),
+        require_client_auth=True,
+    )
+    known = wire.ClientTls(certificates.ca, certificates.client, certificates.client_key)
+    stranger = wire.ClientTls(certificates.ca, certificates.stranger, certificates.stranger_key)
+
+    async def main() -> None:
+        async with grpcio_server(kind, credentials=credentials) as server:
+            async with wire_client(server.address, engine, tls=known) as client:
+                assert (await client.call(ECHO, b"x")).replies == [b"x"]
+            for tls in (stranger, wire.ClientTls(certificates.ca)):
+                async with wire_client(server.address, engine, tls=tls) as client:
+                    assert (await client.call(ECHO, b"x")).code == wire.StatusCode.UNAVAILABLE
+
+    run(main)
+
+
+MESSAGE = wire.UnaryUnary("Echo", EchoRequest, EchoResponse)
+
+
+class EchoStub(wire.Stub):
+    service = wire.Service("echo.v1.EchoService", (MESSAGE,))
+    Echo = MESSAGE
+
+
+def test_protobuf_messages_are_those_of_google(kind: Kind, engine: EngineName) -> None:
+    from benchmarks.peers.messages import SERVICE as ECHO_SERVICE
+    from benchmarks.peers.messages import echo_messages
+
+    request_type, response_type = echo_messages()
+
+    def answer(request: Any, context: Any) -> Any:
+        return response_type(payload=request.payload)
+
+    async def answer_async(request: Any, context: Any) -> Any:
+        return answer(request, context)
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        answer if kind == "sync" else answer_async,
+        request_deserializer=request_type.FromString,
+        response_serializer=response_type.SerializeToString,
+    )
+
+    async def main() -> None:
+        handlers = grpc.method_handlers_generic_handler(ECHO_SERVICE, {"Echo": handler})
+        async with (
+            grpcio_server(kind, handlers) as server,
+            wire.Channel(server.address, config=wire.ChannelConfig(engine=engine)) as channel,
+        ):
+            reply = await EchoStub(channel).Echo(EchoRequest(payload=b"\x00payload\xff"))
+            assert reply == EchoResponse(payload=b"\x00payload\xff")
+
+    run(main)
