@@ -1,6 +1,6 @@
 """A few threads for work that is too long for the event loop and lets go of the interpreter lock, as signing does.
 
-Leaner than `run_in_executor` and anyio's threads, which cost a quarter as much as an RSA-2048 signature itself
+Leaner than `run_in_executor` and anyio's threads, whose hand-over costs several times as much
 (docs/performance.md, "Signing"). Imports nothing of wire.
 """
 
