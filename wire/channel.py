@@ -26,6 +26,7 @@ from wire.transport.tls import ClientTls
 if TYPE_CHECKING:
     from wire.service import Method
 
+_NOT_OPEN = "the channel is not open: use it inside `async with wire.Channel(...) as channel`"
 USER_AGENT = "grpc-python-wire/0.1.0"
 
 
@@ -62,7 +63,7 @@ class Channel:
     def runtime(self) -> Runtime:
         """The event loop. Raises `UsageError` outside of the channel's block."""
         if self._runtime is None:
-            raise UsageError("the channel is not open: use it inside `async with wire.Channel(...) as channel`")
+            raise UsageError(_NOT_OPEN)
         return self._runtime
 
     async def __aenter__(self) -> Self:
@@ -87,6 +88,8 @@ class Channel:
         """The header fields that every call of `method` begins with, as one object for all of them."""
         headers = self._headers.get(method)
         if headers is None:
+            if self._runtime is None:  # here, so that it costs the calls that follow nothing
+                raise UsageError(_NOT_OPEN)
             assert method.path is not None
             fields = request_fields(
                 method.path, self._scheme, self._authority, self._user_agent, self.config.calls.compression
