@@ -541,8 +541,9 @@ def test_a_client_that_vanishes_leaves_nothing(loop: LoopName) -> None:
     waiting = Waiting()
 
     def live() -> int:
-        gc.collect()
-        return sum(isinstance(each, ServerConnection | ServerContext) for each in gc.get_objects())
+        for _ in range(2):  # PyPy needs a second look for what has finalizers, such as coroutines
+            gc.collect()
+        return sum(issubclass(type(each), ServerConnection | ServerContext) for each in gc.get_objects())
 
     async def main() -> None:
         async with serving(waiting.servicer()) as (server, address):
