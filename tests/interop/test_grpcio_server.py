@@ -60,8 +60,8 @@ class SyncInterop:
         for byte in request:
             yield bytes([byte])
 
-    def Join(self, requests: Iterator[bytes], context: Any) -> bytes:
-        return b"".join(requests)
+    def Measure(self, requests: Iterator[bytes], context: Any) -> bytes:
+        return b" ".join(b"%d" % len(each) for each in requests)
 
     def Chat(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         yield from requests
@@ -108,8 +108,8 @@ class AioInterop:
         for byte in request:
             yield bytes([byte])
 
-    async def Join(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
-        return b"".join([each async for each in requests])
+    async def Measure(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        return b" ".join([b"%d" % len(each) async for each in requests])
 
     async def Chat(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         async for each in requests:

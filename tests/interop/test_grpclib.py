@@ -129,8 +129,8 @@ class Interop:
         for byte in await stream.recv_message():
             await stream.send_message(bytes([byte]))
 
-    async def Join(self, stream: Any) -> None:
-        await stream.send_message(b"".join([each async for each in stream]))
+    async def Measure(self, stream: Any) -> None:
+        await stream.send_message(b" ".join([b"%d" % len(each) async for each in stream]))
 
     async def Chat(self, stream: Any) -> None:
         async for each in stream:
