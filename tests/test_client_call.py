@@ -663,6 +663,24 @@ def test_sending_to_a_call_that_ended_well_is_a_usage_error() -> None:
     on_pair(main, Probe(Bidi=one))
 
 
+@pytest.mark.parametrize("server_resets", [False, True])
+def test_a_stream_that_only_the_server_has_ended_is_let_go(engine: EngineName, server_resets: bool) -> None:
+    """Or it would count against the limit of streams for as long as the connection lives."""
+
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.Bidi()
+        await peer.until(FrameType.HEADERS, 3)
+        await peer.send(OK_HEADERS, OK_TRAILERS, frames.rst_stream(3, ErrorCode.NO_ERROR) if server_resets else b"")
+        assert await collect(call) == []
+        await peer.barrier()
+        sent = [each.code for each in peer.frames if each.kind == FrameType.RST_STREAM]
+        assert sent == ([] if server_resets else [ErrorCode.NO_ERROR])
+        (connection,) = stub.channel.pool._ready
+        assert not connection.engine.streams
+
+    answered(test, engine=engine)
+
+
 def test_an_early_answer_stops_the_iterator_of_requests(loop: LoopName, engine: EngineName) -> None:
     async def early(requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
         return await anext(requests)

@@ -200,6 +200,15 @@ class ClientCall(Generic[R]):
         """The server's status has come."""
         self._trailing = outcome.fields
         self._finish(outcome.code, outcome.message)
+        if self.stream is not None and not self.stream.closed:  # our side is still open
+            self._channel.runtime.call_soon(self._let_go)
+
+    def _let_go(self) -> None:
+        """Close a stream that the server has ended and not reset: most do, in the same breath (RFC 9113 §8.1)."""
+        if self.stream is not None and self.connection is not None and not self.stream.closed:
+            self.connection.engine.reset(self.stream, ErrorCode.NO_ERROR)
+            self.stream.call = None
+            self.connection.wake()
 
     def _end_without_status(self) -> None:
         # http-grpc-status-mapping.md: HTTP 200 without grpc-status is UNKNOWN.

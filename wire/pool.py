@@ -198,6 +198,7 @@ class Pool:
             return
         for connection in [connection for connection in self._ready if connection.engine.drained]:
             connection.closing = True
+            connection.wake()
             self._ready.remove(connection)
         for _ in range(self._config.connections - len(self._ready) - len(self._connecting)):
             connection = ClientConnection(self, self._runtime, self._config)
