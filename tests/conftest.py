@@ -6,6 +6,7 @@ import re
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import settings
 
 from tests.certificates import Certificates, make_certificates
 from tests.support import ENGINES, LOOPS, clock
@@ -21,6 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if re.search(r"[\[-]uvloop[\]-]", item.name):
                 item.add_marker(pytest.mark.skip(reason="uvloop is not installed"))
+
+
+settings.register_profile("wire", deadline=None)  # a busy machine is no defect
+settings.load_profile("wire")
 
 
 @pytest.fixture(params=ENGINES)

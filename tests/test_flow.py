@@ -1,0 +1,238 @@
+"""Messages on their way: what is granted when, who waits for whom, and how both ends are told of the end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import run, turns
+from wire.config import CallConfig
+from wire.connection import Connection
+from wire.errors import DecodeError, RpcError, UsageError
+from wire.flow import Inbound, Outbound
+from wire.http2.engine import Stream
+from wire.rpc.framing import MessageReader, frame
+from wire.status import StatusCode
+from wire.transport.link import Runtime
+from wire.transport.runtime import LoopName, open_runtime
+
+
+class Both:
+    """A connection and its engine, as far as flow needs them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.engine = self
+        self.config = CallConfig(send_buffer_bytes=100)
+        self.stream = Stream(1)
+        self.congested = False
+        self.lost = False
+        self.granted = 0
+        self.sent: list[bytes] = []
+        self.uncongest = anyio.Event()
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        assert size > 0
+        self.granted += size
+
+    def send_data(self, stream: Stream, data: bytes, end_stream: bool = False) -> None:
+        self.sent.append(data)
+        stream.queued_bytes += len(data)
+
+    def wake(self) -> None: ...
+
+    def wrote(self, size_bytes: int) -> bool:
+        return False
+
+    async def uncongested(self) -> None:
+        if self.congested:
+            await self.uncongest.wait()
+
+
+def flowing(test: Callable[[Both], Awaitable[Any]], loop: LoopName = "asyncio") -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            await test(Both(runtime))
+
+    run(main, loop=loop)
+
+
+def inbound(both: Both, decode: Callable[[bytes], Any] = bytes, **options: Any) -> Inbound[Any]:
+    made: Inbound[Any] = Inbound(both.runtime, MessageReader(1000), decode, **options)
+    made.attach(cast(Connection, both), both.stream)
+    return made
+
+
+@settings(max_examples=30)  # each has an event loop of its own
+@given(st.lists(st.binary(max_size=30), max_size=10), st.data())
+def test_what_is_received_is_granted_once_and_only_when_taken(messages: list[bytes], data: st.DataObject) -> None:
+    async def test(both: Both) -> None:
+        messages_in = inbound(both)
+        stream = b"".join(map(frame, messages))
+        received = taken = at = 0
+        while at < len(stream) or taken < len(messages):
+            if at < len(stream) and data.draw(st.booleans()):
+                end = data.draw(st.integers(at + 1, len(stream)))
+                both.granted += messages_in.feed(stream[at:end])
+                received, at = received + end - at, end
+            elif taken < messages_in.received:
+                assert await anext(messages_in) == messages[taken]
+                taken += 1
+            elif at == len(stream):
+                break
+            waiting = sum(len(message) + 5 for message in messages[taken : messages_in.received])
+            assert both.granted <= received
+            assert received - both.granted <= waiting + 35  # and the beginning of a message behind them
+        assert taken == len(messages)
+        assert both.granted == len(stream)
+
+    flowing(test)
+
+
+def test_a_reader_waits_for_the_next_message_and_the_end(loop: LoopName) -> None:
+    async def test(both: Both) -> None:
+        messages = inbound(both)
+        taken: list[bytes] = []
+
+        async def read() -> None:
+            taken.extend([each async for each in messages])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            for number in range(3):
+                await turns(3)
+                messages.feed(frame(b"%d" % number))
+            await turns(3)
+            messages.end()
+        assert taken == [b"0", b"1", b"2"]
+        assert await anext(messages, None) is None
+
+    flowing(test, loop)
+
+
+def test_messages_before_an_error_are_given_first() -> None:
+    async def test(both: Both) -> None:
+        messages = inbound(both)
+        messages.feed(frame(b"1"))
+        messages.end(RpcError(StatusCode.ABORTED))
+        messages.end()
+        assert await anext(messages) == b"1"
+        for _ in range(2):
+            with pytest.raises(RpcError, match="ABORTED"):
+                await anext(messages)
+
+    flowing(test)
+
+
+def test_a_message_that_cannot_be_decoded_ends_the_stream_and_frees_its_window() -> None:
+    def decode(message: bytes) -> bytes:
+        raise DecodeError("odd")
+
+    failures: list[RpcError] = []
+
+    async def test(both: Both) -> None:
+        messages = inbound(both, decode, failed=failures.append)
+        messages.feed(frame(b"1") + frame(b"2"))
+        for _ in range(2):
+            with pytest.raises(RpcError, match="odd"):
+                await anext(messages)
+        assert both.granted == 12
+        assert [each.code for each in failures] == [StatusCode.INTERNAL]
+
+    flowing(test)
+
+
+def test_a_reader_that_is_cancelled_says_so(loop: LoopName) -> None:
+    abandoned: list[bool] = []
+
+    async def test(both: Both) -> None:
+        messages = inbound(both, abandoned=lambda: abandoned.append(True))
+        with anyio.move_on_after(0):
+            await anext(messages)
+        assert abandoned == [True]
+        messages.feed(frame(b"late"))
+        assert await anext(messages) == b"late"
+
+    flowing(test, loop)
+
+
+def test_two_readers_are_one_too_many(loop: LoopName) -> None:
+    async def test(both: Both) -> None:
+        messages = inbound(both)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anext, messages)
+            await turns(3)
+            with pytest.raises(UsageError):
+                await anext(messages)
+            messages.feed(frame(b"1"))
+
+    flowing(test, loop)
+
+
+def test_what_is_dropped_is_granted() -> None:
+    async def test(both: Both) -> None:
+        messages = inbound(both)
+        messages.feed(frame(b"1") + frame(b"2"))
+        messages.discard()
+        messages.discard()
+        assert both.granted == 12
+        messages.feed(frame(b"3"))
+        messages.release()
+        assert both.granted == 18
+        assert await anext(messages) == b"3"
+        assert both.granted == 18
+
+    flowing(test)
+
+
+# Outbound.
+
+
+@pytest.mark.parametrize("what", ["written", "closed", "lost"])
+def test_senders_wait_while_too_much_is_queued(loop: LoopName, what: str) -> None:
+    async def test(both: Both) -> None:
+        outbound = Outbound(cast(Connection, both), both.stream)
+        done = 0
+
+        async def send() -> None:
+            nonlocal done
+            await outbound.send(bytes(101))
+            done += 1
+
+        await outbound.send(bytes(100))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            tasks.start_soon(send)
+            await turns()
+            assert done == 0
+            outbound.on_writable()  # nothing has changed
+            await turns()
+            assert done == 0
+            if what == "written":
+                both.stream.queued_bytes = 100
+            elif what == "closed":
+                both.stream.closed = True
+            else:
+                both.lost = True
+            outbound.on_writable()
+        assert done == 2
+
+    flowing(test, loop)
+
+
+def test_senders_wait_while_the_link_is_not_read(loop: LoopName) -> None:
+    async def test(both: Both) -> None:
+        outbound = Outbound(cast(Connection, both), both.stream)
+        both.congested = True
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outbound.send, b"1")
+            await turns()
+            assert both.sent == [b"1"]
+            both.uncongest.set()
+
+    flowing(test, loop)
