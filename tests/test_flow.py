@@ -68,23 +68,22 @@ def inbound(both: Both, decode: Callable[[bytes], Any] = bytes, **options: Any) 
     return made
 
 
-@settings(max_examples=30)  # each has an event loop of its own
-@given(st.lists(st.binary(max_size=30), max_size=10), st.data())
-def test_what_is_received_is_granted_once_and_only_when_taken(messages: list[bytes], data: st.DataObject) -> None:
+@settings(max_examples=50)  # each has an event loop of its own
+@given(st.lists(st.binary(max_size=30), max_size=10), st.lists(st.integers(0, 40), max_size=40))
+def test_what_is_received_is_granted_once_and_only_when_taken(messages: list[bytes], steps: list[int]) -> None:
+    """A step is so many bytes to receive, or 0 to take a message."""
+
     async def test(both: Both) -> None:
         messages_in = inbound(both)
         stream = b"".join(map(frame, messages))
-        received = taken = at = 0
-        while at < len(stream) or taken < len(messages):
-            if at < len(stream) and data.draw(st.booleans()):
-                end = data.draw(st.integers(at + 1, len(stream)))
-                both.granted += messages_in.feed(stream[at:end])
-                received, at = received + end - at, end
+        taken = received = 0
+        for step in [*steps, len(stream), *[0] * len(messages)]:
+            if step:
+                both.granted += messages_in.feed(stream[received : received + step])
+                received = min(received + step, len(stream))
             elif taken < messages_in.received:
                 assert await anext(messages_in) == messages[taken]
                 taken += 1
-            elif at == len(stream):
-                break
             waiting = sum(len(message) + 5 for message in messages[taken : messages_in.received])
             assert both.granted <= received
             assert received - both.granted <= waiting + 35  # and the beginning of a message behind them
