@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -89,9 +90,11 @@ def test_a_decoded_message_is_like_one_that_was_constructed(name: str, data: st.
     assert vars(message) == vars(constructed)
     assert bool(message) is bool(constructed)
     assert repr(message) == repr(constructed)
-    assert repr(copy.copy(message)) == repr(copy.deepcopy(message)) == repr(constructed)
+    assert repr(copy.copy(message)) == repr(constructed)
     assert bytes(message) == bytes(constructed)
-    assert repr(pickle.loads(pickle.dumps(message))) == repr(pickle.loads(pickle.dumps(constructed)))
+    if hasattr(Enum, "__deepcopy__"):  # without (Python 3.11.2), enums cannot copy a number that they have no name for
+        assert repr(copy.deepcopy(message)) == repr(constructed)
+        assert repr(pickle.loads(pickle.dumps(message))) == repr(pickle.loads(pickle.dumps(constructed)))
 
 
 # ---------------------------------------------------------------------------------------------------- damaged bytes
