@@ -686,11 +686,17 @@ def test_an_early_answer_stops_the_iterator_of_requests(loop: LoopName, engine: 
         return await anext(requests)
 
     async def main(pair: Pair) -> None:
+        stopped = anyio.Event()
+
         async def requests() -> AsyncIterator[bytes]:
             yield b"1"
-            await anyio.sleep_forever()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                stopped.set()
 
         assert await pair.stub.ClientStream(requests()) == b"1"
+        await stopped.wait()
 
     on_pair(main, Probe(ClientStream=early), engine=engine, loop=loop)
 

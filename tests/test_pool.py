@@ -212,6 +212,29 @@ def test_failed_attempts_come_further_and_further_apart(clock: ManualClock, monk
     run(main)
 
 
+def test_a_connection_that_works_starts_the_pauses_anew(clock: ManualClock) -> None:
+    async def main() -> None:
+        async with serving() as (_, address):
+            pass
+        async with wire.Channel(address) as channel:
+            waiting = ProbeStub(channel).Unary(b"", wait_for_ready=True)
+            for attempt in (1, 2):
+                while channel.pool._failures < attempt:
+                    await anyio.lowlevel.checkpoint()
+                clock.advance(2 if attempt == 1 else 0)
+            async with wire.Server([Probe()]) as server:
+                await server.listen(address)
+                clock.advance(2)
+                await waiting
+                await server.stop(0)
+            await until(lambda: not channel.pool._all)
+            assert (await status_of(ProbeStub(channel).Unary(b"")))[0] is StatusCode.UNAVAILABLE
+            (pause,) = clock.pending
+            assert pause <= 1.2
+
+    run(main)
+
+
 def test_calls_made_during_the_pause_fail_at_once(loop: LoopName, clock: ManualClock) -> None:
     async def main() -> None:
         async with serving() as (_, address):

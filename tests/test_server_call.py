@@ -132,15 +132,25 @@ def test_end_in_the_middle_of_a_message_is_internal(engine: EngineName, method: 
         (b"\x01\0\0\0\x01x", ((b"grpc-encoding", b"gzip"),), StatusCode.INTERNAL),
         (b"\x01\0\0\0\x01x", ((b"grpc-encoding", b"snappy"),), StatusCode.UNIMPLEMENTED),
         (b"\0\0\0\x04\x01", (), StatusCode.RESOURCE_EXHAUSTED),  # 1025 bytes announced, none sent
+        (framed(bytes(1025)), (), StatusCode.RESOURCE_EXHAUSTED),
         (framed(bytes(2000), gzip.compress), ((b"grpc-encoding", b"gzip"),), StatusCode.RESOURCE_EXHAUSTED),
     ],
-    ids=["flag", "no encoding", "identity", "not gzip", "unknown encoding", "over the limit", "bomb"],
+    ids=[
+        "flag",
+        "no encoding",
+        "identity",
+        "not gzip",
+        "unknown encoding",
+        "over the limit",
+        "over the limit and whole",
+        "bomb",
+    ],
 )
 def test_a_message_that_breaks_the_rules_ends_its_call_at_once(
     engine: EngineName, method: str, prefix: bytes, extra: frames.Fields, code: StatusCode
 ) -> None:
     async def test(peer: RawPeer, server: wire.Server) -> None:
-        await peer.call(1, prefix, request(method, *extra), end=False)
+        await peer.call(1, prefix, request(method, *extra), end=len(prefix) > 1000)
         answer = await peer.answer(1)
         assert answer.status == code
         if code is StatusCode.UNIMPLEMENTED:
