@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.vsock import guest, image, packages
 
-TRANSPORTS = {"tcp": "127.0.0.1:0", "unix": "unix:/tmp/bench.sock", "vsock": "vsock:any:5000"}
+TRANSPORTS = {"tcp": "127.0.0.1:0", "unix": "unix:/run/bench.sock", "vsock": "vsock:any:5000"}
 """What the one server listens on; TCP is what the others are compared with."""
 
 LOADS = {

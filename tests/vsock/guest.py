@@ -31,7 +31,8 @@ _KERNEL_OPTIONS = (
     "random.trust_cpu=on cryptomgr.notests rcupdate.rcu_cpu_stall_suppress=1"
 )
 _ENVIRONMENT = (
-    "HOME=/root LANG=C.UTF-8 PYTHONUNBUFFERED=1 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    "HOME=/root LANG=C.UTF-8 PYTHONUNBUFFERED=1 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "
+    "TMPDIR=/run"  # which is in memory; /tmp is the host's, since this clone may lie there
 )
 WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """A program started so dies with the process that started it, however that one ends."""

@@ -36,7 +36,6 @@ busybox mkdir /upper/files /upper/work
 busybox mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /root
 busybox mkdir -p /root/share
 busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none share /root/share
-busybox mount -t tmpfs tmpfs /root/tmp
 busybox mount -t tmpfs tmpfs /root/run
 for kernel in proc sys dev; do busybox mount --move /$kernel /root/$kernel; done
 busybox mkdir -p /root/dev/pts /root/dev/shm
