@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 
 from tests.certificates import Certificates, make_certificates
-from tests.support import ENGINES, LOOPS, clock
+from tests.clocks import clock
+from tests.support import ENGINES, LOOPS
 from wire.config import EngineName
 from wire.transport.runtime import LoopName
 

@@ -10,21 +10,10 @@ import pytest
 
 import wire
 from tests.certificates import Certificates
+from tests.clocks import ManualClock
 from tests.http2 import frames
-from tests.support import (
-    IMPATIENT,
-    ManualClock,
-    Probe,
-    ProbeStub,
-    collect,
-    paired,
-    raw_server,
-    reply,
-    run,
-    serving,
-    short_directory,
-    status_of,
-)
+from tests.peers import IMPATIENT, raw_server, reply
+from tests.support import Probe, ProbeStub, collect, paired, run, serving, short_directory, status_of
 from wire import ServerContext, StatusCode
 from wire.config import EngineName
 from wire.http2.codes import ErrorCode, Setting

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.clocks import ManualRuntime, MemoryLink
 from tests.http2 import frames
 from tests.http2.frames import Frame
-from tests.support import ManualRuntime, MemoryLink
 from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
 from wire.connection import Connection
 from wire.http2.codes import ErrorCode, FrameType

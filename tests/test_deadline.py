@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import ManualClock
+from tests.clocks import ManualClock
 from wire.deadline import DeadlineTimer, format_timeout, parse_timeout
 
 

@@ -9,22 +9,10 @@ import anyio
 import pytest
 
 import wire
+from tests.clocks import ManualClock
 from tests.http2 import frames
-from tests.support import (
-    IMPATIENT,
-    ManualClock,
-    Probe,
-    ProbeStub,
-    RawPeer,
-    RawServer,
-    paired,
-    raw_server,
-    reply,
-    run,
-    serving,
-    status_of,
-    turns,
-)
+from tests.peers import IMPATIENT, RawPeer, RawServer, raw_server, reply
+from tests.support import Probe, ProbeStub, paired, run, serving, status_of, turns
 from wire import StatusCode
 from wire.config import EngineName
 from wire.http2.codes import ErrorCode, FrameType, Setting

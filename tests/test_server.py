@@ -12,22 +12,10 @@ import anyio
 import pytest
 
 import wire
+from tests.clocks import ManualClock
 from tests.http2 import frames
-from tests.support import (
-    LOCAL,
-    ManualClock,
-    Probe,
-    ProbeStub,
-    collect,
-    paired,
-    raw_client,
-    request,
-    run,
-    serving,
-    short_directory,
-    status_of,
-    turns,
-)
+from tests.peers import raw_client, request
+from tests.support import LOCAL, Probe, ProbeStub, collect, paired, run, serving, short_directory, status_of, turns
 from wire import ServerContext, StatusCode
 from wire.config import EngineName
 from wire.http2.codes import ErrorCode, FrameType

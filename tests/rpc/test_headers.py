@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import request
+from tests.peers import request
 from wire.metadata import Fields
 from wire.rpc.headers import (
     decode_message,

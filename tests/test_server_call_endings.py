@@ -1,0 +1,428 @@
+"""How one call on a server ends before its time, and what it may hold until then."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+import wire
+from tests.clocks import ManualClock
+from tests.http2 import frames
+from tests.peers import RawPeer, ask, raw_client, request
+from tests.support import LOOPS, Probe, ProbeStub, paired, run, serving, turns
+from wire import ServerContext, StatusCode
+from wire.config import EngineName
+from wire.http2.codes import ErrorCode, FrameType, Setting
+from wire.rpc.framing import frame as framed
+from wire.server import ServerConnection
+from wire.transport.runtime import LoopName
+
+# Deadlines and cancellation.
+
+
+class Waiting:
+    """Handlers that wait for ever, and say what happens to them."""
+
+    def __init__(self) -> None:
+        self.entered = anyio.Event()
+        self.left = anyio.Event()
+        self.contexts: list[ServerContext] = []
+
+    async def wait(self, context: ServerContext) -> None:
+        self.contexts.append(context)
+        self.entered.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.left.set()
+
+    async def Unary(self, request: bytes, context: ServerContext) -> bytes:
+        await self.wait(context)
+        return request
+
+    async def ServerStream(self, request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
+        yield b"first"
+        await self.wait(context)
+
+    async def ClientStream(self, requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
+        self.contexts.append(context)
+        self.entered.set()
+        try:
+            return b"".join([each async for each in requests])
+        finally:
+            self.left.set()
+
+    async def Bidi(self, requests: AsyncIterator[bytes], context: ServerContext) -> AsyncIterator[bytes]:
+        yield b"first"
+        await self.wait(context)
+
+    def servicer(self) -> Probe:
+        return Probe(Unary=self.Unary, ServerStream=self.ServerStream, ClientStream=self.ClientStream, Bidi=self.Bidi)
+
+
+METHODS = ["Unary", "ServerStream", "ClientStream", "Bidi"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_deadline_ends_the_call_and_its_handler(
+    loop: LoopName, engine: EngineName, method: str, clock: ManualClock
+) -> None:
+    waiting = Waiting()
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, framed(b"x"), request(method, (b"grpc-timeout", b"5S")), end=method != "ClientStream")
+        await waiting.entered.wait()
+        assert waiting.contexts[0].time_remaining() == 5
+        clock.advance(4.9)
+        await peer.barrier()
+        assert not waiting.left.is_set()
+        clock.advance(0.2)
+        assert (await peer.answer(1)).status == StatusCode.DEADLINE_EXCEEDED
+        await waiting.left.wait()
+        assert waiting.contexts[0].cancelled
+        assert waiting.contexts[0].time_remaining() == 0
+
+    ask(test, waiting.servicer(), engine=engine, loop=loop)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_reset_cancels_the_handler(loop: LoopName, engine: EngineName, method: str) -> None:
+    waiting = Waiting()
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, framed(b"x"), request(method), end=method != "ClientStream")
+        await waiting.entered.wait()
+        await peer.send(frames.rst_stream(1))
+        await waiting.left.wait()
+        assert waiting.contexts[0].cancelled
+        await peer.barrier()
+        assert not any(each.running for each in server.connections)
+
+    ask(test, waiting.servicer(), engine=engine, loop=loop)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_client_that_vanishes_cancels_its_handlers(loop: LoopName, engine: EngineName, method: str) -> None:
+    waiting = Waiting()
+
+    async def main() -> None:
+        async with serving(waiting.servicer(), config=wire.ServerConfig(engine=engine)) as (server, address):
+            async with raw_client(address) as peer:
+                await peer.call(1, framed(b"x"), request(method), end=method != "ClientStream")
+                await waiting.entered.wait()
+            await waiting.left.wait()
+            while server.connections:
+                await anyio.lowlevel.checkpoint()
+            assert waiting.contexts[0].cancelled
+
+    run(main, loop=loop)
+
+
+def test_a_client_that_vanishes_leaves_nothing(loop: LoopName) -> None:
+    waiting = Waiting()
+
+    def live() -> int:
+        for _ in range(2):  # PyPy needs a second look for what has finalizers, such as coroutines
+            gc.collect()
+        return sum(issubclass(type(each), ServerConnection | ServerContext) for each in gc.get_objects())
+
+    async def main() -> None:
+        async with serving(waiting.servicer()) as (server, address):
+            before = live()
+            async with raw_client(address) as peer:
+                await peer.call(1, fields=request("Bidi"))
+                await waiting.entered.wait()
+                assert live() == before + 2
+            await waiting.left.wait()
+            waiting.contexts.clear()
+            while server.connections:
+                await anyio.lowlevel.checkpoint()
+            await turns()
+            assert live() == before
+
+    run(main, loop=loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_handler_that_swallows_its_cancellation_cannot_answer_any_more(loop: LoopName, engine: EngineName) -> None:
+    entered, swallowed = anyio.Event(), anyio.Event()
+
+    async def unary(request: bytes, context: ServerContext) -> bytes:
+        try:
+            entered.set()
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            swallowed.set()
+        return b"too late"
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1)
+        await entered.wait()
+        await peer.send(frames.rst_stream(1))
+        await swallowed.wait()
+        await peer.barrier()
+        assert peer.answers[1].headers is None
+        await peer.call(3, fields=request("ClientStream"))
+        assert (await peer.answer(3)).data == framed(b"hello")
+
+    ask(test, Probe(Unary=unary), engine=engine, loop=loop)
+
+
+def test_a_stream_that_swallows_its_cancellation_is_closed() -> None:
+    closed = anyio.Event()
+
+    async def stream(request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                try:
+                    yield b"again"
+                    await anyio.sleep_forever()
+                except anyio.get_cancelled_exc_class():
+                    pass
+        finally:
+            closed.set()
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, fields=request("ServerStream"))
+        await peer.until(FrameType.DATA, 1)
+        await peer.send(frames.rst_stream(1))
+        await closed.wait()
+
+    ask(test, Probe(ServerStream=stream))
+
+
+def test_iterating_on_after_the_call_has_ended_raises_cancelled() -> None:
+    raised: list[StatusCode] = []
+    done = anyio.Event()
+
+    async def bidi(requests: AsyncIterator[bytes], context: ServerContext) -> AsyncIterator[bytes]:
+        try:
+            yield b"ready"
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                try:
+                    await anext(requests)
+                except wire.RpcError as error:
+                    raised.append(error.code)
+            done.set()
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, fields=request("Bidi"), end=False)
+        await peer.until(FrameType.DATA, 1)
+        await peer.send(frames.rst_stream(1))
+        await done.wait()
+        assert raised == [StatusCode.CANCELLED]
+
+    ask(test, Probe(Bidi=bidi))
+
+
+def test_handlers_of_streams_that_were_reset_count_against_the_limit(engine: EngineName) -> None:
+    """CVE-2023-44487: resetting streams must not start more handlers than may be open."""
+    running = 0
+    most = 0
+    release = anyio.Event()
+
+    async def unary(request: bytes, context: ServerContext) -> bytes:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                pass
+        running -= 1
+        return request
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        for stream_id in range(1, 100, 2):
+            await peer.call(stream_id)
+            await peer.send(frames.rst_stream(stream_id))
+        await peer.barrier()
+        assert most == 4
+        await peer.call(101)
+        assert (await peer.answer(101)).reset is ErrorCode.REFUSED_STREAM
+        release.set()
+        while running:
+            await turns(1)
+        await peer.call(103)
+        assert (await peer.answer(103)).data == framed(b"hello")
+
+    ask(test, Probe(Unary=unary), engine=engine, http2=wire.Http2Config(max_concurrent_streams=4))
+
+
+# Memory.
+
+NO_WINDOW: dict[int, int] = {Setting.INITIAL_WINDOW_SIZE: 0}
+
+
+def queued_bytes(server: wire.Server) -> int:
+    """What the server's engines hold for peers that have closed their windows."""
+    return sum(stream.queued_bytes for each in server.connections for stream in each.engine.streams.values())
+
+
+@pytest.mark.parametrize("method", ["ServerStream", "Bidi"])
+def test_a_stream_behind_a_closed_window_waits_and_its_deadline_frees_it(
+    loop: LoopName, engine: EngineName, method: str, clock: ManualClock
+) -> None:
+    yielded = 0
+    closed = anyio.Event()
+
+    async def stream(request: Any, context: ServerContext) -> AsyncIterator[bytes]:
+        nonlocal yielded
+        try:
+            for _ in range(10_000):
+                yielded += 1
+                yield bytes(1000)
+        finally:
+            closed.set()
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, fields=request(method, (b"grpc-timeout", b"5S")))
+        await peer.until(FrameType.HEADERS, 1)
+        for _ in range(5):
+            await peer.barrier()
+        assert 4096 < queued_bytes(server) < 4096 + 1024
+        assert yielded < 10
+        clock.advance(5.1)
+        assert (await peer.answer(1)).reset is ErrorCode.CANCEL
+        await closed.wait()
+        assert queued_bytes(server) == 0
+
+    ask(
+        test,
+        Probe(**{method: stream}),
+        engine=engine,
+        loop=loop,
+        settings=NO_WINDOW,
+        calls=wire.CallConfig(send_buffer_bytes=4096),
+    )
+
+
+def test_a_unary_reply_behind_a_closed_window_is_freed_by_its_deadline(engine: EngineName, clock: ManualClock) -> None:
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, framed(bytes(10_000)), request("Unary", (b"grpc-timeout", b"5S")))
+        await peer.call(3, framed(b"another"), request("Unary", (b"grpc-timeout", b"5S")))
+        await peer.barrier()
+        assert queued_bytes(server) > 10_000
+        await peer.send(frames.window_update(3, 1000))
+        assert (await peer.answer(3)).status == StatusCode.OK
+        clock.advance(5.1)
+        assert (await peer.answer(1)).reset is ErrorCode.CANCEL
+        assert queued_bytes(server) == 0
+        assert (await peer.answer(3)).reset is None
+
+    ask(test, engine=engine, settings=NO_WINDOW)
+
+
+def test_a_stream_goes_on_when_its_window_opens(engine: EngineName) -> None:
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, framed(bytes(range(100))), request("ServerStream"))
+        await peer.until(FrameType.HEADERS, 1)
+        await peer.send(frames.window_update(1, 1 << 20))
+        answer = await peer.answer(1)
+        assert answer.data == b"".join(framed(bytes([byte])) for byte in range(100))
+        assert answer.status == StatusCode.OK
+
+    ask(test, engine=engine, settings=NO_WINDOW, calls=wire.CallConfig(send_buffer_bytes=20))
+
+
+def test_a_slow_consumer_holds_its_client_back(engine: EngineName) -> None:
+    go_on = anyio.Event()
+    taken = 0
+
+    async def slow(requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
+        nonlocal taken
+        await go_on.wait()
+        async for each in requests:
+            taken += len(each)
+        return b"%d" % taken
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.until(FrameType.WINDOW_UPDATE, 0)  # the connection's window is announced apart
+        await peer.send(frames.headers(1, request("ClientStream")))
+        message = framed(bytes(1000))
+        for _ in range(65_000 // len(message)):
+            await peer.send(frames.data(1, message))
+        await peer.barrier()
+        granted = [each for each in peer.frames if each.kind == FrameType.WINDOW_UPDATE and each.stream_id == 1]
+        assert not granted  # 64 messages wait, and no more may come
+        go_on.set()
+        await peer.until(FrameType.WINDOW_UPDATE, 1)
+        await peer.send(frames.data(1, end=True))
+        assert (await peer.answer(1)).data == framed(b"64000")
+
+    ask(
+        test,
+        Probe(ClientStream=slow),
+        engine=engine,
+        http2=wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=1 << 20),
+    )
+
+
+def test_messages_wait_compressed_for_a_slow_consumer() -> None:
+    """A window full of bombs must not unfold before somebody asks for them."""
+    unfolded: list[int] = []
+    go_on = anyio.Event()
+
+    async def slow(requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
+        await go_on.wait()
+        return b"%d" % sum([len(each) async for each in requests])
+
+    def decompress(message: bytes, max_bytes: int) -> bytes:
+        unfolded.append(len(message))
+        return gzip.decompress(message)
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(__import__("wire.rpc.compression", fromlist=["_"])._DECOMPRESSORS, "gzip", decompress)
+            await peer.send(frames.headers(1, request("ClientStream", (b"grpc-encoding", b"gzip"))))
+            await peer.send(*[frames.data(1, framed(bytes(100_000), gzip.compress)) for _ in range(10)])
+            await peer.send(frames.data(1, end=True))
+            await peer.barrier()
+            assert unfolded == []
+            go_on.set()
+            assert (await peer.answer(1)).data == framed(b"1000000")
+
+    ask(test, Probe(ClientStream=slow))
+
+
+def test_requests_that_nobody_takes_are_granted_when_the_call_ends(engine: EngineName) -> None:
+    """Or calls that end early would leak the connection's window."""
+
+    async def early(requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
+        return await anext(requests)
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        for stream_id in (1, 3):
+            messages = [frames.data(stream_id, framed(bytes(1000))) for _ in range(50)]
+            await peer.send(frames.headers(stream_id, request("ClientStream")), *messages)
+            assert (await peer.answer(stream_id)).status == StatusCode.OK
+        await peer.barrier()
+        granted = sum(
+            each.number for each in peer.frames if each.kind == FrameType.WINDOW_UPDATE and not each.stream_id
+        )
+        assert granted >= 2 * 50 * 1005 - 65_535 // 2
+
+    ask(
+        test,
+        Probe(ClientStream=early),
+        engine=engine,
+        http2=wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535),
+    )
+
+
+def test_stubs_and_raw_peers_see_the_same_service(engine: EngineName) -> None:
+    async def main() -> None:
+        async with paired(engine=engine) as pair, raw_client(pair.address) as peer:
+            await peer.call(1)
+            assert (await peer.answer(1)).data == framed(await ProbeStub(pair.channel).Unary(b"hello"))
+
+    run(main)
