@@ -157,6 +157,10 @@ CASES: dict[str, tuple[list[bytes], StatusCode]] = {
         [frames.headers(3, (*frames.RESPONSE, (b"x-bin", b"!"))), frames.data(3, framed(b"x")), OK_TRAILERS],
         StatusCode.INTERNAL,
     ),
+    "metadata over its size": (
+        [frames.headers(3, (*frames.RESPONSE, (b"x", b"x" * 20_000)))],
+        StatusCode.RESOURCE_EXHAUSTED,
+    ),
     "malformed HTTP": ([OK_HEADERS, frames.headers(3, ((b"UPPER", b"x"),), end=True)], StatusCode.INTERNAL),
 }
 

@@ -335,6 +335,21 @@ def test_the_reason_of_a_goaway_reaches_the_calls(engine: EngineName) -> None:
     on_channel(test, engine=engine)
 
 
+def test_what_a_goaway_says_is_cut_and_escaped() -> None:
+    async def test(stub: ProbeStub, server: RawServer) -> None:
+        call = stub.Unary(b"")
+        peer = await server.accept()
+        await peer.answer(1)
+        await peer.send(frames.goaway(1, 0x1234, b"\x1b[31m\r\n\xff" + b"x" * 10_000))
+        await peer.stream.aclose()
+        _, message = await status_of(call)
+        assert message.isprintable()
+        assert "0x1234" in message
+        assert len(message) < 400
+
+    on_channel(test)
+
+
 def test_a_retiring_connection_closes_after_its_last_call(engine: EngineName) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
         call = stub.Bidi()

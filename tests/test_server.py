@@ -416,6 +416,54 @@ def test_pings_far_apart_or_with_calls_between_them_are_welcome(engine: EngineNa
     run(main)
 
 
+FLOODS: dict[str, tuple[bytes, ErrorCode]] = {
+    "rapid reset": (
+        b"".join(frames.headers(2 * n + 1, request()) + frames.rst_stream(2 * n + 1) for n in range(60)),
+        ErrorCode.ENHANCE_YOUR_CALM,
+    ),
+    "resets that the server is made to send": (
+        b"".join(frames.headers(2 * n + 1, request()) + frames.window_update(2 * n + 1, 0) for n in range(60)),
+        ErrorCode.ENHANCE_YOUR_CALM,
+    ),
+    "settings": (frames.settings() * 300, ErrorCode.ENHANCE_YOUR_CALM),
+    "priority": (frames.priority(1) * 300, ErrorCode.ENHANCE_YOUR_CALM),
+    "empty data": (frames.headers(1, request()) + frames.data(1) * 300, ErrorCode.ENHANCE_YOUR_CALM),
+    "continuation": (
+        frames.headers(1, request(), end_headers=False) + frames.continuation(1, end_headers=False) * 300,
+        ErrorCode.ENHANCE_YOUR_CALM,
+    ),
+    "oversize frame": (frames.frame(0, 0, 1, length=1 << 20), ErrorCode.FRAME_SIZE_ERROR),
+    "window": (frames.window_update(0, 2**31 - 1), ErrorCode.FLOW_CONTROL_ERROR),
+    "header bomb": (
+        frames.headers(
+            1,
+            frames.block(request()) + frames.literal(b"x", b"y" * 1000, indexing=True) + frames.indexed(62) * 300,
+        ),
+        ErrorCode.ENHANCE_YOUR_CALM,
+    ),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_floods_cost_their_own_connection_only(engine: EngineName, flood: str) -> None:
+    sent, code = FLOODS[flood]
+
+    async def main() -> None:
+        http2 = wire.Http2Config(reset_burst=50, resets_per_s=0, control_burst=200, controls_per_s=0)
+        config = wire.ServerConfig(engine=engine, http2=http2)
+        async with serving(config=config) as (server, address), wire.Channel(address) as channel:
+            assert await ProbeStub(channel).Unary(b"before") == b"before"
+            async with raw_client(address) as peer:
+                await peer.send(sent)
+                assert (await peer.goaway()).code is code
+                await peer.closed()
+            assert await ProbeStub(channel).Unary(b"after") == b"after"
+            while len(server.connections) > 1:
+                await anyio.lowlevel.checkpoint()
+
+    run(main)
+
+
 def test_streams_over_the_limit_are_refused_alone(engine: EngineName) -> None:
     async def main() -> None:
         config = wire.ServerConfig(engine=engine, http2=wire.Http2Config(max_concurrent_streams=2))

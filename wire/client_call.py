@@ -176,7 +176,9 @@ class ClientCall(Generic[R]):
     def on_reset(self, code: int, by_peer: bool) -> None:
         if code == ErrorCode.REFUSED_STREAM and by_peer and self.attempts < _MAX_ATTEMPTS and self._restart():
             return
-        if not by_peer:
+        if not by_peer and code == ErrorCode.ENHANCE_YOUR_CALM:
+            self._finish(StatusCode.RESOURCE_EXHAUSTED, "the server's metadata is over the limit")
+        elif not by_peer:
             self._finish(StatusCode.INTERNAL, f"the server's answer breaks HTTP/2 ({error_name(code)})")
         elif code == ErrorCode.CANCEL and self.deadline is not None and self.time_remaining() == 0:
             self._finish(StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call ended")

@@ -22,9 +22,11 @@ from wire.errors import ConnectError, TransportError
 from wire.http2.codes import ErrorCode, error_name
 from wire.http2.engine import HeaderList, Stream
 from wire.status import StatusCode
-from wire.transport.address import Address
+from wire.transport.address import Address, printable
 from wire.transport.link import Future, Runtime, Task, Timer
 from wire.transport.tls import ClientTls
+
+_MAX_DEBUG_BYTES = 200  # of what a GOAWAY says, in the errors of the calls that it ends
 
 
 class ClientConnection(Connection):
@@ -74,7 +76,7 @@ class ClientConnection(Connection):
 
     def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
         if code != ErrorCode.NO_ERROR:
-            text = debug.decode("utf-8", "backslashreplace")
+            text = printable(debug[:_MAX_DEBUG_BYTES].decode("ascii", "backslashreplace"))
             self.error = f"the server closed the connection with {error_name(code)}" + (f": {text}" if text else "")
         self.closing = True
         self._pool.retire(self)
