@@ -204,8 +204,9 @@ async def raw_server() -> AsyncIterator[RawServer]:
     put, get = anyio.create_memory_object_stream[RawPeer](100)
 
     async def arrive(stream: anyio.abc.SocketStream) -> None:
-        await put.send(RawPeer(stream))
-        await anyio.sleep_forever()
+        async with stream:
+            await put.send(RawPeer(stream))
+            await anyio.sleep_forever()
 
     async with anyio.create_task_group() as tasks, put, get:
         tasks.start_soon(listener.serve, arrive)

@@ -210,6 +210,28 @@ def test_an_early_answer_stops_the_iterator_of_requests(loop: LoopName, engine: 
     on_pair(main, Probe(ClientStream=early), engine=engine, loop=loop)
 
 
+def test_an_iterator_that_waits_for_room_is_closed_when_its_call_ends(loop: LoopName, engine: EngineName) -> None:
+    closed = anyio.Event()
+
+    async def requests() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(10_000)
+        finally:
+            closed.set()
+
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        call = stub.Bidi(requests())
+        while len(peer.answers[3].data) < 65_535 - 100:
+            await peer.receive()
+        await peer.send(frames.rst_stream(3))
+        await closed.wait()
+        assert call.code is StatusCode.CANCELLED
+        await peer.send(frames.window_update(0, 1 << 20))
+
+    answered(test, engine=engine, loop=loop)
+
+
 @pytest.mark.parametrize("error", [ValueError("broken"), RpcError(StatusCode.NOT_FOUND), wire.UsageError("misused")])
 @pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
 def test_an_iterator_of_requests_that_raises_ends_the_call(loop: LoopName, method: str, error: Exception) -> None:

@@ -8,7 +8,7 @@ that waits for it. Imports `connection`'s layer and below; `channel` gives it it
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable
 from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -567,6 +567,9 @@ class _RequestStreamingCall(_StreamingCall[R], Generic[Q, R]):
             await self.end()
         except Exception as error:
             self._abort(StatusCode.CANCELLED, f"the iterator of requests raised {type(error).__name__}: {error}")
+        finally:
+            if isinstance(requests, AsyncGenerator):
+                await requests.aclose()  # now rather than by the collector, when the call ended first
 
 
 async def _asynchronous(items: Iterable[Q]) -> AsyncIterator[Q]:

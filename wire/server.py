@@ -280,6 +280,7 @@ class Server:
 
         Raises `AddressError` for one that cannot be read, `ListenError` for one that cannot be had.
         """
+        self._open_runtime()
         sock = sockets.bind(parse_address(address), backlog=self._config.transport.backlog)
         self.serve(sock)
         return sockets.bound_address(sock)
