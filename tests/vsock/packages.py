@@ -29,7 +29,7 @@ BUSYBOX = CACHE / "busybox"
 VHOST_DEVICE_VSOCK = CACHE / "vhost-device-vsock"
 
 _QEMU_PACKAGE = "qemu-system-x86"
-_TESTING = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian testing main\n"
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 class UnavailableError(Exception):
@@ -111,7 +111,7 @@ def _unpack_kernel() -> None:
 def _unpack_vhost_device_vsock() -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         Path(folder, "lists/partial").mkdir(parents=True)
-        Path(folder, "sources.list").write_text(_TESTING)
+        Path(folder, "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_debian_archive()} testing main\n")
         # apt's own lists stay as they are: the testing suite is known to these two commands only.
         options = {
             "Dir::Etc::SourceList": f"{folder}/sources.list",
@@ -126,6 +126,15 @@ def _unpack_vhost_device_vsock() -> None:
         if not _succeeds(["apt-get", "update", *flags]):
             raise UnavailableError("apt-get could not read Debian's testing suite, which has vhost-device-vsock.")
         _unpack("vhost-device-vsock", "usr/bin/vhost-device-vsock", VHOST_DEVICE_VSOCK, flags)
+
+
+def _debian_archive() -> str:
+    """Where apt is configured to get Debian's packages from."""
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main"]
+    listed = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+    if not listed:
+        raise UnavailableError("apt has no source of Debian's packages to get vhost-device-vsock from.")
+    return listed[0]
 
 
 def _unpack(package: str, program: str, target: Path, flags: Sequence[str] = ()) -> None:
