@@ -74,7 +74,7 @@ def test_the_source_names_every_field_and_is_what_runs() -> None:
     "wrong", [int, str, object(), None, 5, "EchoRequest", [], betterproto2.Message, kinds.Color, dict]
 )
 def test_what_is_not_a_message_class_is_refused_in_one_sentence(wrong: Any) -> None:
-    with pytest.raises(ServiceError, match="is neither a betterproto2 message class nor bytes nor a Codec") as caught:
+    with pytest.raises(ServiceError, match="is neither a message class of betterproto2") as caught:
         codec_for(wrong)
     assert isinstance(caught.value, ConfigurationError)
 
@@ -88,6 +88,19 @@ def test_bytes_pass_through() -> None:
     assert "def encode" in codec.source
     with pytest.raises(EncodeError, match="bytes are expected, not str"):
         codec.encode("text")  # type: ignore[arg-type]
+
+
+def test_googles_classes_are_taken_as_they_are_and_raise_nothing_but_our_errors() -> None:
+    google: Any = wrappers_pb2.Int32Value
+    codec = codec_for(google)
+    assert codec is codec_for(google)
+    assert codec.encode(google(value=3)) == b"\x08\x03"
+    assert codec.decode(b"\x08\x03").value == 3
+    with pytest.raises(DecodeError):
+        codec.decode(b"\x08")
+    for wrong in (3, None, wrappers_pb2.StringValue(value="x"), kinds.OneInt()):
+        with pytest.raises(EncodeError, match="a message of the class Int32Value is expected"):
+            codec.encode(wrong)
 
 
 def test_a_codec_can_have_functions_of_its_own() -> None:
@@ -111,6 +124,38 @@ def test_names_of_fields_never_meet_those_of_the_generated_functions() -> None:
     codec = codec_for(kinds.Names)
     assert codec.encode(message) == bytes(message)
     assert codec.decode(bytes(message)) == message
+
+
+def test_a_decoder_keeps_within_the_limits_that_it_is_given() -> None:
+    tree = codec_for(kinds.Tree)
+    assert tree.decoder(100, None) is tree.decode
+    assert tree.decoder(2, None)(b"\x12\x02\x12\x00") == kinds.Tree(left=kinds.Tree(left=kinds.Tree()))
+    with pytest.raises(DecodeError, match="nested deeper than the limit"):
+        tree.decoder(1, None)(b"\x12\x02\x12\x00")
+    assert len(tree.decoder(100, 10_000)(b"\x1a\x00" * 20).children) == 20
+    with pytest.raises(DecodeError, match="more memory than the limit"):
+        tree.decoder(100, 10_000)(b"\x1a\x00" * 600)
+    assert codec_for(bytes).decoder(1, 1)(b"anything") == b"anything"
+
+
+@pytest.mark.parametrize(
+    ("message_type", "data", "heavy"),
+    [
+        (kinds.OneBytes, b"\x0a\x80\x40" + bytes(8192), False),  # a field is copied in one go
+        (kinds.Tree, b"\x0a\x80\x40" + bytes(8192), False),
+        (kinds.Tree, b"\x12\x80\x40" + bytes(8192), True),
+        (kinds.Tree, b"\x1a\x00" * 1000, True),
+        (kinds.Tree, b"\x0a\x00" * 1000, True),  # many fields are heavy, whatever they hold
+        (kinds.Tree, b"\x10\x01" * 1000, True),
+        (kinds.Tree, b"\x13" + b"\x08\x01" * 4000 + b"\x14", True),
+        (kinds.Tree, b"\x0a\x01a" * 10, False),
+        (kinds.Tree, b"\x00" * 8192, False),  # decode stops where the bytes are broken
+        (bytes, b"\x1a\x00" * 1000, False),
+        (wrappers_pb2.Int32Value, b"\x08\x00" * 1000, False),
+    ],
+)
+def test_a_message_is_heavy_by_what_python_must_go_over(message_type: Any, data: bytes, heavy: bool) -> None:
+    assert codec_for(message_type).is_heavy(data, 4096) is heavy
 
 
 def test_decoding_a_deprecated_message_warns_nobody() -> None:

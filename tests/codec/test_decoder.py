@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+import tracemalloc
 from typing import Any
 
 import betterproto2
@@ -9,6 +12,8 @@ import pytest
 
 from tests.codec.generated import kinds
 from wire.codec import codec_for
+from wire.codec.decoding import message_bytes
+from wire.codec.schema import read_fields
 from wire.errors import DecodeError
 
 
@@ -220,7 +225,7 @@ def test_a_map_entry_with_unknown_fields_is_kept_as_unknown_as_a_whole() -> None
 def test_messages_nest_a_hundred_deep_and_no_deeper(tag: bytes) -> None:
     decode = codec_for(kinds.Tree).decode
     decode(_wrapped(100, tag))
-    with pytest.raises(DecodeError, match="nested deeper than 100"):
+    with pytest.raises(DecodeError, match="nested deeper than the limit"):
         decode(_wrapped(101, tag))
 
 
@@ -232,8 +237,79 @@ def test_entries_of_maps_and_groups_count_as_nesting() -> None:
     decode(by_number)
     decode(_wrapped(1, b"\x12", b"\xa3\x06" * 99 + b"\xa4\x06" * 99))
     for too_deep in (_wrapped(1, b"\x12", by_number), _wrapped(1, b"\x12", b"\xa3\x06" * 100 + b"\xa4\x06" * 100)):
-        with pytest.raises(DecodeError, match="nested deeper than 100"):
+        with pytest.raises(DecodeError, match="nested deeper than the limit"):
             decode(too_deep)
+
+
+def _traced_peak_bytes(message_type: type[betterproto2.Message], data: bytes) -> int:
+    decode = codec_for(message_type).decode
+    tracemalloc.start()
+    try:
+        decode(data)
+    finally:
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak_bytes
+
+
+def test_a_message_is_read_where_it_stands_however_deep_it_is() -> None:
+    payload = _wrapped(1, b"\x0a", bytes(1 << 20))
+    for nested in (
+        _wrapped(99, b"\x12", payload),
+        _wrapped(99, b"\x1a", payload),
+        _wrapped(49, b"\x2a", _wrapped(1, b"\x12", payload)),
+    ):
+        assert _traced_peak_bytes(kinds.Tree, nested) < 3 << 20
+    for _ in range(99):  # merged at each level with another occurrence
+        payload = _wrapped(1, b"\x12", payload) + b"\x12\x02\x0a\x00"
+    assert _traced_peak_bytes(kinds.Tree, payload) < 3 << 20
+
+
+@pytest.mark.parametrize(
+    ("message_type", "piece", "times"),
+    [
+        (kinds.Tree, b"\x1a\x00", 400_000),
+        (kinds.Lists, b"\x8a\x01\x00", 600_000),
+        (kinds.Tree, b"\x12\x02\x0a\x00", 600_000),
+        (kinds.Maps, b"\x0a\x00", 700_000),
+        (kinds.Lists, b"\x80\x01\x2a", 500_000),
+        (kinds.Choice, b"\x1a\x00\x08\x01", 500_000),
+    ],
+)
+def test_what_takes_more_memory_than_its_bytes_is_refused_beyond_a_limit(
+    message_type: type[betterproto2.Message], piece: bytes, times: int
+) -> None:
+    decode = codec_for(message_type).decode
+    assert decode(piece * 2000) is not None
+    with pytest.raises(DecodeError, match="would take more memory than the limit"):
+        decode(piece * times)
+
+
+def test_what_a_message_is_charged_is_what_it_takes() -> None:
+    for message_type, piece in ((kinds.Tree, b"\x1a\x00"), (kinds.Lists, b"\x8a\x01\x00")):
+        charged = message_bytes(read_fields(kinds.Tree if message_type is kinds.Tree else kinds.OneInt))
+        taken = _traced_peak_bytes(message_type, piece * 10_000) / 10_000
+        assert 0.6 * charged < taken < 1.3 * charged
+
+
+def test_a_nested_message_ends_where_its_length_says() -> None:
+    decode = codec_for(kinds.Tree).decode
+    for content in (b"\x22\x01\x10", b"\x22\x02\x10\x80", b"\x22\x02\x0d\x00", b"\x22\x02\x09\x00", b"\x22\x01\x0b"):
+        with pytest.raises(DecodeError, match="end in the middle"):
+            decode(content + b"\x0a\x0c" + b"\x0c" * 12)
+
+
+def test_a_stack_that_is_nearly_full_ends_in_a_decode_error() -> None:
+    def descend(levels: int) -> None:
+        if levels:
+            descend(levels - 1)
+        else:
+            codec_for(kinds.Tree).decode(_wrapped(100, b"\x1a"))
+
+    codec_for(kinds.Tree).decode(b"\x1a\x00")
+    frames = len(inspect.stack(0))
+    with pytest.raises(DecodeError, match="nested deeper"):
+        descend(sys.getrecursionlimit() - frames - 60)
 
 
 @pytest.mark.parametrize(

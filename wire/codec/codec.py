@@ -1,6 +1,7 @@
 """`Codec`, and the memo that makes one per message class.
 
-In: a betterproto2 class or `bytes`. Out: its codec, whose source is written and compiled when first used.
+In: a class of betterproto2 or google.protobuf, or `bytes`. Out: its codec, whose source is written and compiled when
+first used.
 Imports the writers `encoder` and `decoder`.
 """
 
@@ -10,6 +11,8 @@ import linecache
 from collections.abc import Callable
 from math import copysign
 from typing import Any, Generic, TypeVar, cast
+
+import betterproto2
 
 from wire.codec import decoding, encoding
 from wire.codec.decoder import DecoderWriter
@@ -29,16 +32,17 @@ class Codec(Generic[M]):
     plain functions, made when one of them (or `source`, their Python source) is first asked for: hold on to them where
     calls must be fast.
 
-    `codec_for` makes it for a betterproto2 class. For messages of another kind, make one with functions of your own,
-    whatever they raise: `Codec(Reply, Reply.SerializeToString, Reply.FromString)` for a class of google's.
+    `codec_for` makes it for a class of betterproto2's or of google.protobuf's. For messages of another kind, make one
+    with functions of your own, whatever they raise: `Codec(Reply, Reply.to_bytes, Reply.from_bytes)`.
     """
 
-    __slots__ = ("decode", "encode", "message_type", "source")
+    __slots__ = ("_light_tags", "decode", "encode", "message_type", "source")
 
     encode: Callable[[M], bytes]
     decode: Callable[[bytes], M]
     message_type: type[M]
     source: str
+    _light_tags: frozenset[int] | None
 
     def __init__(
         self,
@@ -49,11 +53,30 @@ class Codec(Generic[M]):
         self.message_type = message_type
         if encode and decode:
             namespace = {"own_encode": encode, "own_decode": decode, **_ERRORS}
+            self._light_tags = None
             _run(self, _OWN_FUNCTIONS, namespace)
+
+    def decoder(self, max_depth: int, max_decoded_bytes: int | None) -> Callable[[bytes], M]:
+        """`decode` within other limits than its own (`CallConfig`). Functions that are not ours have their own."""
+        decode: Callable[..., M] = self.decode
+        if self._light_tags is None or (max_depth == decoding.MAX_DEPTH and max_decoded_bytes is None):
+            return decode
+
+        def bounded(data: bytes) -> M:
+            return decode(data, 0, -1, None, max_depth, None if max_decoded_bytes is None else [max_decoded_bytes])
+
+        return bounded
+
+    def is_heavy(self, data: bytes, limit_bytes: int) -> bool:
+        """Whether Python has to go over more than `limit_bytes` of a message, so that decoding it would take long.
+
+        Text and bytes do not count, nor does what other people's functions decode: they do not let other threads run.
+        """
+        return self._light_tags is not None and decoding.is_heavy(data, self._light_tags, limit_bytes)
 
     def __getattr__(self, name: str) -> Any:
         # Only reached while a slot is empty, so that a codec costs nothing until it is used.
-        if name not in {"encode", "decode", "source"}:
+        if name not in self.__slots__:
             raise AttributeError(f"'Codec' object has no attribute {name!r}")
         _compile(self)
         return object.__getattribute__(self, name)
@@ -66,9 +89,11 @@ _codecs: dict[type[Any], Codec[Any]] = {}
 
 
 def codec_for(type_or_codec: type[M] | Codec[M]) -> Codec[M]:
-    """The codec of a betterproto2 message class, or of `bytes`, which passes them through. The same one each time.
+    """The codec of a message class, of betterproto2's or google.protobuf's, or of `bytes`, which passes them through.
+    The same one each time.
 
-    A Codec is returned as it is. ServiceError for anything else.
+    A class with `SerializeToString` and `FromString` is one of google's. A Codec is returned as it is. ServiceError for
+    anything else.
     """
     if isinstance(type_or_codec, Codec):
         return type_or_codec
@@ -76,10 +101,36 @@ def codec_for(type_or_codec: type[M] | Codec[M]) -> Codec[M]:
         return _codecs[type_or_codec]
     except (KeyError, TypeError):
         pass
+    codec = Codec(type_or_codec)
     if type_or_codec is not bytes and not is_message_class(type_or_codec):
-        name = type_or_codec.__name__ if isinstance(type_or_codec, type) else repr(type_or_codec)
-        raise ServiceError(f"{name} is neither a betterproto2 message class nor bytes nor a Codec")
-    return _codecs.setdefault(type_or_codec, Codec(type_or_codec))
+        if not _is_google_class(type_or_codec):
+            name = type_or_codec.__name__ if isinstance(type_or_codec, type) else repr(type_or_codec)
+            raise ServiceError(
+                f"{name} is neither a message class of betterproto2 or google.protobuf, nor bytes, nor a Codec"
+            )
+        codec = Codec(type_or_codec, _serializer(type_or_codec), cast(Any, type_or_codec).FromString)
+    return _codecs.setdefault(type_or_codec, codec)
+
+
+def _is_google_class(candidate: object) -> bool:
+    """Whether this is a class with google.protobuf's two methods, of google's own or of whoever follows them."""
+    return (
+        isinstance(candidate, type)
+        and not issubclass(candidate, betterproto2.Message)
+        and callable(getattr(candidate, "SerializeToString", None))
+        and callable(getattr(candidate, "FromString", None))
+    )
+
+
+def _serializer(message_type: type[Any]) -> Callable[[Any], bytes]:
+    serialize: Callable[[Any], bytes] = message_type.SerializeToString
+
+    def checked(message: Any) -> bytes:
+        if message.__class__ is not message_type:
+            encoding.check_class(message, message_type)
+        return serialize(message)
+
+    return checked
 
 
 _ERRORS = {"EncodeError": EncodeError, "DecodeError": DecodeError}
@@ -108,6 +159,8 @@ _OWN_FUNCTIONS = '''\
 def encode(message):
     try:
         return own_encode(message)
+    except EncodeError:
+        raise
     except Exception as error:
         raise EncodeError(f"{type(message).__name__}: {error}") from error
 
@@ -115,6 +168,8 @@ def encode(message):
 def decode(data):
     try:
         return own_decode(data)
+    except DecodeError:
+        raise
     except Exception as error:
         raise DecodeError(str(error)) from error
 '''
@@ -127,15 +182,16 @@ _RUNTIME: dict[str, Any] = {
             encoding.as_bytes,
             encoding.as_list,
             encoding.check_class,
-            decoding.check_number,
-            decoding.join_occurrences,
-            decoding.keep_unknown,
+            decoding.enum_member,
+            decoding.enum_members,
+            decoding.join_spans,
             decoding.read_length,
             decoding.read_tag,
             decoding.read_varint,
             decoding.signed32,
-            decoding.skip_field,
+            decoding.skip_unknown,
             decoding.too_deep,
+            decoding.too_large,
             encoding.varint,
             copysign,
         )
@@ -150,9 +206,11 @@ def _compile(codec: Codec[Any]) -> None:
     """Writes the source, runs it, and fills the codec's slots."""
     message_type = codec.message_type
     if message_type is bytes:
+        codec._light_tags = None
         _run(codec, _PASS_THROUGH, {"as_bytes": encoding.as_bytes, **_ERRORS})
         return
     fields = read_fields(message_type)
+    codec._light_tags = frozenset(field.tag for field in fields if field.kind in {"string", "bytes"})
     page = Page({**_RUNTIME, "encode_error": None, "decode_error": None})
     for field in fields:
         page.names[field] = page.name(field.name)

@@ -8,14 +8,30 @@ Rules: protobuf.dev, "Encoding"; limits: those of google's decoder (upb). Import
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from wire.codec.schema import FIXED_FORMATS, STRUCTS, Field
+from wire.codec.schema import FIXED_FORMATS, STRUCTS, Field, Label, WireType
 from wire.errors import DecodeError
 
 MAX_DEPTH = 100
 """How deep messages and groups may nest below the outermost message, as in google's implementations."""
+
+MAX_DECODED_BYTES = 1 << 26
+"""What the objects of one message may take in memory beside its text, bytes and numbers: 64 MiB, or this ratio to its
+length where that is more. A message of 8 bytes becomes an object of some 128."""
+
+DECODED_RATIO = 16
+
+UNCHARGED_BYTES = 1024
+"""A message that is no longer than this is not charged for what it holds: what it can become is bounded by its size."""
+
+ENTRY_BYTES = 100
+"""What an entry takes in a dict, with its key and value."""
+
+_SPAN_BYTES = 128
+_ENUM_MEMBER_BYTES = 200
 
 _UINT64 = 0xFFFF_FFFF_FFFF_FFFF
 _MAX_LENGTH = 0x7FFF_FFFF
@@ -130,82 +146,153 @@ def check_number(tag: int) -> None:
         raise DecodeError("field number 0 is not allowed")
 
 
-def keep_unknown(unknown: bytes | bytearray, tag: int, raw: bytes) -> bytearray:
-    """The unknown fields so far and one more; a bytearray, so that many of them take linear time."""
-    check_number(tag)
-    if not unknown:
-        unknown = bytearray()
-    unknown += raw
-    return unknown  # type: ignore[return-value]
+def skip_unknown(data: bytes, pos: int, size: int, known: frozenset[int], depth: int) -> int:
+    """The position behind the unknown field at `pos` and those that follow it up to `size`.
 
-
-def skip_field(data: bytes, tag: int, pos: int, depth: int) -> int:
-    """The position behind an unknown field whose tag ends at `pos`. DecodeError where there is no such field."""
-    wire_type = tag & 7
-    if wire_type == 0:
-        return read_varint(data, pos)[1]
-    if wire_type == 2:
-        length, pos = read_length(data, pos)
-        pos += length
-    elif wire_type == 5:
-        pos += 4
-    elif wire_type == 1:
-        pos += 8
-    elif wire_type == 3:
-        return _skip_group(data, tag, pos, depth)
-    elif wire_type == 4:
-        raise DecodeError("a group ends that did not start")
-    else:
-        raise DecodeError(f"wire type {wire_type} does not exist")
-    if pos > len(data):
-        raise EOFError
+    The first is skipped whatever its tag; after it, a known tag ends the run. DecodeError for what is no field. A
+    position past `size` means that the last field is not whole.
+    """
+    start = -1
+    while pos < size:
+        tag = data[pos]
+        end = pos + 1
+        if tag > 127:
+            tag, end = read_tag(data, pos)
+        if tag in known and start >= 0:
+            return pos
+        start = pos
+        wire_type = tag & 7
+        if tag < 8:
+            check_number(tag)
+        if wire_type == 0:
+            pos = end + 1 if data[end] < 128 else read_varint(data, end)[1]
+        elif wire_type == 2:
+            length = data[end]
+            if length < 128:
+                pos = end + 1 + length
+            else:
+                length, pos = read_length(data, end)
+                pos += length
+        elif wire_type == 5:
+            pos = end + 4
+        elif wire_type == 1:
+            pos = end + 8
+        elif wire_type == 3:
+            pos = _skip_group(data, tag, end, size, depth)
+        elif wire_type == 4:
+            raise DecodeError("a group ends that did not start")
+        else:
+            raise DecodeError(f"wire type {wire_type} does not exist")
     return pos
 
 
-def _skip_group(data: bytes, start_tag: int, pos: int, depth: int) -> int:
+def _skip_group(data: bytes, start_tag: int, pos: int, size: int, depth: int) -> int:
     """The position behind a group, which ends with the end tag of its number. Groups inside it are skipped with it."""
     open_tags = [start_tag]
     while open_tags:
         if len(open_tags) > depth:
             raise too_deep()
-        tag, pos = read_tag(data, pos)
+        if pos >= size:
+            raise EOFError
+        tag, end = read_tag(data, pos)
         wire_type = tag & 7
         check_number(tag)
         if wire_type == 3:
             open_tags.append(tag)
+            pos = end
         elif wire_type == 4:
             if tag != open_tags.pop() + 1:
                 raise DecodeError("a group's end does not match its start")
+            pos = end
         else:
-            pos = skip_field(data, tag, pos, 0)
+            pos = skip_unknown(data, pos, pos + 1, frozenset(), 0)
     return pos
 
 
-def join_occurrences(earlier: bytes | bytearray, later: bytes) -> bytearray:
-    """Two occurrences of a singular message field: decoding them as one merges them (Encoding, "Last One Wins").
-
-    Each must be whole by itself, or the seam could hide a truncated field.
-    """
-    if not isinstance(earlier, bytearray):
-        _check_fields(earlier)
-        earlier = bytearray(earlier)
-    _check_fields(later)
-    earlier += later
-    return earlier
+Place = tuple[int, int, deque[tuple[int, int]] | None]
+"""Start and end of a message in the bytes that it is part of, and of its further occurrences."""
 
 
-def _check_fields(data: bytes) -> None:
-    pos = 0
-    while pos < len(data):
-        tag, pos = read_tag(data, pos)
-        pos = skip_field(data, tag, pos, MAX_DEPTH)
+def join_spans(place: Place, start: int, end: int, budget: list[int] | None) -> Place:
+    """One more occurrence of a singular message field; an empty one adds nothing."""
+    if start == end:
+        return place
+    _charge(budget, _SPAN_BYTES)
+    more = place[2]
+    if more is None:
+        return place[0], place[1], deque(((start, end),))
+    more.append((start, end))
+    return place
+
+
+def _charge(budget: list[int] | None, size_bytes: int) -> None:
+    if budget:
+        budget[0] -= size_bytes
+        if budget[0] < 0:
+            raise too_large()
+
+
+def enum_member(members: dict[int, Any], number: int, budget: list[int] | None) -> Any:
+    """The enum's member of that number; one that it does not know is made, and costs what an object costs."""
+    if number not in members:
+        _charge(budget, _ENUM_MEMBER_BYTES)
+    return members[number]
+
+
+def enum_members(members: dict[int, Any], numbers: list[int], budget: list[int] | None) -> list[Any]:
+    return [members[number] if number in members else enum_member(members, number, budget) for number in numbers]
+
+
+def message_bytes(fields: Sequence[Field]) -> int:
+    """About what an object of a class with these fields takes when none of them is set."""
+    containers = sum(field.label in {Label.REPEATED, Label.MAP} for field in fields)
+    # An object with up to 30 attributes holds an array of them, one with more a dict.
+    attributes = 8 * len(fields) if len(fields) < 30 else 56 * len(fields)
+    return 120 + attributes + 72 * containers
 
 
 def too_deep() -> DecodeError:
-    return DecodeError(f"messages are nested deeper than {MAX_DEPTH}")
+    return DecodeError("messages are nested deeper than the limit")
 
 
-DECODE_FAILURES = (IndexError, EOFError, TypeError, ValueError, ArithmeticError, struct.error)
+def too_large() -> DecodeError:
+    return DecodeError("its messages would take more memory than the limit")
+
+
+def is_heavy(data: bytes, light_tags: frozenset[int], limit_bytes: int) -> bool:
+    """Whether more than `limit_bytes` of a message need Python to go over them: all but the contents of outermost
+    fields with `light_tags`, which are text or bytes and copied in one go.
+
+    Looks at no more than a thousand fields for each 16 KiB of the limit, and at no groups: they are heavy. Broken bytes
+    are light, as `decode` stops there.
+    """
+    pos = weight = 0
+    size = len(data)
+    try:
+        while pos < size:
+            start = pos
+            tag, pos = read_tag(data, pos)
+            if tag in light_tags:
+                length, pos = read_length(data, pos)
+                pos += length
+                weight += 16
+            elif tag & 7 == WireType.LEN:
+                length, pos = read_length(data, pos)
+                pos += length
+                weight += 16 + length
+            elif tag & 7 == WireType.START_GROUP:
+                return True
+            else:
+                pos = skip_unknown(data, start, start + 1, frozenset(), 0)
+                weight += 16 + pos - start
+            if weight > limit_bytes:
+                return True
+    except (IndexError, EOFError, DecodeError):
+        return False
+    return False
+
+
+DECODE_FAILURES = (IndexError, EOFError, TypeError, ValueError, ArithmeticError, RecursionError, struct.error)
 """What Python raises when generated code meets bytes that end too early, or that no Python value can represent."""
 
 
@@ -216,6 +303,8 @@ def decode_error(message_type: type, field: Field | None, error: Exception) -> D
         return DecodeError(f"{where}: the text is not valid UTF-8")
     if isinstance(error, IndexError | EOFError | struct.error):
         return DecodeError(f"{where}: the bytes end in the middle of a field")
+    if isinstance(error, RecursionError):
+        return too_deep()
     if isinstance(error, OverflowError):
         return DecodeError(f"{where}: the type that Python shows it as cannot hold the value")
     return DecodeError(f"{where}: {error}")

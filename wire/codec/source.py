@@ -13,8 +13,8 @@ from typing import Any
 from wire.codec.schema import Field
 
 _LOCALS = (
-    "bytes chunk data decode depth encode encoded end entry error item key known len length list message number "
-    "parts pos size start tag unknown value"
+    "budget bytearray bytes chunk data decode depth encode encoded end entry error item key known known_tags len "
+    "length list max message more number parts pos size start tag unknown value"
 )
 """Names that generated functions use themselves."""
 
