@@ -14,7 +14,7 @@ import pytest
 import wire
 from tests.clocks import ManualClock
 from tests.http2 import frames
-from tests.peers import raw_client, request
+from tests.peers import RawPeer, ask, raw_client, request
 from tests.support import LOCAL, Probe, ProbeStub, collect, paired, run, serving, short_directory, status_of, turns
 from wire import ServerContext, StatusCode
 from wire.config import EngineName
@@ -414,6 +414,48 @@ def test_pings_far_apart_or_with_calls_between_them_are_welcome(engine: EngineNa
                 clock.advance(301)
 
     run(main)
+
+
+def test_pings_while_a_large_reply_leaves_frame_by_frame_are_welcome(engine: EngineName, clock: ManualClock) -> None:
+    """As grpc-go probes the bandwidth: a PING with each of its WINDOW_UPDATEs, the reply long handed over."""
+
+    async def main() -> None:
+        config = wire.ServerConfig(engine=engine, keepalive=wire.KeepaliveConfig(max_ping_strikes=0))
+        large = Probe(Unary=lambda request, context: bytes(300_000))
+        async with serving(large, config=config) as (_, address), raw_client(address) as peer:
+            await peer.call(1)
+            while not peer.answers[1].ended:
+                await peer.send(frames.window_update(0, 20_000), frames.window_update(1, 20_000))
+                await peer.barrier()
+            assert peer.goaways == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("method", ["Unary", "Bidi"])
+def test_deadlines_of_many_calls_leave_their_neighbour_alone(engine: EngineName, method: str) -> None:
+    async def forever(request: Any, context: wire.ServerContext) -> bytes:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def forever_bidi(requests: Any, context: wire.ServerContext) -> Any:
+        async for _ in requests:
+            await anyio.sleep_forever()
+            yield b""
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, framed(b"watch"), request("ServerStream"))
+        for start in range(3, 1803, 600):
+            for stream_id in range(start, start + 600, 2):
+                await peer.call(stream_id, fields=request(method), end=method == "Unary")
+            await peer.barrier()
+            for stream_id in range(start, start + 600, 2):
+                await peer.send(frames.rst_stream(stream_id, ErrorCode.CANCEL))
+            await peer.barrier()
+        assert (await peer.answer(1)).status == 0
+
+    handlers = Probe(Unary=forever, Bidi=forever_bidi)
+    ask(test, handlers, engine=engine, http2=wire.Http2Config(reset_burst=10, resets_per_s=0))
 
 
 FLOODS: dict[str, tuple[bytes, ErrorCode]] = {

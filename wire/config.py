@@ -76,15 +76,17 @@ class Http2Config:
     """PING and SETTINGS acknowledgements and RST_STREAMs queued while the peer does not read."""
 
     reset_burst: int = 1000
-    """Streams that may be reset, by the peer or by us because of what it sent, before `resets_per_s` applies."""
+    """Streams that may be reset, by us because of what the peer sent or by the peer before they brought a handler a
+    request, before `resets_per_s` applies. Other cancelled calls cost nothing: their handlers are bounded."""
 
     resets_per_s: float = 1000.0
     """Resets a second that refill the burst. A reset costs about 10 µs, so this is one percent of a core; nghttp2's 33
     would cut off a busy client whose deadlines are short."""
 
     control_burst: int = 10_000
-    """Frames that carry no request or response bytes (SETTINGS, PING, PRIORITY, empty DATA, unknown types, and
-    WINDOW_UPDATEs beyond what our own DATA explains) before `controls_per_s` applies."""
+    """Frames that carry no request or response bytes (SETTINGS, PRIORITY, tiny DATA, unknown types; PINGs,
+    WINDOW_UPDATEs and late frames beyond what our own frames explain; all in `http2/limits.py`) before
+    `controls_per_s` applies."""
 
     controls_per_s: float = 1000.0
     """Such frames a second that refill the burst."""

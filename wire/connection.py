@@ -194,9 +194,8 @@ class Connection:
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         stream.call.on_trailers(trailers)
 
-    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
-        if stream.call is not None:
-            stream.call.on_reset(code, by_peer)
+    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
+        return stream.call is not None and bool(stream.call.on_reset(code, by_peer))
 
     def on_writable(self, stream: Stream) -> None:
         if stream.call is not None:
@@ -205,7 +204,10 @@ class Connection:
     def on_settings(self) -> None:
         pass
 
-    def on_ping(self) -> None:
+    def on_settings_ack(self) -> None:
+        pass
+
+    def on_ping(self, explained: bool) -> None:
         pass
 
     def on_ping_ack(self, payload: bytes) -> None:

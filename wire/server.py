@@ -45,8 +45,6 @@ class ServerConnection(Connection):
     """One client's connection. See `Connection`; what is added here is finding handlers, and ending well."""
 
     __slots__ = (
-        "_activity",
-        "_activity_at_ping",
         "_drain_timer",
         "_encoding",
         "_last_head",
@@ -92,8 +90,6 @@ class ServerConnection(Connection):
         self._last_head: RequestHead | None = None
         self._ping_strikes = 0
         self._last_ping_at = float("-inf")
-        self._activity = 0  # counts what clears ping strikes: requests, and messages of streaming responses
-        self._activity_at_ping = 0
 
     def encoding_for(self, head: RequestHead) -> bytes | None:
         """The grpc-encoding of the responses to a request; None when they travel as they are."""
@@ -146,9 +142,8 @@ class ServerConnection(Connection):
             return
         if len(self.running) >= self._max_running:
             # Handlers of streams that were reset may still be unwinding (CVE-2023-44487).
-            self.engine.reset(stream, ErrorCode.REFUSED_STREAM)
+            self.engine.refuse(stream)
             return
-        self._activity += 1
         call = head.route.call_type(self, stream, head)
         if end_stream:
             call.on_end()
@@ -179,20 +174,15 @@ class ServerConnection(Connection):
             self.error = "no HTTP/2 preface came in time"
             self.link.abort()
 
-    def on_ping(self) -> None:
+    def on_ping(self, explained: bool) -> None:
         now = self.heard_at
-        if self._activity != self._activity_at_ping:
+        if explained:  # gRPC proposal A8: each HEADERS or DATA frame that we write clears the strikes
             self._ping_strikes = 0
         elif now - self._last_ping_at < self._min_ping_interval_s:
             self._ping_strikes += 1
             if self._ping_strikes > self._pings_allowed:
                 self.break_off(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
-        self._activity_at_ping = self._activity
         self._last_ping_at = now
-
-    def wrote(self, size_bytes: int) -> bool:
-        self._activity += 1
-        return super().wrote(size_bytes)
 
     # Ending.
 

@@ -163,8 +163,11 @@ class ServerCall(ServerContext):
         """A request with trailers: gRPC gives them no meaning."""
         self.on_end()
 
-    def on_reset(self, code: int, by_peer: bool) -> None:
+    def on_reset(self, code: int, by_peer: bool) -> bool:
+        """The stream is gone; returns whether a handler was given what it brought."""
+        served = self._task is not None or self._finished
         self.cancel()
+        return served
 
     def on_writable(self) -> None:
         if self._finished:
@@ -397,6 +400,10 @@ class _StreamRequestCall(ServerCall):
         if end_stream:
             self.on_end()
         return granted
+
+    def on_reset(self, code: int, by_peer: bool) -> bool:
+        # Its handler was started by the headers alone, which cost the client nothing.
+        return super().on_reset(code, by_peer) and self._inbound.received > 0
 
     def on_end(self) -> None:
         if self._inbound.partial:

@@ -16,13 +16,16 @@ TRAILERS = HeaderList(f.TRAILERS, shared=True)
 
 
 class Recorder:
-    """A sink that writes everything down. `grant`: whether DATA counts as consumed when it comes."""
+    """A sink that writes everything down. `grant`: whether DATA counts as consumed when it comes. `serves`: whether
+    streams that are reset had brought a handler a request."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.streams: dict[int, Stream] = {}
         self.sections: list[HeaderList] = []
         self.grant = True
+        self.serves = False
+        self.explained: list[bool] = []  # of each ping
         self.react: dict[str, Callable[[Stream], object]] = {}
 
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
@@ -40,10 +43,11 @@ class Recorder:
         self.sections.append(trailers)
         self._note("trailers", stream, trailers.fields)
 
-    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
+    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
         assert stream.closed
         assert stream.queued_bytes == 0
         self._note("reset", stream, code, by_peer)
+        return self.serves
 
     def on_writable(self, stream: Stream) -> None:
         assert stream.queued_bytes == 0
@@ -52,8 +56,12 @@ class Recorder:
     def on_settings(self) -> None:
         self.calls.append(("settings",))
 
-    def on_ping(self) -> None:
+    def on_settings_ack(self) -> None:
+        self.calls.append(("settings_ack",))
+
+    def on_ping(self, explained: bool) -> None:
         self.calls.append(("ping",))
+        self.explained.append(explained)
 
     def on_ping_ack(self, payload: bytes) -> None:
         self.calls.append(("ping_ack", payload))

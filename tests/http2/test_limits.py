@@ -14,9 +14,9 @@ from tests.http2 import frames as f
 from tests.http2.conftest import MakeRig
 from tests.http2.rig import RESPONSE, TRAILERS, Rig
 from wire.config import Http2Config
-from wire.http2.codes import ErrorCode, Setting
+from wire.http2.codes import ErrorCode, FrameType, Setting
 from wire.http2.engine import RESETS_REMEMBERED
-from wire.http2.limits import EXPLAINING_BYTES, HARD_HEADER_FACTOR, Budget, Limits
+from wire.http2.limits import EXPLAINING_BYTES, HARD_HEADER_FACTOR, MAX_UPDATES_AHEAD, Budget, Limits
 
 E = ErrorCode
 MiB = 1 << 20
@@ -30,10 +30,21 @@ def test_a_budget_gives_its_burst_and_then_its_rate() -> None:
     assert [budget.spend(11.0) for _ in range(2)] == [True, False]
 
 
-def test_a_budget_holds_no_more_than_its_burst() -> None:
+def test_a_budget_starts_with_its_burst() -> None:
     budget = Budget(2, 1.0)
     assert [budget.spend(1e9) for _ in range(3)] == [True, True, False]
-    assert [budget.spend(2e9) for _ in range(3)] == [True, True, False]
+
+
+def test_a_gap_gives_what_its_time_would_have_let_through_one_by_one_and_no_more_than_that_of_five_seconds() -> None:
+    budget = Budget(2, 1.0)
+    assert budget.spend(0.0)
+    assert [budget.spend(3.0) for _ in range(4)] == [True, True, True, False]
+    assert [budget.spend(1e9) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_several_may_be_spent_at_once_or_none() -> None:
+    budget = Budget(5, 1.0)
+    assert [budget.spend(0.0, count) for count in (3, 3, 2)] == [True, False, True]
 
 
 def test_a_budget_without_a_rate_is_never_refilled() -> None:
@@ -41,10 +52,29 @@ def test_a_budget_without_a_rate_is_never_refilled() -> None:
     assert [budget.spend(1.0), budget.spend(1e9)] == [True, False]
 
 
-def test_explained_window_updates_cost_nothing() -> None:
-    limits = Limits(Http2Config(control_burst=1, controls_per_s=0.0))
-    limits.explained += 2
-    assert [limits.window_update(0.0) for _ in range(4)] == [True, True, True, False]
+def test_a_frame_of_ours_explains_two_window_updates() -> None:
+    limits = Limits(Http2Config())
+    limits.written = 3
+    limits.dribbled = 1
+    assert [limits.explains_window_update() for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_what_explains_is_not_saved_up_past_a_burst() -> None:
+    limits = Limits(Http2Config(max_concurrent_streams=10))
+    limits.written = MiB
+    assert [limits.explains_window_update() for _ in range(MAX_UPDATES_AHEAD + 2)].count(True) == MAX_UPDATES_AHEAD
+    assert [limits.explains_reset(1000) for _ in range(12)].count(True) == 10
+    limits.written += 1
+    assert [limits.explains_window_update() for _ in range(3)] == [True, True, False]
+
+
+def test_frames_of_ours_explain_one_ping() -> None:
+    limits = Limits(Http2Config())
+    assert not limits.explains_ping()
+    limits.written = 5
+    assert [limits.explains_ping() for _ in range(2)] == [True, False]
+    limits.written = 6
+    assert limits.explains_ping()
 
 
 # Floods. Each is a frame that may be repeated `control_burst` times, and no more.
@@ -59,11 +89,13 @@ CONTROLS: dict[str, bytes] = {
     "GOAWAY": f.goaway(2**31 - 1),
     "unknown frame": f.frame(0xEE, 0, 0, b"x"),
     "empty DATA": f.data(1),
+    "DATA that is less than a message's prefix": f.data(1, b"tiny"),
     "DATA that is padding": f.data(1, b"x", pad=200),
     "WINDOW_UPDATE": f.window_update(0, 1),
     "WINDOW_UPDATE of a stream": f.window_update(1, 1),
     "RST_STREAM of a closed stream": f.rst_stream(3),
-    "DATA of a stream that was reset": f.data(3, b"late"),
+    "tiny DATA of a stream that was reset": f.data(3, b"tiny"),
+    "padding on a stream that was reset": f.data(3, b"x" * 20, pad=20),
     "HEADERS of a stream that was reset": f.headers(3, f.TRAILERS),
 }
 
@@ -76,6 +108,9 @@ def test_a_flood_of_frames_that_carry_nothing_is_ended(engine_name: str, client_
     rig.engine.reset(rig.open(), E.CANCEL)
     if client_role:
         rig.feed(f.headers(1, f.RESPONSE))
+    for _ in range(5):  # what our own frames and resets explain
+        rig.feed(CONTROLS[name])
+        rig.engine.take()
     rig.now += 1000
     for _ in range(50):
         rig.feed(CONTROLS[name])
@@ -100,7 +135,7 @@ def test_a_flood_of_informational_responses_is_ended(client: MakeRig) -> None:
 def test_data_and_requests_are_no_controls(server: MakeRig) -> None:
     rig = server(control_burst=5, controls_per_s=0.0)
     for at in range(50):
-        rig.feed(f.headers(1 + 2 * at), f.data(1 + 2 * at, b"x"), f.data(1 + 2 * at, end=True))
+        rig.feed(f.headers(1 + 2 * at), f.data(1 + 2 * at, b"x" * 6), f.data(1 + 2 * at, end=True))
         rig.engine.send_reply(rig.sink.streams[1 + 2 * at], RESPONSE, b"x", TRAILERS)
         rig.sent()
     assert rig.verdict() is None
@@ -129,6 +164,135 @@ def test_a_peer_that_dribbles_its_window_explains_nothing(client: MakeRig, size_
             rig.sent()
             rig.feed(f.window_update(1, size_bytes))
     assert rig.verdict() == (E.ENHANCE_YOUR_CALM if size_bytes == 1 else None)
+
+
+@pytest.mark.parametrize("client_role", [False, True], ids=["server", "client"])
+def test_a_ping_a_round_trip_costs_nothing_while_we_send(engine_name: str, client_role: bool) -> None:
+    rig = Rig(engine_name, client=client_role, control_burst=2, controls_per_s=0.0)
+    rig.feed(f.window_update(0, MiB))
+    rig.calls()
+    stream = rig.open()
+    if not client_role:
+        rig.engine.send_headers(stream, RESPONSE)
+    for _ in range(20):
+        rig.engine.send_data(stream, b"message")
+        rig.feed(f.ping())
+        rig.engine.take()
+    assert rig.sink.explained == [True] * 20
+    rig.feed(f.ping(), f.ping())
+    assert rig.verdict() == E.ENHANCE_YOUR_CALM
+
+
+def test_late_frames_of_a_queued_reply_explain_pings_too(server: MakeRig) -> None:
+    rig = server(control_burst=2, controls_per_s=0.0)
+    stream = rig.open(end=True)
+    rig.engine.send_reply(stream, RESPONSE, bytes(3 * MiB), TRAILERS)
+    rig.feed(f.ping())
+    for _ in range(20):
+        rig.feed(f.window_update(0, 65_535), f.window_update(1, 65_535), f.ping())
+        rig.engine.take()
+    assert rig.sink.explained == [True] * 21
+
+
+def test_answers_to_our_pings_cost_nothing(server: MakeRig) -> None:
+    rig = server(control_burst=1, controls_per_s=0.0)
+    for _ in range(10):
+        rig.engine.ping(b"question")
+        rig.feed(f.ping(b"question", ack=True))
+    assert rig.verdict() is None
+
+
+@pytest.mark.parametrize("size_bytes", [6, 25])
+def test_data_within_the_window_of_a_stream_that_we_reset_costs_nothing(server: MakeRig, size_bytes: int) -> None:
+    rig = server(control_burst=1, controls_per_s=0.0, stream_window_bytes=65_535, connection_window_bytes=65_535)
+    rig.engine.reset(rig.open(), E.CANCEL)
+    for _ in range(65_535 // size_bytes):
+        rig.feed(f.data(1, bytes(size_bytes)))
+    assert rig.verdict() is None
+    granted = sum(int.from_bytes(frame.payload, "big") for frame in rig.sent() if frame.kind == FrameType.WINDOW_UPDATE)
+    assert granted >= 65_535 // 4
+    rig.feed(f.data(1, bytes(size_bytes)) * 20)
+    assert rig.verdict() == E.ENHANCE_YOUR_CALM
+
+
+def test_data_that_crosses_the_early_end_of_a_call_costs_nothing(server: MakeRig) -> None:
+    rig = server(control_burst=1, controls_per_s=0.0)
+    rig.engine.send_headers(rig.open(), RESPONSE, end_stream=True)
+    rig.feed(f.data(1, bytes(6)) * 10_000)
+    assert rig.verdict() is None
+
+
+def test_a_response_that_crosses_our_reset_costs_nothing(client: MakeRig) -> None:
+    rig = client(control_burst=1, controls_per_s=0.0)
+    for at in range(50):
+        rig.engine.reset(rig.open(), E.CANCEL)
+        stream_id = 1 + 2 * at
+        rig.feed(f.headers(stream_id, f.RESPONSE), f.data(stream_id, b"response"))
+        rig.feed(f.headers(stream_id, f.TRAILERS, end=True), f.rst_stream(stream_id))
+    assert rig.verdict() is None
+
+
+def test_a_reset_that_crosses_the_end_of_its_call_costs_nothing(server: MakeRig) -> None:
+    rig = server(control_burst=1, controls_per_s=0.0, reset_burst=1, resets_per_s=0.0)
+    for _ in range(50):
+        stream = rig.open(end=True)
+        rig.engine.send_reply(stream, RESPONSE, b"x", TRAILERS)
+        rig.feed(f.rst_stream(stream.id, E.CANCEL))
+    assert rig.verdict() is None
+
+
+def test_ids_that_were_skipped_explain_no_resets(server: MakeRig) -> None:
+    rig = server(control_burst=1, controls_per_s=0.0)
+    rig.feed(f.headers(2001, end=True))
+    rig.feed(f.rst_stream(1) * 3)
+    assert rig.verdict() == E.ENHANCE_YOUR_CALM
+
+
+def test_resets_of_calls_that_reached_a_handler_cost_nothing(server: MakeRig) -> None:
+    rig = server(reset_burst=1, resets_per_s=0.0)
+    rig.sink.serves = True
+    for at in range(100):
+        rig.feed(f.headers(1 + 2 * at, end=True), f.rst_stream(1 + 2 * at, E.CANCEL))
+    assert rig.verdict() is None
+
+
+def test_requests_that_a_server_has_no_room_for_count_as_resets(server: MakeRig) -> None:
+    rig = server(reset_burst=10, resets_per_s=0.0)
+    rig.sink.react["headers"] = rig.engine.refuse
+    for at in range(10):
+        rig.feed(f.headers(1 + 2 * at, end=True))
+        assert rig.resets() == [(1 + 2 * at, E.REFUSED_STREAM)]
+    assert rig.verdict() is None
+    rig.feed(f.headers(21, end=True), f.headers(23, end=True))
+    assert rig.verdict() == E.ENHANCE_YOUR_CALM
+    assert 23 not in rig.sink.streams
+
+
+def test_entries_of_settings_cost_past_a_few(server: MakeRig) -> None:
+    rig = server(control_burst=1000, controls_per_s=0.0)
+    rig.feed(f.settings([(0xF000 + at, 1) for at in range(500)]))
+    assert rig.verdict() is None
+    rig.feed(f.settings([(0xF000, 1)] * 600))
+    assert rig.verdict() == E.ENHANCE_YOUR_CALM
+
+
+def test_of_settings_only_the_last_of_each_counts(server: MakeRig) -> None:
+    rig = server()
+    stream = rig.open()
+    rig.engine.send_headers(stream, RESPONSE)
+    rig.feed(f.settings([(Setting.INITIAL_WINDOW_SIZE, size) for size in (0, 2**31 - 1, 10)]))
+    rig.sent()
+    rig.engine.send_data(stream, bytes(100))
+    assert len(rig.sent_data()) == 10
+    rig.feed(f.settings([(Setting.INITIAL_WINDOW_SIZE, 2**31), (Setting.INITIAL_WINDOW_SIZE, 10)]))
+    assert rig.verdict() == E.FLOW_CONTROL_ERROR
+
+
+@pytest.mark.parametrize("updates", [2, 3])
+def test_a_block_begins_with_two_changes_of_the_tables_size_at_most(server: MakeRig, updates: int) -> None:
+    rig = server()
+    rig.feed(f.headers(1, bytes((0x20, 0x3F, 0xE1, 0x1F, 0x20))[: {2: 4, 3: 5}[updates]] + f.block(f.REQUEST)))
+    assert rig.verdict() == (None if updates == 2 else E.COMPRESSION_ERROR)
 
 
 def test_rapid_reset_is_ended(server: MakeRig) -> None:

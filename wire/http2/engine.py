@@ -45,7 +45,10 @@ Receiving:
 - Informational responses (1xx) are swallowed. PUSH_PROMISE is a connection error: push is always disabled. So is
   SETTINGS_ENABLE_PUSH other than 0, but for a client's 1 (§6.5.2).
 - A peer's header table is used up to 4,096 bytes, whatever it offers. Acknowledgements of SETTINGS and of PINGs that
-  we did not send are controls and no error.
+  we did not send are controls and no error. Of one SETTINGS frame each entry is judged, and the last of each id
+  applied: a stream's window changes once.
+- A field block begins with at most two changes of the dynamic table's size, which are all that RFC 7541 §4.2 has a use
+  for; one more is COMPRESSION_ERROR.
 
 Imports only `codes` and `wire.config`.
 """
@@ -122,9 +125,12 @@ class Sink(Protocol):
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         """Trailing fields; they end the stream."""
 
-    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
+    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
         """The stream is gone before its end: RST_STREAM came, we sent one for a violation, or a GOAWAY left it out
-        (`REFUSED_STREAM`, by_peer). Never called for `Engine.reset`, nor for NO_ERROR after a complete response."""
+        (`REFUSED_STREAM`, by_peer). Never called for `Engine.reset`, nor for NO_ERROR after a complete response.
+
+        Returns whether the stream had brought a handler a request: the reset of any other counts (`limits`). Clients
+        may return anything."""
 
     def on_writable(self, stream: Stream) -> None:
         """`stream.queued_bytes` shrank to nothing by sending, within `receive`; an end queued behind it is out too."""
@@ -133,8 +139,12 @@ class Sink(Protocol):
         """The peer's SETTINGS were applied; `Engine.can_open` may have changed. Before any `on_writable` that
         they cause, and not for an acknowledgement."""
 
-    def on_ping(self) -> None:
-        """A PING came (its acknowledgement is queued already). For keepalive policing."""
+    def on_settings_ack(self) -> None:
+        """The peer acknowledged our SETTINGS. Once."""
+
+    def on_ping(self, explained: bool) -> None:
+        """A PING came (its acknowledgement is queued already). For keepalive policing. `explained`: a HEADERS or DATA
+        frame of ours was written since the PING before it."""
 
     def on_ping_ack(self, payload: bytes) -> None:
         """The answer to one of our pings, 8 bytes."""
@@ -188,6 +198,11 @@ class Engine(Protocol):
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """Queue RST_STREAM, drop what the stream had queued, and forget it. Nothing on a closed stream."""
+
+    def refuse(self, stream: Stream) -> None:
+        """Server, within `Sink.on_headers` only: RST_STREAM with REFUSED_STREAM, for a request that there is no room
+        for. Counts as a reset that the peer caused, and so may end the connection: then it does not return to the
+        sink, but to `receive`."""
 
     def consumed(self, stream: Stream, size: int) -> None:
         """Grant `size` received bytes to the peer again (RFC 9113 §6.9); sent in large steps.

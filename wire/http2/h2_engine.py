@@ -6,8 +6,8 @@ stream or reads on, and bounds nothing. So h2 only sees frames that it accepts, 
 are decoded by `h2_sections`, and h2 gets an empty HEADERS in their place, for the stream's state; and GOAWAY, as for h2
 that ends every stream.
 
-Imports h2 (nothing else of wire does), `h2_reader`, `h2_sections`, `codes`, `engine`, `fields`, `limits`,
-`wire.config`, `wire.errors`.
+Imports h2 (nothing else of wire does), `h2_reader`, `h2_sections`, `codes`, `engine`, `fields`, `late`,
+`limits`, `wire.config`, `wire.errors`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from wire.http2.codes import (
     FrameType,
     Setting,
 )
-from wire.http2.engine import RESETS_REMEMBERED, Fields, HeaderList, Sink, Stream
+from wire.http2.engine import Fields, HeaderList, Sink, Stream
 from wire.http2.fields import content_length
 from wire.http2.h2_reader import (
     ACK,
@@ -47,7 +47,8 @@ from wire.http2.h2_reader import (
     without_padding,
 )
 from wire.http2.h2_sections import Sections
-from wire.http2.limits import EXPLAINING_BYTES, Limits
+from wire.http2.late import ResetMemory
+from wire.http2.limits import EXPLAINING_BYTES, FREE_SETTINGS, Limits, tiny
 
 _UINT: Final = Struct(">L")
 _TWO_UINTS: Final = Struct(">LL")
@@ -129,8 +130,9 @@ class H2Engine:
         self._next_id = 1  # client: of the next stream
         self._highest_id = -1  # server: of the streams the peer has opened
         self._skipped = range(0)  # server: the ids it skipped last
-        self._resets: dict[int, None] = {}  # streams that we reset, the oldest first
-        self._forgotten_id = 0  # the highest one that fell out of `_resets`
+        self._unused_ids = 0  # how many it ever skipped
+        self._resets = ResetMemory()
+        self._settled = False  # our SETTINGS are acknowledged
         self._last_id: int | None = None  # named by our final GOAWAY
 
         self._out: list[bytes] = []  # ahead of what h2 holds
@@ -167,7 +169,9 @@ class H2Engine:
         length = len(frame) - HEADER_BYTES
         end = flags & END_STREAM != 0
         stream = self.streams.get(stream_id)
-        if stream is None or (not end and len(data) <= length - len(data)):
+        if (not end and tiny(length, len(data))) or (
+            stream is None and not self._resets.explains_data(stream_id, length, end)
+        ):
             self._spend_control()
         if length > self._h2.inbound_flow_control_window - self._owed_bytes:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
@@ -196,23 +200,30 @@ class H2Engine:
 
     def _on_reset(self, flags: int, stream_id: int, frame: bytes) -> None:
         stream = self.streams.get(stream_id)
+        explained = self._limits.explains_reset(self._opened())
         if stream is None:
-            self._spend_control()
+            if not explained:
+                self._spend_control()
             self._check_opened(stream_id)
             return
-        if not self._client and not self._limits.resets.spend(self._now):
-            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams reset")
         (code,) = _UINT.unpack_from(frame, HEADER_BYTES)
         self._h2.receive_data(frame)
         self._close(stream)
-        if code != ErrorCode.NO_ERROR or not (self._client and stream.peer_ended):  # §8.1
-            self._sink.on_reset(stream, code, True)
+        complete = self._client and stream.peer_ended and code == ErrorCode.NO_ERROR  # §8.1
+        served = not complete and self._sink.on_reset(stream, code, True)
+        if not (self._client or (served and explained)):
+            self._spend_reset()
 
     def _on_settings(self, flags: int, stream_id: int, frame: bytes) -> None:
-        self._spend_control()
         if flags & ACK:
+            if self._settled:
+                self._spend_control()
+                return
+            self._settled = True
             self._sections.settings_acknowledged()
+            self._sink.on_settings_ack()
             return
+        self._spend_control(max(1, (len(frame) - HEADER_BYTES) // _SETTING.size - FREE_SETTINGS))
         self._count_reply()
         settings: dict[int, int] = {}  # h2 keeps every setting it is given, so it gets those that are known
         for identifier, value in _SETTING.iter_unpack(frame[HEADER_BYTES:]):
@@ -241,13 +252,17 @@ class H2Engine:
             changes[:] = sorted({min(changes), size_bytes})  # RFC 7541 §4.2: the smallest and the last
 
     def _on_ping(self, flags: int, stream_id: int, frame: bytes) -> None:
-        self._spend_control()
         if flags & ACK:
+            if not self._limits.explains_ping_ack():
+                self._spend_control()
             self._sink.on_ping_ack(frame[HEADER_BYTES:])
         else:
+            explained = self._limits.explains_ping()
+            if not explained:
+                self._spend_control()
             self._count_reply()
             self._h2.receive_data(frame)
-            self._sink.on_ping()
+            self._sink.on_ping(explained)
 
     def _on_goaway(self, flags: int, stream_id: int, frame: bytes) -> None:
         self._spend_control()
@@ -258,14 +273,14 @@ class H2Engine:
         if self._client:
             for stream in [stream for id_, stream in self.streams.items() if id_ > last_id]:
                 if not stream.closed:  # the sink may have reset it meanwhile
-                    self._remember_reset(stream.id)
+                    self._resets.add(stream.id, self._h2.streams[stream.id].inbound_flow_control_window)
                     self._close(stream)
                     self._sink.on_reset(stream, ErrorCode.REFUSED_STREAM, True)
         self._sink.on_goaway(last_id, code, frame[HEADER_BYTES + _TWO_UINTS.size :])
 
     def _on_window_update(self, flags: int, stream_id: int, frame: bytes) -> None:
-        if not self._limits.window_update(self._now):
-            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many WINDOW_UPDATEs")
+        if not self._limits.explains_window_update():
+            self._spend_control()
         increment = _UINT.unpack_from(frame, HEADER_BYTES)[0] & MAX_WINDOW_BYTES
         frame = pack_frame(FrameType.WINDOW_UPDATE, 0, stream_id, _UINT.pack(increment))  # h2 minds the reserved bit
         if stream_id == 0:
@@ -303,7 +318,8 @@ class H2Engine:
             if not self._client and stream_id > self._highest_id and stream_id & 1:
                 self._on_request(stream_id, fields, end_stream)
             else:
-                self._spend_control()
+                if not self._resets.explains_section(stream_id, end_stream):
+                    self._spend_control()
                 skipped = stream_id in self._skipped  # §5.1.1
                 self._check_late(stream_id, ErrorCode.PROTOCOL_ERROR if skipped else ErrorCode.STREAM_CLOSED)
         elif stream.peer_ended:
@@ -316,6 +332,7 @@ class H2Engine:
     def _on_request(self, stream_id: int, fields: Fields, end_stream: bool) -> None:
         if stream_id > self._highest_id + 2:
             self._skipped = range(self._highest_id + 2, stream_id, 2)
+            self._unused_ids += len(self._skipped)
         self._highest_id = stream_id
         self.drained = self.drained or stream_id == MAX_STREAM_ID
         if self._last_id is not None or len(self.streams) >= self._config.max_concurrent_streams:  # §6.8, §5.1.2
@@ -384,11 +401,15 @@ class H2Engine:
     def _check_late(self, stream_id: int, code: ErrorCode) -> None:
         """Raise for a frame on a stream that is not open, unless it can have crossed a reset of ours (§5.1)."""
         self._check_opened(stream_id)
-        if stream_id not in self._resets and stream_id > self._forgotten_id:
+        if not self._resets.excuses(stream_id):
             raise PeerError(code, "a frame on a stream that is closed")
 
-    def _spend_control(self) -> None:
-        if not self._limits.controls.spend(self._now):
+    def _opened(self) -> int:
+        """Streams that the client has opened."""
+        return (self._next_id if self._client else self._highest_id + 1 - 2 * self._unused_ids) // 2
+
+    def _spend_control(self, count: int = 1) -> None:
+        if not self._limits.controls.spend(self._now, count):
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
 
     def _count_reply(self) -> None:
@@ -396,34 +417,30 @@ class H2Engine:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many replies that are not read")
         self.queued_replies += 1
 
-    def _count_reset(self) -> None:
+    def _spend_reset(self) -> None:
         if not self._limits.resets.spend(self._now):
-            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams at fault")
-        self._count_reply()
+            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
 
     def _refuse(self, stream_id: int, code: ErrorCode) -> None:
         """A stream error of a stream that neither h2 nor the sink has seen."""
-        self._count_reset()
+        self._spend_reset()
+        self._count_reply()
         self._queue(pack_frame(FrameType.RST_STREAM, 0, stream_id, _UINT.pack(code)))
-        self._remember_reset(stream_id)
+        self._resets.add(stream_id, self._config.stream_window_bytes)
 
     def _break_stream(self, stream: _Stream, code: ErrorCode) -> None:
         """A stream error (§5.4.2)."""
-        self._count_reset()
+        self._spend_reset()
+        self._count_reply()
         self._reset(stream, code)
         self._sink.on_reset(stream, code, False)
 
     def _reset(self, stream: _Stream, code: ErrorCode) -> None:
+        # Its own window: h2 would tell the lesser of it and the connection's, which will be granted again.
+        window_bytes = self._h2.streams[stream.id].inbound_flow_control_window
         self._h2.reset_stream(stream.id, code)
-        self._remember_reset(stream.id)
+        self._resets.add(stream.id, window_bytes)
         self._close(stream)
-
-    def _remember_reset(self, stream_id: int) -> None:
-        self._resets[stream_id] = None
-        if len(self._resets) > RESETS_REMEMBERED:
-            oldest = next(iter(self._resets))
-            del self._resets[oldest]
-            self._forgotten_id = max(self._forgotten_id, oldest)
 
     def _peer_ended(self, stream: _Stream) -> None:
         stream.peer_ended = True
@@ -467,6 +484,7 @@ class H2Engine:
         self.drained = self._next_id > MAX_STREAM_ID
         self.streams[stream.id] = stream
         self._update_can_open()
+        self._limits.written += 1
         self._h2.send_headers(stream.id, headers.fields + extra, end_stream)
         stream.ending = stream.ended = end_stream
         return stream
@@ -484,6 +502,7 @@ class H2Engine:
         if own.queued_bytes:
             own.trailers = headers
             return
+        self._limits.written += 1
         self._h2.send_headers(own.id, headers.fields, end_stream)
         if end_stream:
             self._ended(own)
@@ -502,6 +521,7 @@ class H2Engine:
                 self._ready[own.id] = own
                 self._pump(own)
         elif end_stream and not own.queued_bytes:
+            self._limits.written += 1
             self._h2.end_stream(own.id)
             self._ended(own)
 
@@ -539,11 +559,13 @@ class H2Engine:
         emptied = not stream.queued_bytes
         end = emptied and stream.ending and stream.trailers is None
         connection.send_data(stream.id, data, end)
-        if emptied or len(data) >= EXPLAINING_BYTES:
-            self._limits.explained += 2
+        self._limits.written += 1
+        if not emptied and len(data) < EXPLAINING_BYTES:
+            self._limits.dribbled += 1
         if not emptied:
             return window > len(data)
         if stream.trailers is not None:
+            self._limits.written += 1
             connection.send_headers(stream.id, stream.trailers.fields, True)
         if stream.ending:
             self._ended(stream)
@@ -553,6 +575,11 @@ class H2Engine:
         own = self.streams.get(stream.id)
         if own is not None and not self._failed:
             self._reset(own, code)
+
+    def refuse(self, stream: Stream) -> None:
+        self._spend_reset()
+        self._count_reply()
+        self._reset(self.streams[stream.id], ErrorCode.REFUSED_STREAM)
 
     def consumed(self, stream: Stream, size: int) -> None:
         if size and not self._failed:
@@ -567,6 +594,7 @@ class H2Engine:
 
     def ping(self, payload: bytes) -> None:
         if not self._failed:
+            self._limits.awaited += 1
             self._h2.ping(payload)
 
     def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:

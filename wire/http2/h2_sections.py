@@ -17,7 +17,7 @@ from wire.http2.codes import ErrorCode
 from wire.http2.engine import Fields, HeaderList
 from wire.http2.fields import request_problem, response_problem, trailers_problem
 from wire.http2.h2_reader import PeerError
-from wire.http2.limits import HARD_HEADER_FACTOR
+from wire.http2.limits import HARD_HEADER_FACTOR, MAX_TABLE_UPDATES
 
 logging.getLogger("hpack").setLevel(logging.INFO)  # at DEBUG it writes out every field, credentials too
 
@@ -42,6 +42,8 @@ class Sections:
         self._decoder.max_allowed_table_size = self._config.header_table_bytes
 
     def decode(self, block: bytes) -> Fields:
+        if _table_updates(block) > MAX_TABLE_UPDATES:
+            raise PeerError(ErrorCode.COMPRESSION_ERROR, "more dynamic table size updates than there is a use for")
         try:
             return tuple(self._decoder.decode(block, raw=True))
         except OversizedHeaderListError:
@@ -69,3 +71,16 @@ class Sections:
                 self._cache.clear()
             self._cache[trailers, fields] = section
         return section
+
+
+def _table_updates(block: bytes) -> int:
+    """The dynamic table size updates (RFC 7541 §6.3) that a block begins with, counted to one more than may be."""
+    at = updates = 0
+    while at < len(block) and block[at] & 0xE0 == 0x20 and updates <= MAX_TABLE_UPDATES:
+        updates += 1
+        if block[at] == 0x3F:  # §5.1: the integer goes on
+            at += 1
+            while at < len(block) and block[at] & 0x80:
+                at += 1
+        at += 1
+    return updates

@@ -1,16 +1,25 @@
 """What one peer may make us do: the budgets that both engines spend, so that their verdicts agree.
 
 In: "one more", with the engine's time. Out: whether that is still within `Http2Config`; a peer that passes a limit gets
-ENHANCE_YOUR_CALM on the connection (RFC 9113 §10.5). Imports only `wire.config`. What counts as what:
+ENHANCE_YOUR_CALM on the connection (RFC 9113 §10.5). The principle: what our own HEADERS, DATA, resets and pings
+explain is free, the budgets are for the rest. Imports only `wire.config`. What counts as what:
 
 - A reset (CVE-2023-44487, CVE-2025-8671): every RST_STREAM that a peer's frame made us send (a stream error, a refused
-  stream); at a server also every RST_STREAM received that ends an open stream. Not `Engine.reset`, nor NO_ERROR after
-  a complete response, nor what a client receives: it opened those streams itself.
-- A control: SETTINGS, PING, their acknowledgements, PRIORITY, GOAWAY, frames of unknown type; a RST_STREAM received on
-  a closed stream; HEADERS and DATA on a closed stream; DATA without END_STREAM that has no more data than padding, the
-  padding's length octet included (so, empty DATA); an informational response; a WINDOW_UPDATE that nothing explains.
-- A DATA frame of ours explains two WINDOW_UPDATEs, its stream's and the connection's, when it empties its stream's
-  queue or carries `EXPLAINING_BYTES`. A peer that dribbles its window (CVE-2019-9511) so explains nothing.
+  stream); at a server also every RST_STREAM received for an open stream that had brought no handler a request, for
+  those cost us a stream and nobody waits for them. Streams that had are bounded by the handlers that may run. Not
+  `Engine.reset`, nor NO_ERROR after a complete response, nor what a client receives: it opened those streams itself.
+- A control: SETTINGS, and each entry of one past `FREE_SETTINGS`; PRIORITY, GOAWAY, frames of unknown type; an
+  informational response; DATA that is `tiny`, on streams of any state; and where nothing explains them:
+  - a PING: it is explained by a HEADERS or DATA frame of ours since the PING before it. So a peer may probe the
+    bandwidth once a round trip while we send, as grpc-go does;
+  - a WINDOW_UPDATE: two are, its stream's and the connection's, by each HEADERS or DATA frame of ours; not by DATA of
+    less than `EXPLAINING_BYTES` that left more in its stream's queue. A peer that dribbles its window (CVE-2019-9511)
+    so explains nothing;
+  - acknowledgements, by our PINGs and our SETTINGS;
+  - a RST_STREAM on a closed stream: one is for each stream that was opened, as both ends may end one at once;
+  - DATA and HEADERS on a closed stream, by what our reset left of its window and of its sections (`late`).
+- What explains and was not used goes on doing so up to a number (`MAX_UPDATES_AHEAD`, and the streams that may be
+  open), so that a long life of good behaviour buys no flood.
 """
 
 from __future__ import annotations
@@ -22,13 +31,39 @@ from wire.config import Http2Config
 EXPLAINING_BYTES: Final = 1024
 """Least DATA in a frame that explains WINDOW_UPDATEs although its stream has more queued."""
 
+LEAST_DATA_BYTES: Final = 5
+"""DATA of less, not ending its stream, is less than the prefix of a gRPC message, and so carries none."""
+
+FREE_SETTINGS: Final = 16
+"""Entries of one SETTINGS frame that cost nothing: more than twice as many as RFC 9113 defines."""
+
 HARD_HEADER_FACTOR: Final = 4
 """A field section past `max_header_list_bytes` or `max_header_fields` costs its stream. One past this many times
 `max_header_list_bytes`, encoded or decoded, costs the connection: decoding stops there, and with it the HPACK state."""
 
+MAX_UPDATES_AHEAD: Final = 10_000
+"""WINDOW_UPDATEs that may be free at once: what was sent and explains them is forgotten past that."""
+
+MAX_TABLE_UPDATES: Final = 2
+"""Dynamic table size updates in front of a field block: the smallest size since the last block, and the one that holds
+now (RFC 7541 §4.2)."""
+
+MAX_GAP_S: Final = 5.0
+"""A gap of at most so long refills a budget past its burst; see `Budget`."""
+
+
+def tiny(frame_bytes: int, data_bytes: int) -> bool:
+    """Whether DATA that does not end its stream carries next to nothing, or no more than padding (its length octet
+    counts as padding). `frame_bytes` is the frame's length, of which `data_bytes` are not padding."""
+    return data_bytes < LEAST_DATA_BYTES or frame_bytes >= 2 * data_bytes
+
 
 class Budget:
-    """A token bucket: `burst` at once, refilled by `per_s` a second."""
+    """A token bucket: `burst` at once, refilled by `per_s` a second.
+
+    After a gap it holds what the gap's time would have let through one by one, even if that is more than its burst: the
+    peer may have sent at its rate all the while, and only we were late to read it.
+    """
 
     __slots__ = ("_at", "_burst", "_left", "_per_s")
 
@@ -36,32 +71,74 @@ class Budget:
         self._burst = float(burst)
         self._per_s = per_s
         self._left = self._burst
-        self._at = 0.0
+        self._at: float | None = None
 
-    def spend(self, now: float) -> bool:
-        """Take one; False when none is left. `now`: seconds of any monotonic clock."""
-        left = min(self._left + (now - self._at) * self._per_s, self._burst)
+    def spend(self, now: float, count: int = 1) -> bool:
+        """Take `count`; False when there are not so many left. `now`: seconds of any monotonic clock."""
+        left = self._left
+        if self._at is not None:
+            refill = (now - self._at) * self._per_s
+            left = max(left, min(left + refill, max(self._burst, min(refill, MAX_GAP_S * self._per_s))))
         self._at = now
-        if left < 1.0:
+        if left < count:
             self._left = left
             return False
-        self._left = left - 1.0
+        self._left = left - count
         return True
 
 
 class Limits:
-    """One connection's budgets. `explained`: WINDOW_UPDATEs that are free, 2 more for each DATA frame that explains."""
+    """One connection's budgets, and what explains a peer's frames.
 
-    __slots__ = ("controls", "explained", "resets")
+    `written`: HEADERS and DATA frames that we framed, ever. `dribbled`: those that explain no WINDOW_UPDATE. `awaited`:
+    acknowledgements of our PINGs that have not come.
+    """
+
+    __slots__ = (
+        "_max_resets_ahead",
+        "_resets",
+        "_updates",
+        "_written_at_ping",
+        "awaited",
+        "controls",
+        "dribbled",
+        "resets",
+        "written",
+    )
 
     def __init__(self, config: Http2Config) -> None:
         self.controls = Budget(config.control_burst, config.controls_per_s)
         self.resets = Budget(config.reset_burst, config.resets_per_s)
-        self.explained = 0
+        self.written = 0
+        self.dribbled = 0
+        self.awaited = 0
+        self._written_at_ping = 0
+        self._updates = 0  # WINDOW_UPDATEs explained so far
+        self._resets = 0  # RST_STREAMs explained so far
+        self._max_resets_ahead = config.max_concurrent_streams
 
-    def window_update(self, now: float) -> bool:
-        """One WINDOW_UPDATE came; False when it is one too many."""
-        if self.explained:
-            self.explained -= 1
-            return True
-        return self.controls.spend(now)
+    def explains_window_update(self) -> bool:
+        ahead = 2 * (self.written - self.dribbled) - self._updates
+        if ahead <= 0:
+            return False
+        self._updates += 1 + max(0, ahead - MAX_UPDATES_AHEAD)
+        return True
+
+    def explains_ping(self) -> bool:
+        explained = self.written != self._written_at_ping
+        self._written_at_ping = self.written
+        return explained
+
+    def explains_ping_ack(self) -> bool:
+        if not self.awaited:
+            return False
+        self.awaited -= 1
+        return True
+
+    def explains_reset(self, opened: int) -> bool:
+        """`opened`: streams that the client has opened on this connection so far."""
+        ahead = opened - self._resets
+        if ahead <= 0:
+            return False
+        self._resets += 1 + max(0, ahead - self._max_resets_ahead)
+        return True

@@ -101,10 +101,10 @@ def test_a_frame_that_comes_in_many_reads_is_not_joined_at_each() -> None:
 
 
 def test_replies_in_the_short_way_explain_the_clients_window_updates() -> None:
-    rig = server(control_burst=2, controls_per_s=0.0)  # its SETTINGS and their acknowledgement
+    rig = server(control_burst=1, controls_per_s=0.0)  # its SETTINGS
     for _ in range(10):
         rig.engine.send_reply(rig.open(end=True), RESPONSE, b"reply", TRAILERS)
-    rig.feed(f.window_update(0, 1) * 20)
+    rig.feed(f.window_update(0, 1) * 60)  # HEADERS, DATA and trailers each explain two
     assert rig.verdict() is None
     rig.feed(f.window_update(0, 1))
     assert rig.verdict() == ErrorCode.ENHANCE_YOUR_CALM

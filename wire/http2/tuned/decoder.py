@@ -18,7 +18,7 @@ from typing import Final
 from hpack.table import HeaderTable
 
 from wire.http2.codes import ErrorCode
-from wire.http2.limits import HARD_HEADER_FACTOR
+from wire.http2.limits import HARD_HEADER_FACTOR, MAX_TABLE_UPDATES
 from wire.http2.tuned import huffman
 from wire.http2.tuned.fields import (
     BAD,
@@ -170,7 +170,7 @@ class Decoder:
             fields = list(known)
         else:
             fields = []
-            at = pseudo_fields = size_bytes = marks = 0
+            at = pseudo_fields = size_bytes = marks = resizes = 0
             content_length = None
         try:
             while at < end:
@@ -189,6 +189,9 @@ class Decoder:
                 elif byte & 0xE0 == 0x20:  # dynamic table size update (§6.3)
                     if fields:
                         raise _bad_block("a dynamic table size update behind a field")
+                    resizes += 1
+                    if resizes > MAX_TABLE_UPDATES:
+                        raise _bad_block("more dynamic table size updates than there is a use for")
                     unchanged = False
                     size, at = _integer(block, at, 0x1F) if byte == 0x3F else (byte & 0x1F, at)
                     self._resize(size)

@@ -20,6 +20,7 @@ from wire.http2.codes import (
     Setting,
 )
 from wire.http2.engine import Sink
+from wire.http2.limits import FREE_SETTINGS, LEAST_DATA_BYTES, tiny
 from wire.http2.tuned import frames
 from wire.http2.tuned.arrival import Arrival, without_padding
 from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, ConnectionFault, Decoder
@@ -40,7 +41,7 @@ from wire.http2.tuned.frames import (
     UINT32,
     WINDOW_UPDATE,
 )
-from wire.http2.tuned.outbound import Outbound
+from wire.http2.tuned.outbound import AnyStream, Outbound
 from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
 from wire.http2.tuned.windows import CONNECTION
 
@@ -52,7 +53,7 @@ class TunedEngine(Outbound):
     """One HTTP/2 connection of either role. `client`: our role; `sink`: hears what was received; `config`: limits and
     windows."""
 
-    __slots__ = ("_arrival", "_decoder", "_now", "_sections", "_skipped")
+    __slots__ = ("_arrival", "_decoder", "_now", "_sections", "_settled", "_skipped", "_unused_ids")
 
     def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
         super().__init__(client, sink, config)
@@ -62,7 +63,9 @@ class TunedEngine(Outbound):
         self._decoder.allow_table(max(config.header_table_bytes, DEFAULT_TABLE_BYTES))
         self._sections = self._decoder.sections
         self._now = 0.0
+        self._settled = False  # our SETTINGS are acknowledged
         self._skipped = range(0)  # the ids that the peer left out last
+        self._unused_ids = 0  # how many it ever left out
 
     def receive(self, data: bytes, now: float) -> None:
         if self._failed:
@@ -100,7 +103,7 @@ class TunedEngine(Outbound):
                         open_stream is not None
                         and open_stream.remote == OPEN
                         and flags <= END_STREAM
-                        and (size or flags)
+                        and (size >= LEAST_DATA_BYTES or flags)
                         and size <= connection.receive_window
                         and size <= open_stream.receive_window
                         and open_stream.content_length is None
@@ -178,7 +181,7 @@ class TunedEngine(Outbound):
         stream = self.streams.get(stream_id)
         if stream is None:
             if self._client or stream_id <= self._highest_peer_id or not stream_id & 1:
-                self._on_section_late(stream_id)
+                self._on_section_late(stream_id, ends_stream)
             else:
                 self._on_request(stream_id, section, ends_stream)
         elif stream.remote == ENDED:
@@ -190,9 +193,10 @@ class TunedEngine(Outbound):
         else:
             self._on_response(stream, section, ends_stream)
 
-    def _on_section_late(self, stream_id: int) -> None:
+    def _on_section_late(self, stream_id: int, ends_stream: bool) -> None:
         """A section on a stream that is not open, and that it cannot open."""
-        self._control()
+        if not self._resets.explains_section(stream_id, ends_stream):
+            self._control()
         if self._is_idle(stream_id) or stream_id in self._skipped:
             raise ConnectionFault(_PROTOCOL_ERROR, "HEADERS on an identifier that cannot be used")  # §5.1.1
         if not self._resets.excuses(stream_id):
@@ -201,6 +205,7 @@ class TunedEngine(Outbound):
     def _on_request(self, stream_id: int, section: Section, ends_stream: bool) -> None:
         if stream_id > self._highest_peer_id + 2:
             self._skipped = range(self._highest_peer_id + 2, stream_id, 2)
+            self._unused_ids += len(self._skipped)
         self._highest_peer_id = stream_id
         if stream_id == MAX_STREAM_ID:
             self.drained = True
@@ -260,7 +265,9 @@ class TunedEngine(Outbound):
         size = len(body)
         ends_stream = bool(flags & END_STREAM)
         stream = self.streams.get(stream_id)
-        if stream is None or (not ends_stream and size >= 2 * len(data)):
+        if (not ends_stream and tiny(size, len(data))) or (
+            stream is None and not self._resets.explains_data(stream_id, size, ends_stream)
+        ):
             self._control()
         if not self._connection.take_in(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection's window")
@@ -305,28 +312,35 @@ class TunedEngine(Outbound):
 
     def _on_rst_stream(self, stream_id: int, flags: int, body: bytes) -> None:
         stream = self.streams.get(stream_id)
+        explained = self._limits.explains_reset(self._opened())
         if stream is None:
-            self._control()
+            if not explained:
+                self._control()
             if self._is_idle(stream_id):
                 raise ConnectionFault(_PROTOCOL_ERROR, "RST_STREAM on an idle stream")
             return
-        if not self._client:
-            self._spend_reset()
         code = UINT32.unpack(body)[0]
         complete = self._client and stream.remote == ENDED and code == ErrorCode.NO_ERROR  # §8.1
         self._forget(stream_id)
-        if not complete:
-            self._sink.on_reset(stream, code, True)
+        served = not complete and self._sink.on_reset(stream, code, True)
+        if not (self._client or (served and explained)):
+            self._spend_reset()
 
     def _on_settings(self, stream_id: int, flags: int, body: bytes) -> None:
-        self._control()
         if flags & ACK:
+            if self._settled:
+                self._control()
+                return
+            self._settled = True
             self._decoder.allow_table(self._config.header_table_bytes)
+            self._sink.on_settings_ack()
             return
+        self._control(max(1, len(body) // frames.SETTING.size - FREE_SETTINGS))
         self._reply()
         window_bytes = self._peer_window_bytes
         for setting, value in frames.SETTING.iter_unpack(body):
             self._apply_setting(setting, value)
+        self._widen_streams(self._peer_window_bytes - window_bytes)
         self._out.append(frames.SETTINGS_ACK)
         self._update_can_open()
         self._sink.on_settings()
@@ -347,27 +361,34 @@ class TunedEngine(Outbound):
         elif setting == Setting.INITIAL_WINDOW_SIZE:
             if value > MAX_WINDOW_BYTES:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE over 2^31-1")
-            change = value - self._peer_window_bytes
             self._peer_window_bytes = value
-            for stream in self.streams.values():
-                if not stream.widen(change):
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window over 2^31-1")  # §6.9.2
         elif setting == Setting.MAX_FRAME_SIZE:
             if not MIN_MAX_FRAME_BYTES <= value <= MAX_MAX_FRAME_BYTES:
                 raise ConnectionFault(_PROTOCOL_ERROR, "a bad SETTINGS_MAX_FRAME_SIZE")
             self._peer_max_frame_bytes = value
 
+    def _widen_streams(self, change: int) -> None:
+        """§6.9.2, once for a frame: what it changes in the end."""
+        if change:
+            for stream in self.streams.values():
+                if not stream.widen(change):
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window over 2^31-1")
+
     def _on_push_promise(self, stream_id: int, flags: int, body: bytes) -> None:
         raise ConnectionFault(_PROTOCOL_ERROR, "PUSH_PROMISE, which our SETTINGS forbid")  # §6.6, §8.4
 
     def _on_ping(self, stream_id: int, flags: int, body: bytes) -> None:
-        self._control()
         if flags & ACK:
+            if not self._limits.explains_ping_ack():
+                self._control()
             self._sink.on_ping_ack(body)
         else:
+            explained = self._limits.explains_ping()
+            if not explained:
+                self._control()
             self._reply()
             self._out.append(frames.ping(body, ACK))
-            self._sink.on_ping()
+            self._sink.on_ping(explained)
 
     def _on_goaway(self, stream_id: int, flags: int, body: bytes) -> None:
         self._control()
@@ -378,14 +399,14 @@ class TunedEngine(Outbound):
         if self._client:
             for stream in [stream for stream in self.streams.values() if stream.id > last_id]:
                 if not stream.closed:  # the sink may have reset it meanwhile
-                    self._resets.add(stream.id)
+                    self._resets.add(stream.id, stream.receive_window)
                     self._forget(stream.id)
                     self._sink.on_reset(stream, ErrorCode.REFUSED_STREAM, True)
         self._sink.on_goaway(last_id, code, body[8:])
 
     def _on_window_update(self, stream_id: int, flags: int, body: bytes) -> None:
-        if not self._limits.window_update(self._now):
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many WINDOW_UPDATEs")
+        if not self._limits.explains_window_update():
+            self._control()
         increment = UINT32.unpack(body)[0] & MAX_WINDOW_BYTES
         if stream_id == CONNECTION:
             if not increment:
@@ -415,6 +436,10 @@ class TunedEngine(Outbound):
             return True
         return stream_id >= self._next_id if self._client else stream_id > self._highest_peer_id
 
+    def _opened(self) -> int:
+        """Streams that the client has opened."""
+        return (self._next_id if self._client else self._highest_peer_id + 1 - 2 * self._unused_ids) // 2
+
     def _end_remote(self, stream: TunedStream) -> None:
         """END_STREAM came."""
         stream.remote = ENDED
@@ -423,23 +448,30 @@ class TunedEngine(Outbound):
 
     def _stream_error(self, stream: TunedStream, code: ErrorCode) -> None:
         """§5.4.2."""
-        self._reset_unseen(stream.id, code)
+        self._write_reset(stream.id, code, stream.receive_window)
         self._forget(stream.id)
         self._sink.on_reset(stream, code, False)
 
+    def refuse(self, stream: AnyStream) -> None:
+        self._write_reset(stream.id, ErrorCode.REFUSED_STREAM, stream.receive_window)
+        self._forget(stream.id)
+
     def _reset_unseen(self, stream_id: int, code: ErrorCode) -> None:
-        """RST_STREAM because of what the peer sent."""
+        self._write_reset(stream_id, code, self._stream_window_bytes)
+
+    def _write_reset(self, stream_id: int, code: ErrorCode, window_bytes: int) -> None:
+        """RST_STREAM because of what the peer sent. `window_bytes`: what it may have sent since."""
         self._spend_reset()
         self._reply()
-        self._resets.add(stream_id)
+        self._resets.add(stream_id, window_bytes)
         self._out.append(frames.rst_stream(stream_id, code))
 
     def _spend_reset(self) -> None:
         if not self._limits.resets.spend(self._now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
 
-    def _control(self) -> None:
-        if not self._limits.controls.spend(self._now):
+    def _control(self, count: int = 1) -> None:
+        if not self._limits.controls.spend(self._now, count):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
 
     def _reply(self) -> None:

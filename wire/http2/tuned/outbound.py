@@ -25,12 +25,13 @@ from wire.http2.codes import (
     ErrorCode,
     Setting,
 )
-from wire.http2.engine import Fields, HeaderList, Sink, Stream
+from wire.http2.engine import Fields, HeaderList, Sink
+from wire.http2.late import ResetMemory
 from wire.http2.limits import EXPLAINING_BYTES, Limits
 from wire.http2.tuned import frames
 from wire.http2.tuned.encoder import Encoder
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS
-from wire.http2.tuned.streams import END_ON_DATA, ENDED, OPEN, WAITING, ResetMemory, TunedStream
+from wire.http2.tuned.streams import END_ON_DATA, ENDED, OPEN, WAITING, TunedStream
 from wire.http2.tuned.windows import CONNECTION, Flow
 
 _frame_header = frames.HEADER.pack
@@ -163,6 +164,7 @@ class Outbound:
         elif len(self.streams) >= self._peer_max_streams:
             self.can_open = False
         block = self._encoder.encode(headers, extra)
+        self._limits.written += 1
         self._out.append(frames.header_block(stream_id, block, end_stream, self._peer_max_frame_bytes))
         return stream
 
@@ -197,8 +199,9 @@ class Outbound:
                 stream.send_window -= size
                 connection.send_window -= size
                 self._out += _frame_header(size << 8 | DATA, END_STREAM if end_stream else 0, stream.id), data
-                self._limits.explained += 2
+                self._limits.written += 1
             elif end_stream:
+                self._limits.written += 1
                 self._out.append(_frame_header(DATA, END_STREAM, stream.id))
             if end_stream:
                 self._end_local(stream)
@@ -236,7 +239,7 @@ class Outbound:
                 data,
                 self._pack_reply_end(self._reply_end_word, END_HEADERS | END_STREAM, stream_id, self._reply_end),
             )
-            self._limits.explained += 2
+            self._limits.written += 3
             stream.local = ENDED
             stream.closed = True
             del self.streams[stream_id]
@@ -266,11 +269,11 @@ class Outbound:
         self._pack_reply_start = Struct(f">IBI{len(start)}sIBI").pack
         self._pack_reply_end = Struct(f">IBI{len(end)}s").pack
 
-    def reset(self, stream: Stream, code: ErrorCode) -> None:
+    def reset(self, stream: AnyStream, code: ErrorCode) -> None:
         if stream.closed or self._failed:
             return
         self._out.append(frames.rst_stream(stream.id, code))
-        self._resets.add(stream.id)
+        self._resets.add(stream.id, stream.receive_window)
         self._forget(stream.id)
 
     # Flow control, pings and GOAWAY ---------------------------------------------------------------------------------
@@ -288,6 +291,7 @@ class Outbound:
 
     def ping(self, payload: bytes) -> None:
         if not self._failed:
+            self._limits.awaited += 1
             self._out.append(frames.ping(payload))
 
     def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
@@ -315,6 +319,7 @@ class Outbound:
         if encoder.changed:
             encoder.changed = False
             self._reply_headers = None
+        self._limits.written += 1
         self._out.append(frames.header_block(stream.id, block, end_stream, self._peer_max_frame_bytes))
         stream.local = OPEN
         if end_stream:
@@ -360,8 +365,9 @@ class Outbound:
         stream.queued_bytes -= size
         stream.send_window -= size
         connection.send_window -= size
-        if not queue or size >= EXPLAINING_BYTES:
-            self._limits.explained += 2
+        self._limits.written += 1
+        if queue and size < EXPLAINING_BYTES:
+            self._limits.dribbled += 1
         ending = None if queue else stream.ending
         flags = END_STREAM if ending is END_ON_DATA else 0
         self._out += _frame_header(size << 8 | DATA, flags, stream.id), chunk
@@ -378,7 +384,7 @@ class Outbound:
         elif not self._client:
             # §8.1: a complete response may ask the client to stop sending what is no longer wanted.
             self._out.append(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
-            self._resets.add(stream.id)
+            self._resets.add(stream.id, stream.receive_window)
             self._forget(stream.id)
 
     def _forget(self, stream_id: int) -> None:

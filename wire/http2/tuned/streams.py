@@ -1,5 +1,4 @@
-"""The state of one stream (RFC 9113 §5.1), and which closed streams may still be sent to. Imports `windows` and the
-contract.
+"""The state of one stream (RFC 9113 §5.1), as this engine keeps it. Imports `windows` and the contract.
 
 The RFC's states as the two halves that they are made of:
 
@@ -14,10 +13,10 @@ The RFC's states as the two halves that they are made of:
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import Final
 
-from wire.http2.engine import RESETS_REMEMBERED, HeaderList
+from wire.http2.engine import HeaderList
 from wire.http2.tuned.windows import Flow
 
 WAITING: Final = 0
@@ -52,23 +51,3 @@ class TunedStream(Flow):
         self.received_bytes = 0
         self.queue: deque[memoryview] | None = None
         self.ending: HeaderList | None = None
-
-
-class ResetMemory:
-    """The streams that we reset lately: their peer's frames may be late ones, and are read past (§5.1)."""
-
-    __slots__ = ("_ids", "_oldest")
-
-    def __init__(self) -> None:
-        self._ids: OrderedDict[int, None] = OrderedDict()
-        self._oldest = 0
-
-    def add(self, stream_id: int) -> None:
-        self._ids[stream_id] = None
-        if len(self._ids) > RESETS_REMEMBERED:
-            forgotten, _ = self._ids.popitem(last=False)
-            self._oldest = max(self._oldest, forgotten)
-
-    def excuses(self, stream_id: int) -> bool:
-        """Whether a frame on this closed stream may be a late one; of ids so low that we forgot some, every one may."""
-        return stream_id in self._ids or stream_id <= self._oldest
