@@ -97,6 +97,8 @@ class ManualRuntime:
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         self._ready.append(lambda: callback(*args))
 
+    call_soon_threadsafe = call_soon
+
     def turn(self) -> None:
         """One turn of the loop."""
         ready, self._ready = self._ready, []

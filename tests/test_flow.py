@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import run, turns
+from wire.codec import Codec
 from wire.config import CallConfig
 from wire.connection import Connection
 from wire.errors import DecodeError, RpcError, UsageError
 from wire.flow import Inbound, Outbound
 from wire.http2.engine import Stream
+from wire.message_decoder import MessageDecoder
 from wire.rpc.framing import MessageReader, frame
 from wire.status import StatusCode
 from wire.transport.link import Runtime
@@ -63,7 +65,8 @@ def flowing(test: Callable[[Both], Awaitable[Any]], loop: LoopName = "asyncio") 
 
 
 def inbound(both: Both, decode: Callable[[bytes], Any] = bytes, **options: Any) -> Inbound[Any]:
-    made: Inbound[Any] = Inbound(both.runtime, MessageReader(1000), decode, **options)
+    codec: Codec[Any] = Codec(object, bytes, decode)
+    made: Inbound[Any] = Inbound(both.runtime, MessageReader(1000), MessageDecoder(codec, CallConfig()), **options)
     made.attach(cast(Connection, both), both.stream)
     return made
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     ("errors", "status", "metadata", "deadline", "config", "process"),
     ("transport", "http2", "rpc", "codec"),
-    ("connection",),
+    ("connection", "message_decoder"),
     ("flow",),
     ("client_call",),
     ("service",),

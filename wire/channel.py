@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 
@@ -15,6 +15,7 @@ from wire.config import ChannelConfig
 from wire.deadline import DeadlineTimer
 from wire.errors import ConfigurationError, UsageError
 from wire.http2.engine import HeaderList
+from wire.message_decoder import MessageDecoder
 from wire.pool import Pool
 from wire.rpc.compression import compressor
 from wire.rpc.headers import request_fields
@@ -25,6 +26,8 @@ from wire.transport.tls import ClientTls
 
 if TYPE_CHECKING:
     from wire.service import Method
+
+R = TypeVar("R")
 
 _NOT_OPEN = "the channel is not open: use it inside `async with wire.Channel(...) as channel`"
 USER_AGENT = "grpc-python-wire/0.1.0"
@@ -53,7 +56,7 @@ class Channel:
         self._user_agent = f"{self.config.user_agent} {USER_AGENT}".strip()
         encoding = self.config.calls.compression
         self.compress = None if encoding is None else compressor(encoding)
-        self._headers: dict[Method[Any, Any], HeaderList] = {}
+        self._prepared: dict[Method[Any, Any], tuple[HeaderList, MessageDecoder[Any]]] = {}
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self.pool: Pool
@@ -84,18 +87,20 @@ class Channel:
             self.deadlines.close()
             await self._exits.aclose()
 
-    def request_headers(self, method: Method[Any, Any]) -> HeaderList:
-        """The header fields that every call of `method` begins with, as one object for all of them."""
-        headers = self._headers.get(method)
-        if headers is None:
+    def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
+        """What every call of `method` begins and ends with, as one object for all of them: the header fields of its
+        request, and what decodes its responses."""
+        prepared = self._prepared.get(method)
+        if prepared is None:
             if self._runtime is None:  # here, so that it costs the calls that follow nothing
                 raise UsageError(_NOT_OPEN)
             assert method.path is not None
             fields = request_fields(
                 method.path, self._scheme, self._authority, self._user_agent, self.config.calls.compression
             )
-            headers = self._headers[method] = HeaderList(fields, shared=True)
-        return headers
+            decoder = MessageDecoder(method.response, self.config.calls)
+            prepared = self._prepared[method] = HeaderList(fields, shared=True), decoder
+        return prepared
 
 
 def _authority(address: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -44,7 +45,7 @@ class ClientCall(Generic[R]):
 
     __slots__ = (
         "_channel",
-        "_decode",
+        "_decoder",
         "_extra",
         "_headers",
         "_initial",
@@ -69,8 +70,7 @@ class ClientCall(Generic[R]):
         wait_for_ready: bool | None,
     ) -> None:
         self._channel = channel
-        self._decode = method.response.decode
-        self._headers = channel.request_headers(method)
+        self._headers, self._decoder = channel.prepared(method)
         self._extra: Fields = limited_fields(metadata, channel.config.http2.max_header_list_bytes) if metadata else ()
         self._initial: Fields | None = None
         self._trailing: Fields | None = None
@@ -350,13 +350,28 @@ class UnaryUnaryCall(ClientCall[R]):
             elif self._body is None:
                 # statuscodes.md: the wrong number of messages is UNIMPLEMENTED on either side.
                 outcome = Outcome(outcome.fields, StatusCode.UNIMPLEMENTED, "the server sent no response")
+            elif len(self._body) > self._decoder.inline_bytes and self._decoder.is_heavy(self._body):
+                runtime = self._channel.runtime
+                self._decoder.decode_in_thread(
+                    runtime, self._body, lambda: self.code is None, partial(self._end_decoded, outcome)
+                )
+                return
             else:
                 try:
-                    self._response = self._decode(self._body)
+                    self._response = self._decoder.decode(self._body)
                 except CodecError as error:
-                    text = f"the response could not be decoded: {error}"
-                    outcome = Outcome(outcome.fields, StatusCode.INTERNAL, text)
+                    outcome = _undecodable(outcome, error)
         super()._end(outcome)
+
+    def _end_decoded(self, outcome: Outcome, response: Any, error: CodecError | None) -> None:
+        """A heavy response comes from the thread."""
+        self._response = response
+        super()._end(outcome if error is None else _undecodable(outcome, error))
+
+
+def _undecodable(outcome: Outcome, error: CodecError) -> Outcome:
+    # statuscodes.md: "Error parsing response proto" is INTERNAL.
+    return Outcome(outcome.fields, StatusCode.INTERNAL, f"the response could not be decoded: {error}")
 
 
 class _StreamingCall(ClientCall[R]):
@@ -379,7 +394,7 @@ class _StreamingCall(ClientCall[R]):
         self._inbound: Inbound[R] = Inbound(
             channel.runtime,
             MessageReader(channel.config.calls.max_receive_message_bytes),
-            method.response.decode,
+            self._decoder,
             self.cancel,
             lambda error: self._abort(error.code, error.message),
         )
@@ -568,7 +583,6 @@ class _RequestStreamingCall(_StreamingCall[R], Generic[Q, R]):
         except Exception as error:
             self._abort(StatusCode.CANCELLED, f"the iterator of requests raised {type(error).__name__}: {error}")
         finally:
-            self._pump = None  # its exception would hold this frame, and with it the call
             if isinstance(requests, AsyncGenerator):
                 await requests.aclose()  # now rather than by the collector, when the call ended first
 

@@ -170,6 +170,19 @@ class CallConfig:
     max_send_message_bytes: int | None = None
     """Largest message sent; None: no limit but the peer's."""
 
+    max_message_depth: int = 100
+    """How deep messages and groups may nest in a received message. 100, as in google's upb, C++ and Java."""
+
+    max_decoded_bytes: int | None = None
+    """Memory that the messages, map entries and unknown enum members in one received message may take, by estimate; it
+    is refused beyond that. None: 64 MiB, or 16 times the message where that is more. In Python an empty message of two
+    bytes takes some 150, so that 4 MiB could become 300 MiB. Text, bytes and numbers are not counted: they take no more
+    than 20 times their encoding. Messages up to 1 KiB, and types that another library decodes, are not looked at."""
+
+    inline_decode_bytes: int = 1 << 14
+    """A message with more to go over than this is decoded in a thread, so that it holds nobody up; what text and bytes
+    fields hold does not count. 16 KiB decode in about 5 ms at worst, as long as one thread waits for another."""
+
     send_buffer_bytes: int = 1 << 16
     """Messages that one call may have queued before its sender waits: behind a closed flow-control window, or behind a
     link that is not being read. 64 KiB, as grpc-go keeps for each stream."""
@@ -183,6 +196,9 @@ class CallConfig:
             {
                 "max_receive_message_bytes": (0, 2**32 - 1),
                 "max_send_message_bytes": (0, 2**32 - 1),
+                "max_message_depth": (1, 300),
+                "max_decoded_bytes": (1024, 2**40),
+                "inline_decode_bytes": (0, 2**32 - 1),
                 "send_buffer_bytes": (1, 1 << 30),
             },
         )

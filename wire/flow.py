@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from copy import copy
 from typing import Generic, TypeVar
 
 from wire.connection import Connection
 from wire.errors import CodecError, RpcError, UsageError
 from wire.http2.engine import Stream
+from wire.message_decoder import MessageDecoder
 from wire.rpc.framing import PREFIX_BYTES, MessageReader
 from wire.status import StatusCode
 from wire.transport.link import Future, Runtime
@@ -31,7 +31,7 @@ class Inbound(Generic[M]):
     __slots__ = (
         "_abandoned",
         "_connection",
-        "_decode",
+        "_decoder",
         "_ended",
         "_error",
         "_failed",
@@ -48,7 +48,7 @@ class Inbound(Generic[M]):
         self,
         runtime: Runtime,
         reader: MessageReader,
-        decode: Callable[[bytes], M],
+        decoder: MessageDecoder[M],
         abandoned: Callable[[], None] | None = None,
         failed: Callable[[RpcError], None] | None = None,
     ) -> None:
@@ -58,7 +58,7 @@ class Inbound(Generic[M]):
         self._connection: Connection | None = None
         self._stream: Stream | None = None
         self.reader = reader
-        self._decode = decode
+        self._decoder = decoder
         self._abandoned = abandoned
         self._failed = failed
         self.received = 0
@@ -101,7 +101,6 @@ class Inbound(Generic[M]):
         if not self._ended:
             self._ended = True
             self._error = error
-            self._abandoned = self._failed = None  # methods of the call that holds this
             self._wake()
 
     def _wake(self) -> None:
@@ -119,7 +118,7 @@ class Inbound(Generic[M]):
         while not messages:
             if self._ended:
                 if self._error is not None:
-                    raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
+                    raise self._error
                 raise StopAsyncIteration
             if self._waiter is not None and not self._waiter.done():
                 raise UsageError("two tasks wait for the messages of one call")
@@ -134,17 +133,30 @@ class Inbound(Generic[M]):
         if self._held_bytes:
             self._grant(min(PREFIX_BYTES + len(message), self._held_bytes) if messages else self._held_bytes)
         try:
-            return self._decode(message if message.__class__ is bytes else self.reader.plain(message))
+            plain = message if message.__class__ is bytes else self.reader.plain(message)
+            if not self._decoder.is_heavy(plain):
+                return self._decoder.decode(plain)
+            return await self._decode_in_thread(plain)
         except CodecError as error:
             failure = RpcError(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
         except RpcError as error:
             failure = error
         self.discard()
+        self._ended = True
+        self._error = failure
         if self._failed is not None:
             self._failed(failure)
-        self._ended = True
-        self._error = copy(failure)
         raise failure
+
+    async def _decode_in_thread(self, message: bytes) -> M:
+        try:
+            return await self._decoder.decoded(self._runtime, message)
+        except CodecError:
+            raise
+        except BaseException:  # the task was cancelled
+            if self._abandoned is not None:
+                self._abandoned()
+            raise
 
     def discard(self) -> None:
         """Nobody will take the rest: drop it."""

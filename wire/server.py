@@ -16,7 +16,7 @@ from typing import Self
 
 import anyio
 
-from wire.config import ServerConfig
+from wire.config import CallConfig, ServerConfig
 from wire.connection import Connection
 from wire.errors import ServiceError, UsageError
 from wire.http2.codes import ErrorCode
@@ -53,7 +53,6 @@ class ServerConnection(Connection):
         "_min_ping_interval_s",
         "_ping_strikes",
         "_pings_allowed",
-        "_preface_timeout_s",
         "_preface_timer",
         "_routes",
         "_server",
@@ -84,8 +83,7 @@ class ServerConnection(Connection):
         limit = config.calls.max_send_message_bytes
         self.max_send_bytes = 2**32 - 1 if limit is None else limit
         self._max_running = config.http2.max_concurrent_streams
-        self._preface_timeout_s = config.preface_timeout_s
-        self._preface_timer: Timer | None = None
+        self._preface_timer: Timer | None = runtime.call_later(config.preface_timeout_s, self._preface_missing)
         self._drain_timer: Timer | None = None
         self._min_ping_interval_s = config.keepalive.min_ping_interval_s
         self._pings_allowed = config.keepalive.max_ping_strikes
@@ -105,7 +103,6 @@ class ServerConnection(Connection):
         self.peer = link.peer
         self._server.connections.add(self)
         _log.debug("%s connected", link.peer.address)
-        self._preface_timer = self.runtime.call_later(self._preface_timeout_s, self._preface_missing)
         super().link_made(link)
         if self._server.stopping:  # it was on its way when the listeners were closed
             self.drain()
@@ -121,7 +118,7 @@ class ServerConnection(Connection):
         if self.link is not None:
             self.link.resume_reading()
 
-    def on_lost(self, reason: str, calls: list[ServerCall]) -> None:
+    def on_lost(self, reason: str) -> None:
         for timer in (self._preface_timer, self._drain_timer):
             if timer is not None:
                 timer.cancel()
@@ -129,8 +126,9 @@ class ServerConnection(Connection):
             _log.warning("%s: %s", self.peer.address, self.error)
         else:
             _log.debug("%s disconnected: %s", self.peer.address, reason)
-        for call in calls:
-            call.cancel()
+        for stream in list(self.engine.streams.values()):
+            if stream.call is not None:
+                stream.call.cancel()
         self._server.connection_changed(self)
 
     # What the engine calls.
@@ -242,7 +240,7 @@ class Server:
         if self._config.calls.compression is not None:
             compressor(self._config.calls.compression)  # raises now for what this Python does not have
         self._tls = tls
-        self.routes = _routes(servicers)
+        self.routes = _routes(servicers, self._config.calls)
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self._listeners: list[Listener] = []
@@ -300,7 +298,6 @@ class Server:
         self.stopping = True
         for listener in self._listeners:
             listener.close()
-        self._listeners.clear()  # they hold this server
         for connection in list(self.connections):
             connection.drain()
         await self._all_gone(runtime, self._config.grace_s if grace_s is None else grace_s)
@@ -358,7 +355,7 @@ class Server:
         return self._runtime
 
 
-def _routes(servicers: Iterable[Servicer]) -> Routes:
+def _routes(servicers: Iterable[Servicer], calls: CallConfig) -> Routes:
     routes: Routes = {}
     for servicer in servicers:
         service = getattr(servicer, "service", None)
@@ -373,5 +370,5 @@ def _routes(servicers: Iterable[Servicer]) -> Routes:
             path = method.path.encode()
             if path in routes:
                 raise ServiceError(f"two servicers answer {method.path}")
-            routes[path] = Route(method.path, method, handler)
+            routes[path] = Route(method.path, method, handler, calls)
     return routes

@@ -13,10 +13,12 @@ from contextlib import aclosing
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from wire.config import CallConfig
 from wire.errors import CodecError, MetadataError, RpcError, UsageError
 from wire.flow import Inbound, Outbound
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream
+from wire.message_decoder import MessageDecoder
 from wire.metadata import Fields, Metadata, MetadataInput, limited_fields
 from wire.rpc.framing import PREFIX_BYTES, MessageReader, frame, pack_prefix
 from wire.rpc.headers import OK_TRAILER_FIELDS, RESPONSE_FIELDS, RequestHead, status_response, status_trailers
@@ -39,12 +41,24 @@ _OK_TRAILERS = HeaderList(OK_TRAILER_FIELDS, shared=True)
 class Route(Generic[Q, R]):
     """A method as a server runs it."""
 
-    __slots__ = ("call_type", "decode", "encode", "handler", "path", "response_type", "streams_responses")
+    __slots__ = (
+        "call_type",
+        "decode",
+        "decoder",
+        "encode",
+        "handler",
+        "inline_bytes",
+        "path",
+        "response_type",
+        "streams_responses",
+    )
 
-    def __init__(self, path: str, method: Method[Q, R], handler: Callable[..., Any]) -> None:
+    def __init__(self, path: str, method: Method[Q, R], handler: Callable[..., Any], calls: CallConfig) -> None:
         self.path = path
         self.handler = handler
-        self.decode = method.request.decode
+        self.decoder = MessageDecoder(method.request, calls)
+        self.decode = self.decoder.decode
+        self.inline_bytes = self.decoder.inline_bytes
         self.encode = method.response.encode
         self.response_type = method.response.message_type
         self.streams_responses = method.streams_responses
@@ -303,7 +317,6 @@ class ServerCall(ServerContext):
             self.fail(StatusCode.CANCELLED, "the call was cancelled")
             raise
         finally:
-            self._task = None  # its exception would hold this frame, and with it the call
             self.connection.handler_ended(self)
 
     async def _stream(self, responses: AsyncGenerator[Any, None] | Generator[Any, None, None]) -> None:
@@ -335,7 +348,10 @@ class _UnaryRequestCall(ServerCall):
             and int.from_bytes(data[:PREFIX_BYTES], "big") == size
             and 0 <= size <= self.connection.max_receive_bytes
         ):
-            self._handle(data[PREFIX_BYTES:])
+            if size > self.route.inline_bytes:
+                self._handle_long(data[PREFIX_BYTES:])
+            else:
+                self._handle(data[PREFIX_BYTES:])
             return size + PREFIX_BYTES
         return self._collect(data, end_stream)
 
@@ -365,16 +381,38 @@ class _UnaryRequestCall(ServerCall):
         elif self._reader is None or not self._request:
             self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and none came")
         else:
-            self._handle(self._request.pop())
+            self._handle_long(self._request.pop())
+
+    def _handle_long(self, message: bytes) -> None:
+        """A request that may be heavy: then it goes through the thread."""
+        decoder = self.route.decoder
+        if decoder.is_heavy(message):
+            self.connection.running.add(self)
+            decoder.decode_in_thread(self.connection.runtime, message, lambda: not self._finished, self._handle_decoded)
+        else:
+            self._handle(message)
 
     def _handle(self, message: bytes) -> None:
         try:
             request = self.route.decode(message)
         except CodecError as error:
-            # statuscodes.md: "Error parsing request proto" is INTERNAL.
-            self.fail(StatusCode.INTERNAL, f"the request could not be decoded: {error}")
+            self._refuse(error)
             return
         self._start(request)
+
+    def _handle_decoded(self, request: Any, error: CodecError | None) -> None:
+        """A heavy request comes from the thread."""
+        if not self._finished:
+            if error is None:
+                self._start(request)
+            else:
+                self._refuse(error)
+        if self._task is None:
+            self.connection.handler_ended(self)
+
+    def _refuse(self, error: CodecError) -> None:
+        # statuscodes.md: "Error parsing request proto" is INTERNAL.
+        self.fail(StatusCode.INTERNAL, f"the request could not be decoded: {error}")
 
 
 class _StreamRequestCall(ServerCall):
@@ -385,7 +423,7 @@ class _StreamRequestCall(ServerCall):
     def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
         super().__init__(connection, stream, head)
         reader = MessageReader(connection.max_receive_bytes, head.decompress)
-        self._inbound = Inbound(connection.runtime, reader, self.route.decode)
+        self._inbound = Inbound(connection.runtime, reader, self.route.decoder)
         self._inbound.attach(connection, stream)
         self._start(self._inbound)
 

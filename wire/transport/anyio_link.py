@@ -7,14 +7,16 @@ backend as well, which the contract tests make use of. Imports `anyio` and its s
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import socket
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from functools import partial
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
@@ -30,8 +32,6 @@ from wire.transport.runtime_base import RuntimeBase
 from wire.transport.socket_link import SocketLink
 
 logger = logging.getLogger("wire.transport")
-
-_LEAST_TIMERS = 64
 
 
 class AnyioLink(SocketLink):
@@ -110,10 +110,7 @@ class AnyioFuture:
                 self._done = True
                 raise
         if self._exception is not None:
-            try:
-                raise self._exception
-            finally:
-                self._exception = None  # its traceback holds this frame, and so this future
+            raise self._exception
         return self._result
 
     def done(self) -> bool:
@@ -154,9 +151,14 @@ class AnyioRuntime(RuntimeBase):
         self.now = anyio.current_time
         self.future = AnyioFuture
         self._group = group
+        trio = sys.modules.get("trio")
+        if trio is not None and trio.lowlevel.in_trio_run():
+            wake = trio.lowlevel.current_trio_token().run_sync_soon
+        else:
+            wake = asyncio.get_running_loop().call_soon_threadsafe
+        self.call_soon_threadsafe = partial(wake, self.call_soon)
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._timers: list[tuple[float, int, AnyioTimer]] = []
-        self._timers_looked_at = _LEAST_TIMERS  # their number at which the cancelled ones are dropped
         self._order = count()  # timers due at the same time run in the order they were made
         self._idle: anyio.Event | None = None  # what the pump waits on
 
@@ -165,19 +167,10 @@ class AnyioRuntime(RuntimeBase):
         self._wake()
 
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer:
-        self._drop_cancelled()
         timer = AnyioTimer(partial(callback, *args))
         heappush(self._timers, (self.now() + delay_s, next(self._order), timer))
         self._wake()
         return timer
-
-    def _drop_cancelled(self) -> None:
-        """Forget cancelled timers each time that the heap has doubled: most are cancelled long before they are due."""
-        timers = self._timers
-        if len(timers) >= self._timers_looked_at:
-            timers[:] = [entry for entry in timers if entry[2].callback is not None]
-            heapify(timers)
-            self._timers_looked_at = max(_LEAST_TIMERS, 2 * len(timers))
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
         scope = anyio.CancelScope()

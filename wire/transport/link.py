@@ -123,7 +123,7 @@ class Listener(Protocol):
 
 
 class Runtime(Protocol):
-    """An event loop. Used from its own thread only."""
+    """An event loop. Used from its own thread only, but for `call_soon_threadsafe`."""
 
     name: str
     """"asyncio", "uvloop" or "trio", for logs."""
@@ -136,6 +136,9 @@ class Runtime(Protocol):
 
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> Any:
         """Call once, after the callbacks that are due now; never from within this method."""
+
+    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> Any:
+        """`call_soon` for other threads. Raises RuntimeError once the event loop has ended."""
 
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer: ...
 

@@ -30,6 +30,7 @@ class RuntimeBase(ABC):
     cancelled: type[BaseException]
     now: Callable[[], float]
     call_soon: Callable[..., Any]
+    call_soon_threadsafe: Callable[..., Any]
     future: Callable[[], Future[Any]]
     spawn: Callable[[Coroutine[Any, Any, Any]], Task]
 

@@ -1,0 +1,207 @@
+"""Long messages are decoded in a thread: both roles, every kind of call, in order, and not once nobody wants them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+import wire
+from tests.codec.generated import kinds
+from tests.support import LOOPS, run, turns
+from wire.codec import codec_for
+from wire.config import CallConfig, EngineName
+from wire.message_decoder import MessageDecoder
+from wire.transport.runtime import LoopName, open_runtime
+
+UNARY = wire.UnaryUnary("Unary", kinds.Tree, kinds.Tree)
+BIDI = wire.StreamStream("Bidi", kinds.Tree, kinds.Tree)
+SERVICE = wire.Service("trees.v1.Trees", (UNARY, BIDI))
+HEAVY = kinds.Tree(label="heavy", children=[kinds.Tree(label=str(number)) for number in range(5000)])
+LIGHT = kinds.Tree(label="light")
+
+
+class Stub(wire.Stub):
+    service = SERVICE
+    Unary = UNARY
+    Bidi = BIDI
+
+
+class Servicer(wire.Servicer):
+    service = SERVICE
+
+    def Unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:
+        return request
+
+    async def Bidi(self, requests: AsyncIterator[kinds.Tree], context: wire.ServerContext) -> AsyncIterator[kinds.Tree]:
+        async for request in requests:
+            yield request
+
+
+class AsyncServicer(Servicer):
+    async def Unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:  # type: ignore[override]
+        await anyio.sleep(0)
+        return request
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each message decoded by a MessageDecoder: whether that was in another thread than the test's."""
+    seen: list[bool] = []
+    made = MessageDecoder.__init__
+
+    def recording(self: MessageDecoder[Any], codec: Any, calls: CallConfig) -> None:
+        made(self, codec, calls)
+        decode, own = self.decode, threading.get_ident()
+
+        def decode_and_note(data: bytes) -> Any:
+            seen.append(threading.get_ident() != own)
+            return decode(data)
+
+        self.decode = decode_and_note
+
+    monkeypatch.setattr(MessageDecoder, "__init__", recording)
+    return seen
+
+
+@pytest.mark.parametrize("servicer", [Servicer(), AsyncServicer()])
+def test_long_messages_are_decoded_in_a_thread_and_short_ones_are_not(
+    servicer: Servicer, engine: EngineName, loop: LoopName, threads: list[bool]
+) -> None:
+    async def main() -> None:
+        async with wire.Server([servicer], config=wire.ServerConfig(engine=engine)) as server:
+            bound = await server.listen("127.0.0.1:0")
+            async with wire.Channel(bound, config=wire.ChannelConfig(engine=engine)) as channel:
+                stub = Stub(channel)
+                assert await stub.Unary(LIGHT) == LIGHT
+                assert threads == [False, False]
+                assert await stub.Unary(HEAVY) == HEAVY
+                assert threads == [False, False, True, True]
+
+    run(main, loop=loop)
+
+
+def test_a_stream_keeps_its_order_across_both_ways(engine: EngineName, loop: LoopName, threads: list[bool]) -> None:
+    async def main() -> None:
+        sent = [LIGHT, HEAVY, LIGHT, LIGHT, HEAVY, HEAVY, LIGHT]
+        async with wire.Server([Servicer()], config=wire.ServerConfig(engine=engine)) as server:
+            bound = await server.listen("127.0.0.1:0")
+            async with wire.Channel(bound, config=wire.ChannelConfig(engine=engine)) as channel:
+                assert [response async for response in Stub(channel).Bidi(sent)] == sent
+        assert threads.count(True) == 6
+
+    run(main, loop=loop)
+
+
+@pytest.mark.parametrize("limit", ["depth", "memory"])
+def test_a_message_over_a_limit_ends_its_call_with_internal_and_no_other(limit: str, loop: LoopName) -> None:
+    async def main() -> None:
+        strict = CallConfig(max_message_depth=1) if limit == "depth" else CallConfig(max_decoded_bytes=50_000)
+        wrong = kinds.Tree(left=kinds.Tree(left=LIGHT)) if limit == "depth" else HEAVY
+        async with wire.Server([Servicer()], config=wire.ServerConfig(calls=strict)) as strict_server:
+            bound = await strict_server.listen("127.0.0.1:0")
+            async with wire.Channel(bound) as channel:
+                with pytest.raises(wire.RpcError, match="the limit") as failure:
+                    await Stub(channel).Unary(wrong)
+                assert failure.value.code is wire.StatusCode.INTERNAL
+                with pytest.raises(wire.RpcError, match="the limit") as failure:
+                    _ = [response async for response in Stub(channel).Bidi([wrong])]
+                assert await Stub(channel).Unary(LIGHT) == LIGHT
+        async with wire.Server([Servicer()]) as server:
+            bound = await server.listen("127.0.0.1:0")
+            async with wire.Channel(bound, config=wire.ChannelConfig(calls=strict)) as channel:
+                with pytest.raises(wire.RpcError, match="the response could not be decoded") as failure:
+                    await Stub(channel).Unary(wrong)
+                assert failure.value.code is wire.StatusCode.INTERNAL
+                assert await Stub(channel).Unary(LIGHT) == LIGHT
+
+    run(main, loop=loop)
+
+
+def test_a_message_that_nobody_waits_for_any_more_is_not_decoded(loop: LoopName) -> None:
+    async def main() -> None:
+        decoder = MessageDecoder(codec_for(kinds.Tree), CallConfig())
+        decoded: list[bytes] = []
+        begun, go_on = threading.Event(), threading.Event()
+
+        def decode(data: bytes) -> Any:
+            decoded.append(data)
+            begun.set()
+            go_on.wait()
+            return data
+
+        decoder.decode = decode
+        results: list[object] = []
+        async with open_runtime() as runtime:
+            ended = runtime.future()
+            wanted = True
+
+            def done(message: object, error: object) -> None:
+                results.append((message, error))
+                if len(results) == 2:
+                    ended.set_result(None)
+
+            decoder.decode_in_thread(runtime, b"first", lambda: True, done)
+            decoder.decode_in_thread(runtime, b"second", lambda: wanted, done)
+            await anyio.to_thread.run_sync(begun.wait)
+            wanted = False
+            go_on.set()
+            await ended
+        assert decoded == [b"first"]
+        assert results == [(b"first", None), (None, None)]
+
+    run(main, loop=loop)
+
+
+def test_a_call_that_is_cancelled_while_its_request_is_decoded_never_reaches_its_handler(
+    loop: LoopName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handled: list[object] = []
+
+    class Watched(Servicer):
+        def Unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:
+            handled.append(request.label)
+            return request
+
+    async def main() -> None:
+        begun, go_on = threading.Event(), threading.Event()
+        async with wire.Server([Watched()]) as server:
+            route: Any = server.routes[b"/trees.v1.Trees/Unary"]
+            decode = route.decoder.decode
+
+            def held(data: bytes) -> Any:
+                begun.set()
+                go_on.wait()
+                return decode(data)
+
+            route.decoder.decode = held
+            bound = await server.listen("127.0.0.1:0")
+            async with wire.Channel(bound) as channel:
+                call = Stub(channel).Unary(HEAVY)
+                await anyio.to_thread.run_sync(begun.wait)
+                (connection,) = server.connections
+                assert len(connection.running) == 1
+                call.cancel()
+                assert await Stub(channel).Unary(LIGHT) == LIGHT  # which shows that the reset has come
+                go_on.set()
+                while connection.running:
+                    await turns(1)
+        assert handled == ["light"]
+
+    run(main, loop=loop)
+
+
+def test_every_loop_takes_callbacks_from_threads() -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            called = runtime.future()
+            thread = threading.Thread(target=runtime.call_soon_threadsafe, args=(called.set_result, None))
+            thread.start()
+            await called
+            thread.join()
+
+    for loop in LOOPS:
+        run(main, loop=loop)
