@@ -53,10 +53,9 @@ class EchoSink:
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         pass
 
-    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> int:
+    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
         if end_stream:
             self.engine.send_reply(stream, RESPONSE, data, TRAILERS)
-        return len(data)
 
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         self.replies += 1

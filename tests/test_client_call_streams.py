@@ -36,6 +36,43 @@ def test_leaving_a_stream_early_and_cancelling_it_frees_its_window(engine: Engin
     on_pair(main, Probe(ServerStream=endless), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
 
 
+def test_two_slow_streams_do_not_lock_a_channel(engine: EngineName, loop: LoopName) -> None:
+    """Each reader makes a call for each message, while the connection's window would long be full of what they have
+    not read."""
+
+    async def down(request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
+        for _ in range(12):
+            yield bytes(30_000)
+
+    async def main(pair: Pair) -> None:
+        async def read() -> None:
+            async for each in pair.stub.ServerStream(b""):
+                assert await pair.stub.Unary(each) == each
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(read)
+
+    http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535)
+    on_pair(main, Probe(ServerStream=down), engine=engine, loop=loop, channel_config=wire.ChannelConfig(http2=http2))
+
+
+def test_streams_that_nobody_reads_leave_the_channel_to_others(engine: EngineName, loop: LoopName) -> None:
+    async def endless(request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(30_000)
+
+    async def main(pair: Pair) -> None:
+        async with pair.stub.ServerStream(b"") as one, pair.stub.ServerStream(b"") as other:
+            for call in (one, other):
+                await anext(aiter(call))
+            for _ in range(10):
+                assert await pair.stub.Unary(bytes(20_000)) == bytes(20_000)
+
+    http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535)
+    on_pair(main, Probe(ServerStream=endless), engine=engine, loop=loop, channel_config=wire.ChannelConfig(http2=http2))
+
+
 def test_ended_streams_whose_messages_nobody_takes_keep_no_window(engine: EngineName) -> None:
     async def main(pair: Pair) -> None:
         kept = []

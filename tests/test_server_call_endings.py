@@ -15,7 +15,7 @@ import wire
 from tests.clocks import ManualClock
 from tests.http2 import frames
 from tests.peers import RawPeer, ask, raw_client, request
-from tests.support import LOOPS, Probe, ProbeStub, paired, run, serving, turns
+from tests.support import LOOPS, Pair, Probe, ProbeStub, on_pair, paired, run, serving, turns
 from wire import ServerContext, StatusCode
 from wire.config import EngineName
 from wire.http2.codes import ErrorCode, FrameType, Setting
@@ -394,29 +394,20 @@ def test_messages_wait_compressed_for_a_slow_consumer() -> None:
     ask(test, Probe(ClientStream=slow))
 
 
-def test_requests_that_nobody_takes_are_granted_when_the_call_ends(engine: EngineName) -> None:
-    """Or calls that end early would leak the connection's window."""
+def test_requests_that_nobody_takes_hold_up_no_other_call(engine: EngineName, loop: LoopName) -> None:
+    async def idle(requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
+        await anyio.sleep_forever()
+        return b""
 
-    async def early(requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
-        return await anext(requests)
+    async def main(pair: Pair) -> None:
+        calls = [pair.stub.ClientStream([bytes(30_000)] * 5) for _ in range(2)]
+        for _ in range(10):
+            assert await pair.stub.Unary(bytes(20_000)) == bytes(20_000)
+        for call in calls:
+            call.cancel()
 
-    async def test(peer: RawPeer, server: wire.Server) -> None:
-        for stream_id in (1, 3):
-            messages = [frames.data(stream_id, framed(bytes(1000))) for _ in range(50)]
-            await peer.send(frames.headers(stream_id, request("ClientStream")), *messages)
-            assert (await peer.answer(stream_id)).status == StatusCode.OK
-        await peer.barrier()
-        granted = sum(
-            each.number for each in peer.frames if each.kind == FrameType.WINDOW_UPDATE and not each.stream_id
-        )
-        assert granted >= 2 * 50 * 1005 - 65_535 // 2
-
-    ask(
-        test,
-        Probe(ClientStream=early),
-        engine=engine,
-        http2=wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535),
-    )
+    http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535)
+    on_pair(main, Probe(ClientStream=idle), engine=engine, loop=loop, server_config=wire.ServerConfig(http2=http2))
 
 
 def test_stubs_and_raw_peers_see_the_same_service(engine: EngineName) -> None:

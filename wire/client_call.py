@@ -161,8 +161,8 @@ class ClientCall(Generic[R]):
         """The response begins."""
 
     @abstractmethod
-    def on_data(self, data: bytes, end_stream: bool) -> int:
-        """DATA has come; returns how many of its bytes may be granted again at once."""
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        """DATA has come."""
 
     def on_trailers(self, trailers: HeaderList) -> None:
         outcome: Outcome | None = trailers.memo
@@ -313,7 +313,7 @@ class UnaryUnaryCall(ClientCall[R]):
         if head.decompress is not None:
             self._reader = MessageReader(self._channel.config.calls.max_receive_message_bytes, head.decompress)
 
-    def on_data(self, data: bytes, end_stream: bool) -> int:
+    def on_data(self, data: bytes, end_stream: bool) -> None:
         size = len(data) - PREFIX_BYTES
         # One frame with one whole message, uncompressed: as a number, its prefix is the message's length.
         if (
@@ -327,10 +327,12 @@ class UnaryUnaryCall(ClientCall[R]):
             self._collect(data)
         if end_stream and self.code is None:
             self._end_without_status()
-        return size + PREFIX_BYTES
 
     def _collect(self, data: bytes) -> None:
         """A response in several frames, a compressed one, or one that is wrong."""
+        assert self.connection is not None
+        assert self.stream is not None
+        self.connection.engine.consumed(self.stream, len(data))
         if self._reader is None:
             self._reader = MessageReader(self._channel.config.calls.max_receive_message_bytes)
         try:
@@ -441,15 +443,15 @@ class _StreamingCall(ClientCall[R]):
         self._head_came = True
         self._wake()
 
-    def on_data(self, data: bytes, end_stream: bool) -> int:
+    def on_data(self, data: bytes, end_stream: bool) -> None:
         try:
-            granted = self._inbound.feed(data) if data and self.code is None else len(data)
+            if data and self.code is None:
+                self._inbound.feed(data)
         except RpcError as error:
             self._abort(error.code, error.message)
-            return len(data)
+            return
         if end_stream:
             self._end_without_status()
-        return granted
 
     def _end(self, outcome: Outcome) -> None:
         if outcome.code is StatusCode.OK and self._inbound.partial:
@@ -463,8 +465,6 @@ class _StreamingCall(ClientCall[R]):
         self._inbound.end(None if code is StatusCode.OK else self._error())
         if code in (StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED):
             self._inbound.discard()
-        else:
-            self._inbound.release()
 
 
 class UnaryStreamCall(_StreamingCall[R]):
@@ -605,11 +605,10 @@ class StreamUnaryCall(_RequestStreamingCall[Q, R]):
             self._response = response
         return self._response
 
-    def on_data(self, data: bytes, end_stream: bool) -> int:
-        granted = super().on_data(data, end_stream)
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        super().on_data(data, end_stream)
         if self._inbound.received > 1:
             self._abort(StatusCode.UNIMPLEMENTED, "the server sent more than the one response of this method")
-        return granted
 
     def _end(self, outcome: Outcome) -> None:
         if outcome.code is StatusCode.OK and not self._inbound.received and not self._inbound.partial:

@@ -48,10 +48,11 @@ class Http2Config:
 
     stream_window_bytes: int = 1 << 21
     """Receive window of each stream. 2 MiB: messages of 1 MiB leave whole, which made echoes of them 1.2 to 1.4 times
-    as fast as with 512 KiB. What all streams hold unread together is bounded by the connection's window."""
+    as fast as with 512 KiB. What a stream holds unread is bounded by it."""
 
     connection_window_bytes: int = 1 << 22
-    """Receive window of the connection, which bounds what all of its slow streams hold together. 4 MiB."""
+    """Receive window of the connection, granted again as DATA arrives: it bounds what is under way, and so what one
+    connection carries in a round trip. 4 MiB."""
 
     max_frame_bytes: int = 1 << 16
     """SETTINGS_MAX_FRAME_SIZE that we announce. 64 KiB: a quarter of the frames of the default, still little to

@@ -188,8 +188,8 @@ class Connection:
 
     # What an engine calls; the rest is in the subclasses.
 
-    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> int:
-        return stream.call.on_data(data, end_stream)  # type: ignore[no-any-return]
+    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
+        stream.call.on_data(data, end_stream)
 
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         stream.call.on_trailers(trailers)

@@ -74,9 +74,8 @@ class Inbound(Generic[M]):
         self._connection = connection
         self._stream = stream
 
-    def feed(self, data: bytes) -> int:
-        """DATA has come; returns how much of it may be granted again at once. Raises `RpcError` as `MessageReader`
-        does.
+    def feed(self, data: bytes) -> None:
+        """DATA has come. Raises `RpcError` as `MessageReader` does.
 
         With nothing waiting to be taken, what came is the beginning of the next message, and all of it is granted:
         the message could not be completed otherwise. Its size is bounded by the reader.
@@ -86,10 +85,9 @@ class Inbound(Generic[M]):
             self.received += len(messages)
             self._messages.extend(messages)
             self._wake()
-        if self._messages:
-            self._held_bytes += len(data)
-            return 0
-        return len(data)
+        self._held_bytes += len(data)
+        if not self._messages:
+            self._grant(len(data))
 
     @property
     def partial(self) -> bool:
@@ -161,12 +159,6 @@ class Inbound(Generic[M]):
     def discard(self) -> None:
         """Nobody will take the rest: drop it."""
         self._messages.clear()
-        self.release()
-
-    def release(self) -> None:
-        """Grant what the messages hold, so that other streams can use it: their own takes no more."""
-        if self._held_bytes:
-            self._grant(self._held_bytes)
 
     def _grant(self, size_bytes: int) -> None:
         assert self._connection is not None

@@ -166,8 +166,8 @@ class ServerCall(ServerContext):
     # What the connection reports.
 
     @abstractmethod
-    def on_data(self, data: bytes, end_stream: bool) -> int:
-        """DATA has come; returns how many of its bytes may be granted again at once."""
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        """DATA has come."""
 
     @abstractmethod
     def on_end(self) -> None:
@@ -339,7 +339,7 @@ class _UnaryRequestCall(ServerCall):
 
     __slots__ = ("_request",)
 
-    def on_data(self, data: bytes, end_stream: bool) -> int:
+    def on_data(self, data: bytes, end_stream: bool) -> None:
         size = len(data) - PREFIX_BYTES
         # One frame with one whole message, uncompressed: as a number, its prefix is the message's length.
         if (
@@ -352,13 +352,14 @@ class _UnaryRequestCall(ServerCall):
                 self._handle_long(data[PREFIX_BYTES:])
             else:
                 self._handle(data[PREFIX_BYTES:])
-            return size + PREFIX_BYTES
-        return self._collect(data, end_stream)
+        else:
+            self._collect(data, end_stream)
 
-    def _collect(self, data: bytes, end_stream: bool) -> int:
+    def _collect(self, data: bytes, end_stream: bool) -> None:
         """A request in several frames, a compressed one, or one that is wrong."""
+        self.connection.engine.consumed(self.stream, len(data))
         if self._finished:
-            return len(data)
+            return
         if self._reader is None:
             self._reader = MessageReader(self.connection.max_receive_bytes, self.head.decompress)
             self._request: list[bytes] = []
@@ -371,7 +372,6 @@ class _UnaryRequestCall(ServerCall):
                 self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and more than one came")
             elif end_stream:
                 self.on_end()
-        return len(data)
 
     def on_end(self) -> None:
         if self._finished:
@@ -427,18 +427,19 @@ class _StreamRequestCall(ServerCall):
         self._inbound.attach(connection, stream)
         self._start(self._inbound)
 
-    def on_data(self, data: bytes, end_stream: bool) -> int:
+    def on_data(self, data: bytes, end_stream: bool) -> None:
         if self._finished:
-            return len(data)
+            self.connection.engine.consumed(self.stream, len(data))
+            return
         try:
-            granted = self._inbound.feed(data) if data else 0
+            if data:
+                self._inbound.feed(data)
         except RpcError as error:
             self.fail(error.code, error.message)
             self.cancel()
-            return len(data)
+            return
         if end_stream:
             self.on_end()
-        return granted
 
     def on_reset(self, code: int, by_peer: bool) -> bool:
         # Its handler was started by the headers alone, which cost the client nothing.

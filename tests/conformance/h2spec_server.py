@@ -50,10 +50,9 @@ class H2specServer(asyncio.Protocol):
         if end_stream:
             self._reply(stream)
 
-    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> int:
+    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
         if end_stream:
             self._reply(stream)
-        return len(data)
 
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         self._reply(stream)

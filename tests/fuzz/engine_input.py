@@ -53,9 +53,9 @@ class _Above(Recorder):
         super().on_headers(stream, headers, end_stream)
         self._answer(stream, end_stream)
 
-    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> int:
+    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
         self._answer(stream, end_stream)
-        return super().on_data(stream, data, end_stream)
+        super().on_data(stream, data, end_stream)
 
     def _answer(self, stream: Stream, end_stream: bool) -> None:
         if self.replies and end_stream:

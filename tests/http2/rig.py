@@ -19,6 +19,8 @@ class Recorder:
     """A sink that writes everything down. `grant`: whether DATA counts as consumed when it comes. `serves`: whether
     streams that are reset had brought a handler a request."""
 
+    engine: Engine
+
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.streams: dict[int, Stream] = {}
@@ -33,11 +35,12 @@ class Recorder:
         self.sections.append(headers)
         self._note("headers", stream, headers.fields, end_stream)
 
-    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> int:
+    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
         assert type(data) is bytes
         assert data or end_stream
         self._note("data", stream, data, end_stream)
-        return len(data) if self.grant else 0
+        if self.grant:
+            self.engine.consumed(stream, len(data))
 
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         self.sections.append(trailers)
@@ -88,6 +91,7 @@ class Rig:
         self.config = Http2Config(**config)
         self.sink = Recorder()
         self.engine: Engine = engine_factory(name)(client, self.sink, self.config)  # type: ignore[arg-type]
+        self.sink.engine = self.engine
         self.now = 1000.0
         self._fields = f.FieldReader()
         self.last: list[f.Frame] = []

@@ -105,6 +105,7 @@ class Side:
     def __init__(self, name: EngineName, client: bool, config: Http2Config) -> None:
         self.sink = Recorder()
         self.engine: Any = engine_factory(name)(client, self.sink, config)
+        self.sink.engine = self.engine
         self._fields = f.FieldReader()
 
     def written(self) -> list[Any]:
@@ -120,13 +121,21 @@ class Side:
         return found
 
     def windows(self) -> tuple[Any, ...]:
-        """The connection's send window, and those of its streams."""
+        """The connection's windows, sending and receiving, and those of its streams while both sides may send."""
         engine = self.engine
         if hasattr(engine, "_h2"):
-            return engine._h2.outbound_flow_control_window, {
-                id_: engine._h2.streams[id_].outbound_flow_control_window for id_ in engine.streams
+            connection = engine._h2
+            streams = {
+                id_: (connection.streams[id_].outbound_flow_control_window, stream.receive_window)
+                for id_, stream in engine.streams.items()
+                if not stream.peer_ended
             }
-        return engine._connection.send_window, {id_: stream.send_window for id_, stream in engine.streams.items()}
+            return connection.outbound_flow_control_window, engine._receive_window, streams
+        return (
+            engine._connection.send_window,
+            engine._connection.receive_window,
+            {id_: (each.send_window, each.receive_window) for id_, each in engine.streams.items() if each.remote != 2},
+        )
 
     def state(self) -> tuple[Any, ...]:
         engine = self.engine

@@ -28,17 +28,16 @@ class Echo(Recorder):
         if self.streaming:
             self.engine.send_headers(stream, RESPONSE)
 
-    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> int:
+    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
         super().on_data(stream, data, end_stream)
         if self.streaming:
             self.engine.send_data(stream, data)
             if end_stream:
                 self.engine.send_headers(stream, TRAILERS, end_stream=True)
-            return len(data)
+            return
         stream.call += data
         if end_stream:
             self.engine.send_reply(stream, RESPONSE, stream.call, TRAILERS)
-        return len(data)
 
 
 class Pair:
@@ -47,6 +46,7 @@ class Pair:
         self.replies = Recorder()
         self.echo = Echo()
         self.client = engine_factory(client)(True, self.replies, config)
+        self.replies.engine = self.client
         self.server = self.echo.engine = engine_factory(server)(False, self.echo, config)
         self.client.start()
         self.server.start()

@@ -33,9 +33,12 @@ Receiving:
 - Streams of ids not opened yet are idle, as is every even one: any frame but HEADERS that opens one, PRIORITY and
   unknown types is PROTOCOL_ERROR (§5.1). Ids that a client skipped last are too, for HEADERS (§5.1.1).
 - DATA and HEADERS on a stream that its peer ended: stream error STREAM_CLOSED. On a closed one: read past if we reset
-  it (§5.1; the connection's window is granted again), connection error STREAM_CLOSED if not. Of the streams that we
+  it (§5.1), connection error STREAM_CLOSED if not. Of the streams that we
   reset the last `RESETS_REMEMBERED` are known; up to the highest one forgotten nothing is an error. WINDOW_UPDATE and
   RST_STREAM on a closed stream are read past. A GOAWAY that leaves a stream out counts as a reset of ours here.
+- The connection's window is granted again by the engine as DATA arrives, in large steps, whatever becomes of its
+  stream; the stream's by the layer above, which says what it `consumed`, and by the engine for padding. So a stream
+  that nobody reads holds its own window and holds up no other.
 - More DATA than a window allows is FLOW_CONTROL_ERROR of the connection, whichever window it was. A WINDOW_UPDATE that
   overflows, or of 0, is an error of its stream (FLOW_CONTROL_ERROR, PROTOCOL_ERROR), or on stream 0 of the connection.
 - Field sections are validated (§8.1–§8.3, §10.3, by `fields`): what reaches the sink has legal names, values and
@@ -118,9 +121,9 @@ class Sink(Protocol):
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         """A request (server) or the final response headers (client)."""
 
-    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> int:
-        """DATA without its padding. Returns how many of these bytes are consumed already, and may be granted to the
-        peer again at once; the rest are granted by `Engine.consumed`. An empty frame comes only with END_STREAM."""
+    def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
+        """DATA without its padding; to be granted again by `Engine.consumed`. An empty frame comes only with
+        END_STREAM."""
 
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         """Trailing fields; they end the stream."""
@@ -205,12 +208,8 @@ class Engine(Protocol):
         sink, but to `receive`."""
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """Grant `size` received bytes to the peer again (RFC 9113 §6.9); sent in large steps.
-
-        Also for a stream that is closed, ended or reset: the connection's window is granted always, the stream's while
-        it is open. Whoever gives a stream up grants what `on_data` held back, or the connection's window leaks. The
-        engine itself grants padding and what it does not report.
-        """
+        """`size` bytes of the stream's DATA are held no longer: grant them to the peer again (RFC 9113 §6.9). Sent in
+        large steps. Nothing on a stream that the peer ended or that is closed."""
 
     def ping(self, payload: bytes) -> None:
         """Queue a PING with 8 bytes."""

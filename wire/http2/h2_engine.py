@@ -81,18 +81,32 @@ class _Stream(Stream):
     """`ending`: our end was accepted; `ended`: it was framed; `peer_ended`: the peer's came. `trailers` follow `queue`.
 
     `answered`: a client has the final response's headers. `expected_bytes`: content-length, -1 for none.
+    `receive_window`: what the peer may send. `credit_bytes`: what was consumed and is not granted again yet.
     """
 
-    __slots__ = ("answered", "ended", "ending", "expected_bytes", "peer_ended", "queue", "received_bytes", "trailers")
+    __slots__ = (
+        "answered",
+        "credit_bytes",
+        "ended",
+        "ending",
+        "expected_bytes",
+        "peer_ended",
+        "queue",
+        "receive_window",
+        "received_bytes",
+        "trailers",
+    )
 
-    def __init__(self, stream_id: int) -> None:
+    def __init__(self, stream_id: int, receive_window: int) -> None:
         super().__init__(stream_id)
+        self.receive_window = receive_window
         self.ending = False
         self.ended = False
         self.peer_ended = False
         self.answered = False
         self.expected_bytes = -1
         self.received_bytes = 0
+        self.credit_bytes = 0
         self.queue: deque[memoryview] | None = None
         self.trailers: HeaderList | None = None
 
@@ -137,7 +151,9 @@ class H2Engine:
 
         self._out: list[bytes] = []  # ahead of what h2 holds
         self._ready: dict[int, _Stream] = {}  # have queued DATA and a window; the connection's is closed
-        self._owed_bytes = 0  # of the connection's window, for DATA that h2 did not see
+        # The connection's receive window as the peer has it, and what of it went to DATA that h2 did not see.
+        self._receive_window = config.connection_window_bytes
+        self._unseen_bytes = 0
 
     # Reading.
 
@@ -173,30 +189,33 @@ class H2Engine:
             stream is None and not self._resets.explains_data(stream_id, length, end)
         ):
             self._spend_control()
-        if length > self._h2.inbound_flow_control_window - self._owed_bytes:
+        if length > self._receive_window:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
+        self._receive_window -= length
+        self._unseen_bytes += length
         if stream is None:
             self._check_late(stream_id, ErrorCode.STREAM_CLOSED)
-            self._owe(length)
         elif stream.peer_ended:
-            self._owe(length)
             self._break_stream(stream, ErrorCode.STREAM_CLOSED)
         elif self._client and not stream.answered:
-            self._owe(length)
             self._break_stream(stream, ErrorCode.PROTOCOL_ERROR)
-        elif length > self._h2.remote_flow_control_window(stream_id):
+        elif length > stream.receive_window:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than its stream's window")
         elif not self._fits_length(stream, len(data), end):
-            self._owe(length)
             self._break_stream(stream, ErrorCode.PROTOCOL_ERROR)
         else:
             self._h2.receive_data(frame)
-            granted = length - len(data)
+            self._unseen_bytes -= length
+            stream.receive_window -= length
             if end:
                 self._peer_ended(stream)
+            elif length > len(data):
+                self.consumed(stream, length - len(data))
             if data or end:
-                granted += self._sink.on_data(stream, data, end)
-            self.consumed(stream, granted)
+                self._sink.on_data(stream, data, end)
+        window_bytes = self._config.connection_window_bytes
+        if self._receive_window <= window_bytes - window_bytes // 2:
+            self._grant_connection()
 
     def _on_reset(self, flags: int, stream_id: int, frame: bytes) -> None:
         stream = self.streams.get(stream_id)
@@ -342,7 +361,7 @@ class H2Engine:
         if isinstance(section, ErrorCode):
             self._refuse(stream_id, section)
             return
-        stream = _Stream(stream_id)
+        stream = _Stream(stream_id, self._config.stream_window_bytes)
         stream.expected_bytes = content_length(fields)
         if not self._fits_length(stream, 0, end_stream):
             self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR)
@@ -479,7 +498,7 @@ class H2Engine:
     def open_stream(self, headers: HeaderList, extra: Fields = (), end_stream: bool = False) -> Stream:
         if not self.can_open:
             raise UsageError("this connection can open no stream now")
-        stream = _Stream(self._next_id)
+        stream = _Stream(self._next_id, self._config.stream_window_bytes)
         self._next_id += 2
         self.drained = self._next_id > MAX_STREAM_ID
         self.streams[stream.id] = stream
@@ -582,15 +601,24 @@ class H2Engine:
         self._reset(self.streams[stream.id], ErrorCode.REFUSED_STREAM)
 
     def consumed(self, stream: Stream, size: int) -> None:
-        if size and not self._failed:
-            self._h2.acknowledge_received_data(size, stream.id)
+        own = self.streams.get(stream.id)
+        if own is None or own.peer_ended or self._failed:
+            return
+        own.credit_bytes += size
+        if own.credit_bytes >= self._config.stream_window_bytes // 2:
+            self._h2.increment_flow_control_window(own.credit_bytes, own.id)
+            own.receive_window += own.credit_bytes
+            own.credit_bytes = 0
 
-    def _owe(self, size_bytes: int) -> None:
-        """Grant the connection's window for DATA that h2 did not see, in large steps as h2 does."""
-        self._owed_bytes += size_bytes
-        if self._owed_bytes >= self._config.connection_window_bytes // 4:
-            self._queue(pack_frame(FrameType.WINDOW_UPDATE, 0, 0, _UINT.pack(self._owed_bytes)))
-            self._owed_bytes = 0
+    def _grant_connection(self) -> None:
+        """On arrival, whatever becomes of the stream: one that nobody reads must not hold up the others."""
+        increment = self._config.connection_window_bytes - self._receive_window
+        self._receive_window += increment
+        if self._unseen_bytes:
+            self._queue(pack_frame(FrameType.WINDOW_UPDATE, 0, 0, _UINT.pack(self._unseen_bytes)))
+        if increment > self._unseen_bytes:
+            self._h2.increment_flow_control_window(increment - self._unseen_bytes)
+        self._unseen_bytes = 0
 
     def ping(self, payload: bytes) -> None:
         if not self._failed:

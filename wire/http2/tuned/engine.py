@@ -110,20 +110,16 @@ class TunedEngine(Outbound):
                     ):
                         at = stop
                         connection.receive_window -= size
+                        if connection.receive_window <= self._connection_low_bytes:
+                            self._grant_connection()
                         if flags:
                             open_stream.remote = ENDED
                             if open_stream.local == ENDED:
                                 self._forget(stream_id)
-                            consumed = sink.on_data(open_stream, data[start:stop], True)
+                            sink.on_data(open_stream, data[start:stop], True)
                         else:
                             open_stream.receive_window -= size
-                            consumed = sink.on_data(open_stream, data[start:stop], False)
-                            open_stream.credit_bytes += consumed
-                            if open_stream.credit_bytes >= self._stream_step:
-                                self._grant_stream(open_stream)
-                        connection.credit_bytes += consumed
-                        if connection.credit_bytes >= self._connection_step:
-                            self._grant_connection(0)
+                            sink.on_data(open_stream, data[start:stop], False)
                         continue
                 elif flags & ~END_STREAM == END_HEADERS and 0 < stream_id < MAX_STREAM_ID:
                     at = stop
@@ -271,38 +267,35 @@ class TunedEngine(Outbound):
             self._control()
         if not self._connection.take_in(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection's window")
+        if self._connection.receive_window <= self._connection_low_bytes:
+            self._grant_connection()
         if stream is None:
             if self._is_idle(stream_id):
                 raise ConnectionFault(_PROTOCOL_ERROR, "DATA on an idle stream")
             if not self._resets.excuses(stream_id):
                 raise ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
-            self._grant_connection(size)
             return
         if stream.remote != OPEN:
-            self._grant_connection(size)
             self._stream_error(stream, ErrorCode.STREAM_CLOSED if stream.remote == ENDED else _PROTOCOL_ERROR)
             return
         if not stream.take_in(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA past its stream's window")
         if not self._fits_length(stream, len(data), ends_stream):
-            self._grant_connection(size)
             self._stream_error(stream, _PROTOCOL_ERROR)
             return
         if ends_stream:
             self._end_remote(stream)
-        consumed = size - len(data)
+        elif size > len(data):
+            self.consumed(stream, size - len(data))
         if data or ends_stream:
-            consumed += self._sink.on_data(stream, data, ends_stream)
-        self.consumed(stream, consumed)
+            self._sink.on_data(stream, data, ends_stream)
 
-    def _grant_stream(self, stream: TunedStream) -> None:
-        if stream.remote == OPEN:
-            self._out.append(frames.window_update(stream.id, stream.credit(0, 1)))
-
-    def _grant_connection(self, size: int) -> None:
-        increment = self._connection.credit(size, self._connection_step)
-        if increment:
-            self._out.append(frames.window_update(CONNECTION, increment))
+    def _grant_connection(self) -> None:
+        """On arrival, whatever becomes of the stream: one that nobody reads must not hold up the others."""
+        connection = self._connection
+        increment = self._config.connection_window_bytes - connection.receive_window
+        connection.receive_window += increment
+        self._out.append(frames.window_update(CONNECTION, increment))
 
     # The other frames -----------------------------------------------------------------------------------------------
 

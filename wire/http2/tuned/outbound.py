@@ -48,7 +48,7 @@ class Outbound:
         "_client",
         "_config",
         "_connection",
-        "_connection_step",
+        "_connection_low_bytes",
         "_encoder",
         "_failed",
         "_goaway_id",
@@ -99,9 +99,9 @@ class Outbound:
         self._peer_max_streams = MAX_STREAM_ID
         self._peer_window_bytes = DEFAULT_WINDOW_BYTES
 
-        # Ours. The windows are granted again in steps of half their size.
+        # Ours. The windows are opened again in steps of half their size.
         self._connection = Flow(CONNECTION, DEFAULT_WINDOW_BYTES, config.connection_window_bytes)
-        self._connection_step = config.connection_window_bytes // 2
+        self._connection_low_bytes = config.connection_window_bytes - config.connection_window_bytes // 2
         self._stream_window_bytes = config.stream_window_bytes
         self._stream_step = config.stream_window_bytes // 2
 
@@ -279,15 +279,10 @@ class Outbound:
     # Flow control, pings and GOAWAY ---------------------------------------------------------------------------------
 
     def consumed(self, stream: AnyStream, size: int) -> None:
-        if self._failed:
-            return
-        if stream.remote == OPEN:
+        if stream.remote == OPEN and not self._failed:
             increment = stream.credit(size, self._stream_step)
             if increment:
                 self._out.append(frames.window_update(stream.id, increment))
-        increment = self._connection.credit(size, self._connection_step)
-        if increment:
-            self._out.append(frames.window_update(CONNECTION, increment))
 
     def ping(self, payload: bytes) -> None:
         if not self._failed:

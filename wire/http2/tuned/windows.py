@@ -1,7 +1,7 @@
 """Flow control (RFC 9113 §5.2, §6.9): all arithmetic on windows, for a stream and for the connection alike.
 
 The connection is stream 0, as it is on the wire, and has the same two windows. The engine's loop repeats `take_in`
-and `credit` in place for DATA on open streams, where two calls would cost it a tenth of a unary exchange. Imports the
+in place for DATA on open streams, where two calls would cost it a tenth of a unary exchange. Imports the
 contract's `Stream`."""
 
 from __future__ import annotations
