@@ -30,7 +30,7 @@ class Recorder(Connection):
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         self.opened.append(stream)
 
-    def on_lost(self, reason: str) -> None:
+    def on_lost(self, reason: str, calls: list[Any]) -> None:
         self.ends.append(reason)
 
 

@@ -583,6 +583,7 @@ class _RequestStreamingCall(_StreamingCall[R], Generic[Q, R]):
         except Exception as error:
             self._abort(StatusCode.CANCELLED, f"the iterator of requests raised {type(error).__name__}: {error}")
         finally:
+            self._pump = None  # its exception would hold this frame, and with it the call
             if isinstance(requests, AsyncGenerator):
                 await requests.aclose()  # now rather than by the collector, when the call ended first
 

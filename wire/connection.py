@@ -11,11 +11,13 @@ Imports `transport.link`, `http2`, `config`, `deadline`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
 from wire.deadline import DeadlineTimer
 from wire.http2.codes import ErrorCode
-from wire.http2.engine import HeaderList, Stream, engine_factory
+from wire.http2.engine import Engine, HeaderList, Sink, Stream, engine_factory
 from wire.transport.link import Future, Link, Runtime, Timer
 
 _FLUSH_BYTES = 1 << 16  # a sender that never waits is written out, and must look at the link, after so many bytes
@@ -35,6 +37,7 @@ class Connection:
         "_flush_due",
         "_keepalive",
         "_keepalive_timer",
+        "_make_engine",
         "_now",
         "_pings_when_idle",
         "_stall_timer",
@@ -65,7 +68,11 @@ class Connection:
         self.runtime = runtime
         self.config = calls
         self.max_metadata_bytes = http2.max_header_list_bytes
-        self.engine = engine_factory(engine)(client, self, http2)
+        self.engine: Engine
+        """Made with the link, and closed with it: the two hold each other, and a connection that never comes about
+        would keep them for the garbage collector."""
+        new_engine = engine_factory(engine)
+        self._make_engine: Callable[[Sink], Engine] = lambda sink: new_engine(client, sink, http2)
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
         self.link: Link | None = None
         self.lost = False
@@ -89,6 +96,7 @@ class Connection:
     def link_made(self, link: Link) -> None:
         self.link = link
         self.heard_at = self._now()
+        self.engine = self._make_engine(self)
         self.engine.start()
         self.flush()
         if self._keepalive.time_s is not None:
@@ -112,7 +120,10 @@ class Connection:
                 timer.cancel()
         self.deadlines.close()
         self._unblock()
-        self.on_lost(self.error or (f"the connection broke: {error}" if error else "the peer closed the connection"))
+        streams = list(self.engine.streams.values())
+        self.engine.close()
+        reason = f"the connection broke: {error}" if error else "the peer closed the connection"
+        self.on_lost(self.error or reason, [stream.call for stream in streams if stream.call is not None])
 
     def pause_writing(self) -> None:
         self.congested = True
@@ -129,8 +140,8 @@ class Connection:
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None: ...
 
     @abstractmethod
-    def on_lost(self, reason: str) -> None:
-        """The link is gone; end every call."""
+    def on_lost(self, reason: str, calls: list[Any]) -> None:
+        """The link is gone, and the streams are closed; end their calls."""
 
     # Writing.
 

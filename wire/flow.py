@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from copy import copy
 from typing import Generic, TypeVar
 
 from wire.connection import Connection
@@ -99,6 +100,7 @@ class Inbound(Generic[M]):
         if not self._ended:
             self._ended = True
             self._error = error
+            self._abandoned = self._failed = None  # methods of the call that holds this
             self._wake()
 
     def _wake(self) -> None:
@@ -116,7 +118,7 @@ class Inbound(Generic[M]):
         while not messages:
             if self._ended:
                 if self._error is not None:
-                    raise self._error
+                    raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
                 raise StopAsyncIteration
             if self._waiter is not None and not self._waiter.done():
                 raise UsageError("two tasks wait for the messages of one call")
@@ -140,10 +142,10 @@ class Inbound(Generic[M]):
         except RpcError as error:
             failure = error
         self.discard()
-        self._ended = True
-        self._error = failure
         if self._failed is not None:
             self._failed(failure)
+        self._ended = True
+        self._error = copy(failure)
         raise failure
 
     async def _decode_in_thread(self, message: bytes) -> M:

@@ -81,12 +81,11 @@ class ClientConnection(Connection):
         self.closing = True
         self._pool.retire(self)
 
-    def on_lost(self, reason: str) -> None:
+    def on_lost(self, reason: str, calls: list[ClientCall[Any]]) -> None:
         self._settled()
         self._pool.retire(self)
-        for stream in list(self.engine.streams.values()):
-            if stream.call is not None:
-                stream.call.fail(StatusCode.UNAVAILABLE, reason)
+        for call in calls:
+            call.fail(StatusCode.UNAVAILABLE, reason)
         self._pool.lost(self)
 
 
@@ -166,6 +165,8 @@ class Pool:
         for call in list(self.queue):
             call.fail(StatusCode.CANCELLED, "the channel was closed")
         for connection in list(self._all):
+            if connection.link is None:  # not yet, and then its task is cancelled
+                continue
             for stream in list(connection.engine.streams.values()):
                 if stream.call is not None:
                     stream.call.cancel()

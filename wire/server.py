@@ -53,6 +53,7 @@ class ServerConnection(Connection):
         "_min_ping_interval_s",
         "_ping_strikes",
         "_pings_allowed",
+        "_preface_timeout_s",
         "_preface_timer",
         "_routes",
         "_server",
@@ -83,7 +84,8 @@ class ServerConnection(Connection):
         limit = config.calls.max_send_message_bytes
         self.max_send_bytes = 2**32 - 1 if limit is None else limit
         self._max_running = config.http2.max_concurrent_streams
-        self._preface_timer: Timer | None = runtime.call_later(config.preface_timeout_s, self._preface_missing)
+        self._preface_timeout_s = config.preface_timeout_s
+        self._preface_timer: Timer | None = None
         self._drain_timer: Timer | None = None
         self._min_ping_interval_s = config.keepalive.min_ping_interval_s
         self._pings_allowed = config.keepalive.max_ping_strikes
@@ -103,6 +105,7 @@ class ServerConnection(Connection):
         self.peer = link.peer
         self._server.connections.add(self)
         _log.debug("%s connected", link.peer.address)
+        self._preface_timer = self.runtime.call_later(self._preface_timeout_s, self._preface_missing)
         super().link_made(link)
         if self._server.stopping:  # it was on its way when the listeners were closed
             self.drain()
@@ -118,7 +121,7 @@ class ServerConnection(Connection):
         if self.link is not None:
             self.link.resume_reading()
 
-    def on_lost(self, reason: str) -> None:
+    def on_lost(self, reason: str, calls: list[ServerCall]) -> None:
         for timer in (self._preface_timer, self._drain_timer):
             if timer is not None:
                 timer.cancel()
@@ -126,9 +129,8 @@ class ServerConnection(Connection):
             _log.warning("%s: %s", self.peer.address, self.error)
         else:
             _log.debug("%s disconnected: %s", self.peer.address, reason)
-        for stream in list(self.engine.streams.values()):
-            if stream.call is not None:
-                stream.call.cancel()
+        for call in calls:
+            call.cancel()
         self._server.connection_changed(self)
 
     # What the engine calls.
@@ -298,6 +300,7 @@ class Server:
         self.stopping = True
         for listener in self._listeners:
             listener.close()
+        self._listeners.clear()  # they hold this server
         for connection in list(self.connections):
             connection.drain()
         await self._all_gone(runtime, self._config.grace_s if grace_s is None else grace_s)

@@ -317,6 +317,7 @@ class ServerCall(ServerContext):
             self.fail(StatusCode.CANCELLED, "the call was cancelled")
             raise
         finally:
+            self._task = None  # its exception would hold this frame, and with it the call
             self.connection.handler_ended(self)
 
     async def _stream(self, responses: AsyncGenerator[Any, None] | Generator[Any, None, None]) -> None:

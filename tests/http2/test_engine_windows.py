@@ -304,3 +304,26 @@ def test_data_on_a_closed_stream_counts_against_the_connections_window(server: M
     assert rig.verdict() is None
     rig.feed(f.data(1, bytes(33_536)))
     assert rig.verdict() == E.FLOW_CONTROL_ERROR
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_a_closed_engine_holds_nothing_and_sends_nothing(engine_name: str, role: str) -> None:
+    """What the layers above do with a stream, or ask of the engine, when its link is gone."""
+    rig = Rig(engine_name, client=role == "client")
+    stream = rig.open()
+    if role == "server":
+        rig.engine.send_headers(stream, RESPONSE)
+    rig.engine.send_data(stream, bytes(1 << 20))
+    assert stream.queued_bytes
+    rig.engine.close()
+    assert stream.closed
+    assert stream.queued_bytes == 0
+    assert not rig.engine.streams
+    assert not rig.engine.can_open
+    rig.engine.send_data(stream, b"late", True)
+    rig.engine.send_headers(stream, TRAILERS, True)
+    rig.engine.consumed(stream, 100)
+    rig.engine.reset(stream, ErrorCode.CANCEL)
+    rig.engine.ping(bytes(8))
+    rig.engine.goaway()
+    assert rig.engine.take() == b""

@@ -221,6 +221,10 @@ class Engine(Protocol):
     def take(self) -> bytes:
         """The queued bytes, which are then the caller's to write; b"" when there is nothing."""
 
+    def close(self) -> None:
+        """The link is gone: close every stream without a word, free what they and the engine hold, and let go of the
+        sink. Sends are dropped from then on. Called once, and not from within `receive`."""
+
 
 EngineFactory = Callable[[bool, Sink, Http2Config], Engine]
 """(client?, sink, config) → engine. Both engine classes have this shape."""

@@ -474,10 +474,15 @@ class H2Engine:
         elif not self._client:
             self._reset(stream, ErrorCode.NO_ERROR)  # §8.1
 
-    def _close(self, stream: _Stream) -> None:
+    @staticmethod
+    def _empty(stream: _Stream) -> None:
+        """The stream is closed, and holds nothing any more."""
         stream.closed = True
         stream.queued_bytes = 0
         stream.queue = stream.trailers = None
+
+    def _close(self, stream: _Stream) -> None:
+        self._empty(stream)
         del self.streams[stream.id]
         self._h2.streams.pop(stream.id, None)
         self._ready.pop(stream.id, None)
@@ -646,6 +651,18 @@ class H2Engine:
         data = b"".join(self._out)
         self._out.clear()
         return data
+
+    def close(self) -> None:
+        self._failed = self.drained = True
+        self.can_open = False
+        for stream in self.streams.values():
+            self._empty(stream)
+        self.streams.clear()
+        self._ready.clear()
+        self._out.clear()
+        del self._sink  # which holds this engine
+        self._h2.clear_outbound_data_buffer()
+        self._h2._frame_dispatch_table.clear()  # it holds the methods of what it belongs to
 
     def _queue(self, frame: bytes) -> None:
         """Queue a frame of our own making, behind those that h2 made."""

@@ -78,8 +78,9 @@ class AcceptLoop:
         self._closed(self)
         anyio.notify_closing(self._sock)  # ends the wait in `_run`
         self._sock.close()
-        if self._task is not None:
-            self._task.cancel()  # ends the pause
+        task, self._task = self._task, None  # its exception would hold its frame, and with it this listener
+        if task is not None:
+            task.cancel()  # ends the pause
 
     async def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S

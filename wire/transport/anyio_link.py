@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any
 
@@ -32,6 +32,8 @@ from wire.transport.runtime_base import RuntimeBase
 from wire.transport.socket_link import SocketLink
 
 logger = logging.getLogger("wire.transport")
+
+_LEAST_TIMERS = 64
 
 
 class AnyioLink(SocketLink):
@@ -110,7 +112,10 @@ class AnyioFuture:
                 self._done = True
                 raise
         if self._exception is not None:
-            raise self._exception
+            try:
+                raise self._exception
+            finally:
+                self._exception = None  # its traceback holds this frame, and so this future
         return self._result
 
     def done(self) -> bool:
@@ -156,9 +161,10 @@ class AnyioRuntime(RuntimeBase):
             wake = trio.lowlevel.current_trio_token().run_sync_soon
         else:
             wake = asyncio.get_running_loop().call_soon_threadsafe
-        self.call_soon_threadsafe = partial(wake, self.call_soon)
+        self._call_in_loop: Callable[..., Any] = wake
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._timers: list[tuple[float, int, AnyioTimer]] = []
+        self._timers_looked_at = _LEAST_TIMERS  # their number at which the cancelled ones are dropped
         self._order = count()  # timers due at the same time run in the order they were made
         self._idle: anyio.Event | None = None  # what the pump waits on
 
@@ -166,11 +172,23 @@ class AnyioRuntime(RuntimeBase):
         self._ready.append((callback, args))
         self._wake()
 
+    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> None:
+        self._call_in_loop(self.call_soon, callback, *args)
+
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer:
+        self._drop_cancelled()
         timer = AnyioTimer(partial(callback, *args))
         heappush(self._timers, (self.now() + delay_s, next(self._order), timer))
         self._wake()
         return timer
+
+    def _drop_cancelled(self) -> None:
+        """Forget cancelled timers each time that the heap has doubled: most are cancelled long before they are due."""
+        timers = self._timers
+        if len(timers) >= self._timers_looked_at:
+            timers[:] = [entry for entry in timers if entry[2].callback is not None]
+            heapify(timers)
+            self._timers_looked_at = max(_LEAST_TIMERS, 2 * len(timers))
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
         scope = anyio.CancelScope()

@@ -94,6 +94,14 @@ class AsyncioLink(asyncio.Protocol):
                 self._receiver.link_lost(None if error is None else lost_error(self.peer, error))
         finally:
             self._runtime.forget(self)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold the receiver no more, which may hold this link: nothing is left for the garbage collector."""
+        self.data_received = _drop
+        del self._receiver
+        if hasattr(self._transport, "_read_ready_cb"):  # a method of asyncio's transport, kept by itself
+            self._transport._read_ready_cb = None
 
     def close(self) -> None:
         transport = self._transport
@@ -162,7 +170,7 @@ def _ignore() -> None:
 class WatchedSocketLink(SocketLink):
     """A socket watched by the loop (`add_reader`, `add_writer`)."""
 
-    __slots__ = ("_fd", "_loop", "_on_readable")
+    __slots__ = ("_fd", "_loop", "_on_uvloop")
 
     def __init__(
         self, sock: socket.socket, receiver: Receiver, peer: Peer, config: TransportConfig, runtime: AsyncioRuntime
@@ -170,10 +178,10 @@ class WatchedSocketLink(SocketLink):
         super().__init__(sock, receiver, peer, config, runtime)
         self._loop = runtime.loop
         self._fd = sock.fileno()
-        self._on_readable = self._read_ready_on_uvloop if runtime.name == "uvloop" else self._read_ready
+        self._on_uvloop = runtime.name == "uvloop"
 
     def _watch_reads(self) -> None:
-        self._loop.add_reader(self._fd, self._on_readable)
+        self._loop.add_reader(self._fd, self._read_ready_on_uvloop if self._on_uvloop else self._read_ready)
 
     def _unwatch_reads(self) -> None:
         self._loop.remove_reader(self._fd)

@@ -56,7 +56,10 @@ async def connect(address: Address, timeout_s: float) -> socket.socket:
             timed_out = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
             refusal = refusal or sockets.connect_error(address, timed_out)
     assert refusal is not None  # there is at least one candidate
-    raise refusal
+    try:
+        raise refusal
+    finally:
+        refusal = None  # its traceback holds this frame
 
 
 async def resolve(address: Address) -> list[Candidate]:

@@ -220,6 +220,7 @@ class SocketLink:
             self._receiver.link_lost(None if error is None else lost_error(self.peer, error))
         finally:
             self._runtime.forget(self)
+            del self._receiver  # it may hold this link
 
     def _close_socket(self) -> None:
         self._sock.close()

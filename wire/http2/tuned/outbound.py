@@ -148,6 +148,15 @@ class Outbound:
         self.queued_replies = 0
         return data
 
+    def close(self) -> None:
+        self._failed = self.drained = True
+        self.can_open = False
+        for stream in self.streams.values():
+            self._close_stream(stream)
+        self.streams.clear()
+        self._out.clear()
+        del self._sink  # which holds this engine
+
     # Requests -------------------------------------------------------------------------------------------------------
 
     def open_stream(self, headers: HeaderList, extra: Fields = (), end_stream: bool = False) -> TunedStream:
@@ -384,15 +393,17 @@ class Outbound:
 
     def _forget(self, stream_id: int) -> None:
         """The stream is closed."""
-        stream = self.streams.pop(stream_id)
+        self._close_stream(self.streams.pop(stream_id))
+        if self._client:
+            self._update_can_open()
+
+    def _close_stream(self, stream: TunedStream) -> None:
         stream.closed = True
         stream.local = stream.remote = ENDED
         if stream.queue:
             stream.queue.clear()
             stream.queued_bytes = 0
-            self._ready.pop(stream_id, None)
-        if self._client:
-            self._update_can_open()
+            self._ready.pop(stream.id, None)
 
     def _update_can_open(self) -> None:
         """After anything that it depends on has changed."""
