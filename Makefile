@@ -4,7 +4,7 @@ PYTHON_IN_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check proto run-server run-client benchmark h2spec fuzz test-vsock demo-vsock test-pythons clean \
+.PHONY: help build test check proto run-server run-client benchmark h2spec interop fuzz test-vsock demo-vsock test-pythons clean \
 	venv-run venv-dev
 
 help: ## List the targets
@@ -44,6 +44,9 @@ benchmark: venv-dev ## Compare both engines with grpcio and grpclib
 
 h2spec: venv-dev ## Run h2spec's server cases against both engines (needs Go)
 	@$(PYTHON_IN_VENV) -m tests.conformance.run_h2spec $(ARGS)
+
+interop: venv-dev ## Run grpc-go, grpc-js, connectconformance, ghz, nginx and Envoy against wire, where they can be had
+	@$(PYTHON_IN_VENV) -m tests.interop.run $(ARGS)
 
 fuzz: venv-dev ## Fuzz the tuned engine and the codec, guided by coverage
 	@$(PYTHON_IN_VENV) -c 'import atheris' 2>/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet atheris
