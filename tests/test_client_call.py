@@ -174,7 +174,8 @@ def test_each_answer_has_its_status(engine: EngineName, method: str, case: str) 
         call = start(stub, method)
         await peer.answer(3)
         await peer.send(*answer)
-        assert (await end_of(call, method))[0] is code
+        refused = case == "end behind a message and a half" and method == "Unary"  # by the first byte of a second one
+        assert (await end_of(call, method))[0] is (StatusCode.UNIMPLEMENTED if refused else code)
         await peer.barrier()
 
     answered(test, engine=engine, calls=wire.CallConfig(max_receive_message_bytes=1024))

@@ -89,7 +89,9 @@ def test_a_message_that_breaks_the_rules_ends_its_call_at_once(
     engine: EngineName, method: str, prefix: bytes, extra: frames.Fields, code: StatusCode
 ) -> None:
     async def test(peer: RawPeer, server: wire.Server) -> None:
-        await peer.call(1, prefix, request(method, *extra), end=len(prefix) > 1000)
+        # One request is unfolded only when it is known to be the only one.
+        end = len(prefix) > 1000 or (method == "Unary" and bool(extra))
+        await peer.call(1, prefix, request(method, *extra), end=end)
         answer = await peer.answer(1)
         assert answer.status == code
         if code is StatusCode.UNIMPLEMENTED:

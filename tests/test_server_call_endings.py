@@ -14,7 +14,7 @@ import wire
 from tests.clocks import ManualClock
 from tests.http2 import frames
 from tests.peers import RawPeer, ask, raw_client, request
-from tests.support import LOOPS, Pair, Probe, ProbeStub, on_pair, paired, run, serving, turns
+from tests.support import LOOPS, Pair, Probe, ProbeStub, collect, on_pair, paired, run, serving, turns
 from wire import ServerContext, StatusCode
 from wire.config import EngineName
 from wire.http2.codes import ErrorCode, FrameType, Setting
@@ -381,6 +381,72 @@ def test_requests_that_nobody_takes_hold_up_no_other_call(engine: EngineName, lo
 
     http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535)
     on_pair(main, Probe(ClientStream=idle), engine=engine, loop=loop, server_config=wire.ServerConfig(http2=http2))
+
+
+def test_messages_over_the_budget_come_one_after_another(engine: EngineName, loop: LoopName) -> None:
+    async def main(pair: Pair) -> None:
+        async def upload(size_bytes: int) -> None:
+            message = bytes(size_bytes)
+            assert await pair.stub.Unary(message) == message
+            assert await pair.stub.ClientStream([message, message]) == message + message
+            assert await collect(pair.stub.Bidi([message] * 3)) == [message] * 3
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(12):
+                tasks.start_soon(upload, 30_000 * number)
+
+    http2 = wire.Http2Config(stream_window_bytes=65_535, max_stream_window_bytes=100_000, receive_budget_bytes=250_000)
+    on_pair(
+        main,
+        engine=engine,
+        loop=loop,
+        server_config=wire.ServerConfig(http2=http2),
+        channel_config=wire.ChannelConfig(http2=http2),
+    )
+
+
+@pytest.mark.parametrize("method", ["Unary", "ClientStream"])
+def test_unfinished_messages_hold_windows_and_the_budget(engine: EngineName, method: str) -> None:
+    """A peer that sends all that it may of a hundred messages of 4 MiB."""
+    http2 = wire.Http2Config(stream_window_bytes=65_535, receive_budget_bytes=1 << 23)
+    sent = 0
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        nonlocal sent
+        chunk = bytes(16_000)
+        for stream_id in range(1, 201, 2):
+            await peer.send(frames.headers(stream_id, request(method)), frames.data(stream_id, b"\0\0\x40\0\0" + chunk))
+        await peer.barrier()
+        granted = dict.fromkeys(range(1, 201, 2), 65_535)
+        for each in peer.frames:
+            if each.kind == FrameType.WINDOW_UPDATE and each.stream_id:
+                granted[each.stream_id] += each.number
+        assert sum(each > 65_535 for each in granted.values()) == 2  # the third must wait, with its window's worth
+        assert sum(granted.values()) <= 100 * 65_535 + (1 << 23)
+        await peer.send(frames.rst_stream(1))
+        await peer.barrier()
+        updated = {each.stream_id for each in peer.frames if each.kind == FrameType.WINDOW_UPDATE}
+        assert updated >= {1, 3, 5}
+
+    ask(test, engine=engine, http2=http2)
+
+
+def test_a_second_request_is_refused_uninflated(engine: EngineName) -> None:
+    unfolded: list[int] = []
+
+    def decompress(message: bytes, max_bytes: int) -> bytes:
+        unfolded.append(len(message))
+        return gzip.decompress(message)
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(__import__("wire.rpc.compression", fromlist=["_"])._DECOMPRESSORS, "gzip", decompress)
+            bombs = framed(bytes(1 << 20), gzip.compress) * 15
+            await peer.send(frames.headers(1, request("Unary", (b"grpc-encoding", b"gzip"))), frames.data(1, bombs))
+            assert (await peer.answer(1)).status == StatusCode.UNIMPLEMENTED
+        assert unfolded == []
+
+    ask(test, engine=engine)
 
 
 def test_stubs_and_raw_peers_see_the_same_service(engine: EngineName) -> None:

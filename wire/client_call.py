@@ -332,18 +332,19 @@ class UnaryUnaryCall(ClientCall[R]):
         """A response in several frames, a compressed one, or one that is wrong."""
         assert self.connection is not None
         assert self.stream is not None
-        self.connection.engine.consumed(self.stream, len(data))
         if self._reader is None:
             self._reader = MessageReader(self._channel.config.calls.max_receive_message_bytes)
         try:
-            messages = [self._reader.plain(message) for message in self._reader.feed(data)]
+            messages = self._reader.feed(data)
+            if len(messages) + self._reader.partial + (self._body is not None) > 1:
+                raise RpcError(StatusCode.UNIMPLEMENTED, "the server sent more than the one response of this method")
+            if messages:
+                self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(messages[0]))
+                self._body = self._reader.plain(messages[0])
+            else:
+                self.connection.engine.expect(self.stream, self._reader.missing_bytes)
         except RpcError as error:
             self._abort(error.code, error.message)
-            return
-        if messages:
-            if self._body is not None or len(messages) > 1:
-                self._abort(StatusCode.UNIMPLEMENTED, "the server sent more than the one response of this method")
-            self._body = messages[0]
 
     def _end(self, outcome: Outcome) -> None:
         if outcome.code is StatusCode.OK:

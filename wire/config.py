@@ -46,9 +46,20 @@ class Http2Config:
     gets ENHANCE_YOUR_CALM unless another code is named.
     """
 
-    stream_window_bytes: int = 1 << 21
-    """Receive window of each stream. 2 MiB: messages of 1 MiB leave whole, which made echoes of them 1.2 to 1.4 times
-    as fast as with 512 KiB. What a stream holds unread is bounded by it."""
+    stream_window_bytes: int = 1 << 17
+    """Receive window of each stream as it begins. 128 KiB: what a stream that nobody reads holds. A message that is
+    longer gets the rest of its length when its prefix has come and somebody waits for it.
+
+    What a peer can make one connection hold unread is at most `max_concurrent_streams` x `stream_window_bytes` +
+    `receive_budget_bytes` (and, where messages can be longer than half of that, one message)."""
+
+    max_stream_window_bytes: int = 1 << 21
+    """How far the window of a stream whose messages are taken grows. 2 MiB: 200 MB/s over a round trip of 10 ms."""
+
+    receive_budget_bytes: int = 1 << 25
+    """What all streams of a connection together may be granted beyond their first windows, for long messages and for
+    windows that have grown; the latter take half of it at most. 32 MiB: eight messages of the largest size at once,
+    further ones wait for their turn."""
 
     connection_window_bytes: int = 1 << 22
     """Receive window of the connection, granted again as DATA arrives: it bounds what is under way, and so what one
@@ -97,6 +108,8 @@ class Http2Config:
             self,
             {
                 "stream_window_bytes": (65_535, 2**31 - 1),
+                "max_stream_window_bytes": (65_535, 2**30),
+                "receive_budget_bytes": (0, 2**40),
                 "connection_window_bytes": (65_535, 2**31 - 1),
                 "max_frame_bytes": (2**14, 2**24 - 1),
                 "max_concurrent_streams": (1, 2**31 - 1),

@@ -36,7 +36,6 @@ class Inbound(Generic[M]):
         "_ended",
         "_error",
         "_failed",
-        "_held_bytes",
         "_messages",
         "_runtime",
         "_stream",
@@ -65,7 +64,6 @@ class Inbound(Generic[M]):
         self.received = 0
         """Messages that have come."""
         self._messages: deque[bytes] = deque()
-        self._held_bytes = 0  # received, and not yet granted to the peer again
         self._ended = False
         self._error: BaseException | None = None
         self._waiter: Future[None] | None = None
@@ -76,19 +74,24 @@ class Inbound(Generic[M]):
         self._stream = stream
 
     def feed(self, data: bytes) -> None:
-        """DATA has come. Raises `RpcError` as `MessageReader` does.
-
-        With nothing waiting to be taken, what came is the beginning of the next message, and all of it is granted:
-        the message could not be completed otherwise. Its size is bounded by the reader.
-        """
+        """DATA has come. Raises `RpcError` as `MessageReader` does."""
         messages = self.reader.feed(data)
         if messages:
             self.received += len(messages)
             self._messages.extend(messages)
             self._wake()
-        self._held_bytes += len(data)
-        if not self._messages:
-            self._grant(len(data))
+        elif self._waiter is not None:
+            self._expect()
+
+    def _expect(self) -> None:
+        """Somebody waits for the next message: let the rest of it come, if its window is too narrow for it. Not before:
+        what is granted for it must not be held by messages that nobody takes."""
+        missing_bytes = self.reader.missing_bytes
+        if missing_bytes:
+            assert self._connection is not None
+            assert self._stream is not None
+            self._connection.engine.expect(self._stream, missing_bytes)
+            self._connection.wake()
 
     @property
     def partial(self) -> bool:
@@ -123,6 +126,7 @@ class Inbound(Generic[M]):
             if self._waiter is not None and not self._waiter.done():
                 raise UsageError("two tasks wait for the messages of one call")
             self._waiter = waiter = self._runtime.future()
+            self._expect()
             try:
                 await waiter
             except BaseException:
@@ -130,8 +134,7 @@ class Inbound(Generic[M]):
                     self._abandoned()
                 raise
         message = messages.popleft()
-        if self._held_bytes:
-            self._grant(min(PREFIX_BYTES + len(message), self._held_bytes) if messages else self._held_bytes)
+        self._grant(PREFIX_BYTES + len(message))
         try:
             plain = message if message.__class__ is bytes else self.reader.plain(message)
             if not self._decoder.is_heavy(plain):
@@ -165,7 +168,6 @@ class Inbound(Generic[M]):
     def _grant(self, size_bytes: int) -> None:
         assert self._connection is not None
         assert self._stream is not None
-        self._held_bytes -= size_bytes
         self._connection.engine.consumed(self._stream, size_bytes)
         self._connection.wake()
 

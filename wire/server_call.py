@@ -358,21 +358,23 @@ class _UnaryRequestCall(ServerCall):
 
     def _collect(self, data: bytes, end_stream: bool) -> None:
         """A request in several frames, a compressed one, or one that is wrong."""
-        self.connection.engine.consumed(self.stream, len(data))
         if self._finished:
+            self.connection.engine.consumed(self.stream, len(data))
             return
         if self._reader is None:
             self._reader = MessageReader(self.connection.max_receive_bytes, self.head.decompress)
             self._request: list[bytes] = []
         try:
-            self._request += map(self._reader.plain, self._reader.feed(data))
+            self._request += self._reader.feed(data)
         except RpcError as error:
             self.fail(error.code, error.message)
-        else:
-            if len(self._request) > 1:
-                self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and more than one came")
-            elif end_stream:
-                self.on_end()
+            return
+        if len(self._request) + self._reader.partial > 1:
+            self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and more than one came")
+        elif end_stream:
+            self.on_end()
+        else:  # one byte more than the message has shows that there is another
+            self.connection.engine.expect(self.stream, self._reader.missing_bytes + 1)
 
     def on_end(self) -> None:
         if self._finished:
@@ -382,7 +384,14 @@ class _UnaryRequestCall(ServerCall):
         elif self._reader is None or not self._request:
             self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and none came")
         else:
-            self._handle_long(self._request.pop())
+            message = self._request.pop()
+            self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(message))
+            try:
+                message = self._reader.plain(message)
+            except RpcError as error:
+                self.fail(error.code, error.message)
+            else:
+                self._handle_long(message)
 
     def _handle_long(self, message: bytes) -> None:
         """A request that may be heavy: then it goes through the thread."""

@@ -191,7 +191,7 @@ def pour(rig: Rig, stream_id: int, size_bytes: int, pad: int | None = None) -> t
     return connection, stream
 
 
-SMALL: dict[str, Any] = {"stream_window_bytes": 65_535, "connection_window_bytes": 65_535}
+SMALL: dict[str, Any] = {"stream_window_bytes": 65_535, "connection_window_bytes": 65_535, "receive_budget_bytes": 0}
 
 
 def test_consumed_data_is_granted_again_in_large_steps(server: MakeRig) -> None:

@@ -37,8 +37,8 @@ Receiving:
   reset the last `RESETS_REMEMBERED` are known; up to the highest one forgotten nothing is an error. WINDOW_UPDATE and
   RST_STREAM on a closed stream are read past. A GOAWAY that leaves a stream out counts as a reset of ours here.
 - The connection's window is granted again by the engine as DATA arrives, in large steps, whatever becomes of its
-  stream; the stream's by the layer above, which says what it `consumed`, and by the engine for padding. So a stream
-  that nobody reads holds its own window and holds up no other.
+  stream; the stream's by the layer above, which says what it `consumed` and what it does `expect`, and by the engine
+  for padding, at once. So a stream that nobody reads holds its own window and holds up no other.
 - More DATA than a window allows is FLOW_CONTROL_ERROR of the connection, whichever window it was. A WINDOW_UPDATE that
   overflows, or of 0, is an error of its stream (FLOW_CONTROL_ERROR, PROTOCOL_ERROR), or on stream 0 of the connection.
 - Field sections are validated (§8.1–§8.3, §10.3, by `fields`): what reaches the sink has legal names, values and
@@ -210,6 +210,11 @@ class Engine(Protocol):
     def consumed(self, stream: Stream, size: int) -> None:
         """`size` bytes of the stream's DATA are held no longer: grant them to the peer again (RFC 9113 §6.9). Sent in
         large steps. Nothing on a stream that the peer ended or that is closed."""
+
+    def expect(self, stream: Stream, size: int) -> None:
+        """Somebody waits for a message of which `size` bytes are yet to come: see that the stream's window lets them,
+        as soon as the connection's budget does (`receiving`). May be said again while they come; what was granted for
+        it is given back as the message is `consumed`, or the stream closed."""
 
     def ping(self, payload: bytes) -> None:
         """Queue a PING with 8 bytes."""

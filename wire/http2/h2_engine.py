@@ -13,7 +13,7 @@ Imports h2 (nothing else of wire does), `h2_reader`, `h2_sections`, `codes`, `en
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Final
 
@@ -49,6 +49,7 @@ from wire.http2.h2_reader import (
 from wire.http2.h2_sections import Sections
 from wire.http2.late import ResetMemory
 from wire.http2.limits import EXPLAINING_BYTES, FREE_SETTINGS, Limits, tiny
+from wire.http2.receiving import ReceiveBudget
 
 _UINT: Final = Struct(">L")
 _TWO_UINTS: Final = Struct(">LL")
@@ -154,6 +155,9 @@ class H2Engine:
         # The connection's receive window as the peer has it, and what of it went to DATA that h2 did not see.
         self._receive_window = config.connection_window_bytes
         self._unseen_bytes = 0
+        self._budget = ReceiveBudget(
+            config.stream_window_bytes, config.max_stream_window_bytes, config.receive_budget_bytes
+        )
 
     # Reading.
 
@@ -210,7 +214,8 @@ class H2Engine:
             if end:
                 self._peer_ended(stream)
             elif length > len(data):
-                self.consumed(stream, length - len(data))
+                stream.receive_window += length - len(data)
+                self._widen(((stream_id, length - len(data)),))
             if data or end:
                 self._sink.on_data(stream, data, end)
         window_bytes = self._config.connection_window_bytes
@@ -486,6 +491,8 @@ class H2Engine:
         del self.streams[stream.id]
         self._h2.streams.pop(stream.id, None)
         self._ready.pop(stream.id, None)
+        if self._budget.shares:
+            self._widen(self._budget.forget(stream.id))
         self._update_can_open()
 
     def _update_can_open(self) -> None:
@@ -607,13 +614,18 @@ class H2Engine:
 
     def consumed(self, stream: Stream, size: int) -> None:
         own = self.streams.get(stream.id)
-        if own is None or own.peer_ended or self._failed:
-            return
-        own.credit_bytes += size
-        if own.credit_bytes >= self._config.stream_window_bytes // 2:
-            self._h2.increment_flow_control_window(own.credit_bytes, own.id)
-            own.receive_window += own.credit_bytes
-            own.credit_bytes = 0
+        if own is not None and not self._failed:
+            self._widen(self._budget.consumed(own, size))
+
+    def expect(self, stream: Stream, size: int) -> None:
+        own = self.streams.get(stream.id)
+        if own is not None and not own.peer_ended and not self._failed:
+            self._widen(self._budget.expect(own, size))
+
+    def _widen(self, grants: Iterable[tuple[int, int]]) -> None:
+        for stream_id, increment in grants:
+            if not self.streams[stream_id].peer_ended:
+                self._h2.increment_flow_control_window(increment, stream_id)
 
     def _grant_connection(self) -> None:
         """On arrival, whatever becomes of the stream: one that nobody reads must not hold up the others."""

@@ -97,6 +97,11 @@ class MessageReader:
         return Compressed(message) if flag else message
 
     @property
+    def missing_bytes(self) -> int:
+        """What the message that has begun still lacks; 0 while its prefix is not whole."""
+        return self._needed_bytes - self._size_bytes if self._size_bytes >= PREFIX_BYTES else 0
+
+    @property
     def partial(self) -> bool:
         """True in the middle of a message; a stream that ends now is broken."""
         return self._size_bytes > 0

@@ -27,7 +27,9 @@ def test_reading_in_one_piece_or_byte_by_byte_is_the_same() -> None:
 
 
 def test_credit_goes_back_in_halves_of_the_windows() -> None:
-    rig = Rig("tuned", client=False, stream_window_bytes=80_000, connection_window_bytes=100_000)
+    rig = Rig(
+        "tuned", client=False, stream_window_bytes=80_000, connection_window_bytes=100_000, receive_budget_bytes=0
+    )
     stream = rig.open()
     granted = []
     for _ in range(10):

@@ -15,11 +15,3 @@ def test_data_past_the_receive_window_is_seen() -> None:
     flow = Flow(1, 0, 10)
     assert flow.take_in(10)
     assert not flow.take_in(1)
-
-
-def test_credit_is_granted_in_steps() -> None:
-    flow = Flow(1, 0, 10)
-    flow.take_in(10)
-    assert [flow.credit(2, 5), flow.credit(2, 5), flow.credit(2, 5), flow.credit(4, 5)] == [0, 0, 6, 0]
-    assert flow.receive_window == 6
-    assert flow.credit_bytes == 4

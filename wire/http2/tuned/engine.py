@@ -286,7 +286,8 @@ class TunedEngine(Outbound):
         if ends_stream:
             self._end_remote(stream)
         elif size > len(data):
-            self.consumed(stream, size - len(data))
+            stream.receive_window += size - len(data)
+            self._out.append(frames.window_update(stream_id, size - len(data)))
         if data or ends_stream:
             self._sink.on_data(stream, data, ends_stream)
 

@@ -28,6 +28,7 @@ from wire.http2.codes import (
 from wire.http2.engine import Fields, HeaderList, Sink
 from wire.http2.late import ResetMemory
 from wire.http2.limits import EXPLAINING_BYTES, Limits
+from wire.http2.receiving import Grants, ReceiveBudget
 from wire.http2.tuned import frames
 from wire.http2.tuned.encoder import Encoder
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS
@@ -45,6 +46,7 @@ class Outbound:
     """The sending half of an engine, and the state that both halves share."""
 
     __slots__ = (
+        "_budget",
         "_client",
         "_config",
         "_connection",
@@ -69,9 +71,9 @@ class Outbound:
         "_reply_start_word",
         "_reply_trailers",
         "_resets",
+        "_shares",
         "_sink",
         "_stream_limit",
-        "_stream_step",
         "_stream_window_bytes",
         "can_open",
         "drained",
@@ -103,7 +105,10 @@ class Outbound:
         self._connection = Flow(CONNECTION, DEFAULT_WINDOW_BYTES, config.connection_window_bytes)
         self._connection_low_bytes = config.connection_window_bytes - config.connection_window_bytes // 2
         self._stream_window_bytes = config.stream_window_bytes
-        self._stream_step = config.stream_window_bytes // 2
+        self._budget = ReceiveBudget(
+            config.stream_window_bytes, config.max_stream_window_bytes, config.receive_budget_bytes
+        )
+        self._shares = self._budget.shares
 
         self._next_id = 1
         self._highest_peer_id = -1  # so that a client's first stream is this plus 2
@@ -288,10 +293,17 @@ class Outbound:
     # Flow control, pings and GOAWAY ---------------------------------------------------------------------------------
 
     def consumed(self, stream: AnyStream, size: int) -> None:
+        if not stream.closed and not self._failed:
+            self._widen(self._budget.consumed(stream, size))
+
+    def expect(self, stream: AnyStream, size: int) -> None:
         if stream.remote == OPEN and not self._failed:
-            increment = stream.credit(size, self._stream_step)
-            if increment:
-                self._out.append(frames.window_update(stream.id, increment))
+            self._widen(self._budget.expect(stream, size))
+
+    def _widen(self, grants: Grants) -> None:
+        for stream_id, increment in grants:
+            if self.streams[stream_id].remote == OPEN:
+                self._out.append(frames.window_update(stream_id, increment))
 
     def ping(self, payload: bytes) -> None:
         if not self._failed:
@@ -394,6 +406,8 @@ class Outbound:
     def _forget(self, stream_id: int) -> None:
         """The stream is closed."""
         self._close_stream(self.streams.pop(stream_id))
+        if self._shares:
+            self._widen(self._budget.forget(stream_id))
         if self._client:
             self._update_can_open()
 

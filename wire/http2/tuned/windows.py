@@ -1,7 +1,8 @@
-"""Flow control (RFC 9113 §5.2, §6.9): all arithmetic on windows, for a stream and for the connection alike.
+"""Flow control (RFC 9113 §5.2, §6.9): the windows of a stream, and of the connection alike.
 
 The connection is stream 0, as it is on the wire, and has the same two windows. The engine's loop repeats `take_in`
-in place for DATA on open streams, where two calls would cost it a tenth of a unary exchange. Imports the
+in place for DATA on open streams, where two calls would cost it a tenth of a unary exchange. What is granted
+when is decided in `receiving`. Imports the
 contract's `Stream`."""
 
 from __future__ import annotations
@@ -40,13 +41,3 @@ class Flow(Stream):
         """DATA came, its padding counted (§6.9.1). False if it is more than was granted."""
         self.receive_window -= size
         return self.receive_window >= 0
-
-    def credit(self, size: int, step: int) -> int:
-        """`size` bytes were consumed. Returns the increment to send now: 0, until there is at least `step` to grant."""
-        credit = self.credit_bytes + size
-        if credit < step:
-            self.credit_bytes = credit
-            return 0
-        self.credit_bytes = 0
-        self.receive_window += credit
-        return credit
