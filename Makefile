@@ -4,8 +4,8 @@ PYTHON_IN_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check proto run-server run-client benchmark h2spec interop fuzz test-vsock demo-vsock test-pythons clean \
-	venv-run venv-dev
+.PHONY: help build test check proto run-server run-client run-bench benchmark h2spec interop fuzz test-vsock demo-vsock \
+	test-pythons clean venv-run venv-bench venv-dev
 
 help: ## List the targets
 	@echo 'make TARGET [ARGS="..."] [PYTHON=/path/to/python]'
@@ -39,6 +39,9 @@ else
 	@$(PYTHON_IN_VENV) -m bin.client $(ARGS)
 endif
 
+run-bench: venv-bench ## Load a server and print latencies, throughput and CPU time (ARGS="--help" for all flags)
+	@exec $(PYTHON_IN_VENV) -m bin.bench $(ARGS)
+
 benchmark: venv-dev ## Compare both engines with grpcio and grpclib
 	@$(PYTHON_IN_VENV) -m benchmarks $(ARGS)
 
@@ -67,6 +70,9 @@ clean: ## Remove .venv, caches and what was built
 
 venv-run:
 	@PYTHON='$(PYTHON)' .ci/venv run
+
+venv-bench:
+	@PYTHON='$(PYTHON)' .ci/venv bench
 
 venv-dev:
 	@PYTHON='$(PYTHON)' .ci/venv dev

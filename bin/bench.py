@@ -264,6 +264,12 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f"--requests must be at least --processes: {args.processes}")
 
 
+def _json_file(text: str) -> str:
+    if text != "-":
+        cli.writable_file(text)
+    return text
+
+
 def _parser() -> cli.Parser:
     parser = cli.Parser(PROG, description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
@@ -296,7 +302,9 @@ def _parser() -> cli.Parser:
     add("--warmup", type=cli.number(0, 86_400, unit=" of seconds"), default=1.0, metavar="S", help="before that (1 s)")
     cli.add_engine_flag(parser, wire.ChannelConfig().engine)
     cli.add_loop_flag(parser)
-    parser.add_argument("--json", metavar="F", help='write everything there as JSON too; "-" is standard output, alone')
+    parser.add_argument(
+        "--json", type=_json_file, metavar="F", help='write everything there as JSON too; "-" is standard output, alone'
+    )
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--tls", action="store_true", help="use TLS, trusting the CAs that the system trusts")
     tls.add_argument("--tls-ca", type=cli.readable_file, metavar="FILE", help="use TLS, trusting this CA")

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from bin.logs import LEVELS, printable
 from wire.errors import AddressError, MetadataError, WireError
 from wire.metadata import Metadata
+from wire.process import open_standard_descriptors
 from wire.transport.address import parse_address
 
 ENGINES = ("h2", "tuned")
@@ -127,6 +128,19 @@ def readable_file(text: str) -> Path:
     return path
 
 
+def writable_file(text: str) -> Path:
+    """The path of a file that can be opened for writing; one that does not exist is not left behind."""
+    path = Path(text)
+    existed = path.exists()
+    try:
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot write {text!r}: {error.strerror}") from None
+    return path
+
+
 # Flags that several programs have.
 
 
@@ -157,6 +171,7 @@ def run_main(main: Callable[[], int | None], prog: str) -> NoReturn:
 
     Set WIRE_TRACEBACK=1 in the environment to see the traceback of an error.
     """
+    open_standard_descriptors()
     try:
         if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # see the package
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -165,6 +180,15 @@ def run_main(main: Callable[[], int | None], prog: str) -> NoReturn:
     except BaseException as error:
         status = _status(_only(error), prog)
     sys.exit(status)
+
+
+_FLAGS = {
+    "ClientTls.server_name": "--tls-server-name",
+    "ClientTls.root_ca": "--tls-ca",
+    "ClientTls.certificate": "--tls-cert",
+    "ServerTls.client_ca": "--tls-client-ca",
+}
+"""Where an error advises a parameter, the user of a program has a flag."""
 
 
 def _only(error: BaseException) -> BaseException:
@@ -189,7 +213,12 @@ def _status(error: BaseException, prog: str) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
         case WireError():
-            return _fail(prog, str(error))
+            text = str(error)
+            for knob, flag in _FLAGS.items():
+                text = text.replace(knob, flag)
+            return _fail(prog, text)
+        case MemoryError():
+            return _fail(prog, "there is not enough memory for this")
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return _fail(prog, f"{where}{error.strerror or error}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import io
 import json
 import sys
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import wire
 from bin import cli
@@ -32,6 +32,9 @@ examples:
   bin.client sign --key rsa --algorithm rsa-pss-sha512 --prehash --file big.iso --out big.sig
   bin.client --target vsock:3:5000 --timeout 2 public-key --key ed25519
 """
+
+_MOST_INPUT_BYTES: Final = 1 << 30
+_PIECE_BYTES: Final = 1 << 20
 
 KEYS: Final = {str(each.name).lower(): each for each in KeyType if each}
 ALGORITHMS: Final = {str(each.name).lower().replace("_", "-"): each for each in Algorithm if each}
@@ -81,11 +84,6 @@ async def _echo(channel: wire.Channel, args: argparse.Namespace, data: bytes, op
 
 async def _sign(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
     algorithm = ALGORITHMS[args.algorithm or DEFAULT_ALGORITHM[args.key]]
-    if args.prehash:
-        rule = RULES[algorithm]
-        if rule.hash is None:
-            raise Failure("ed25519 hashes the data itself and takes no digest: leave --prehash out")
-        data = hashlib.new(rule.hash.name, data).digest()
     stub = CryptoStub(channel)
     request = SignRequest(
         key_type=KEYS[args.key], algorithm=algorithm, data=data, prehashed=args.prehash, rsa_bits=args.rsa_bits
@@ -123,11 +121,30 @@ async def _get_public_key(stub: CryptoStub, args: argparse.Namespace, options: d
 
 
 def _input(args: argparse.Namespace) -> bytes:
+    """What to send: with --prehash the digest of it, for which a file of any size is read piece by piece."""
     if args.command == "public-key":
         return b""
-    if args.file is not None:
-        return Path(args.file).read_bytes()
-    return sys.stdin.buffer.read() if args.text == "-" else args.text.encode(errors="surrogateescape")
+    if args.file is None and args.text != "-":
+        opened: BinaryIO = io.BytesIO(args.text.encode(errors="surrogateescape"))
+    else:
+        opened = sys.stdin.buffer if args.file is None else args.file.open("rb")
+    with opened as source:
+        if args.command == "sign" and args.prehash:
+            rule = RULES[ALGORITHMS[args.algorithm or DEFAULT_ALGORITHM[args.key]]]
+            if rule.hash is None:
+                raise Failure("ed25519 hashes the data itself and takes no digest: leave --prehash out")
+            digest = hashlib.new(rule.hash.name)
+            while piece := source.read(_PIECE_BYTES):
+                digest.update(piece)
+            return digest.digest()
+        if args.file is not None and args.file.stat().st_size > _MOST_INPUT_BYTES:
+            data = None
+        else:
+            data = source.read(_MOST_INPUT_BYTES + 1)
+    if data is None or len(data) > _MOST_INPUT_BYTES:
+        advice = "; sign --prehash sends the digest of it only" if args.command == "sign" else ""
+        raise Failure(f"{args.file or 'standard input'} is over 1 GiB, which is too long for a message{advice}")
+    return data
 
 
 def _print(output: bytes) -> None:
@@ -175,7 +192,9 @@ def _parser() -> cli.Parser:
     )
     sign.add_argument("--prehash", action="store_true", help="hash here and send the digest only")
     sign.add_argument("--verify", action="store_true", help="check the signature with the server's public key")
-    sign.add_argument("--out", type=Path, metavar="F", help="write the signature's bytes to a file instead")
+    sign.add_argument(
+        "--out", type=cli.writable_file, metavar="F", help="write the signature's bytes to a file instead"
+    )
     add_key(command("public-key", "print a public key as PEM"))
     return parser
 

@@ -5,6 +5,7 @@ Messages only: stubs and servicers are written against `wire.service`. Needs the
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def generate(target: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="proto.generate", description=(__doc__ or "").partition("\n")[0]).parse_args()
     try:
         generate(SOURCES)
     except subprocess.CalledProcessError as error:

@@ -82,10 +82,13 @@ class KeyRing:
         readable by their owner only. Raises `ConfigurationError` for a file that holds another kind of key or none."""
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if directory.stat().st_mode & 0o022:
+                _log.warning("%s can be written by others than its owner, who could put other keys there", directory)
             return cls([_load_or_create(directory, name) for name in _names(rsa_bits)])
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise ConfigurationError(f"cannot keep keys in {directory}: {reason}") from error
+            where = "" if error.filename in (None, str(directory)) else f"{error.filename}: "
+            raise ConfigurationError(f"cannot keep keys in {directory}: {where}{reason}") from error
 
     def get(self, key_type: int, rsa_bits: int = 0) -> SigningKey | None:
         """The key of a type; None where there is none. `rsa_bits` 0 takes the first."""

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 # Each row imports only from the rows above it. Within a row none imports another, save in the first, where all may.
 LAYERS = [
-    ("errors", "status", "metadata", "deadline", "config", "process"),
+    ("errors", "status", "metadata", "deadline", "config", "process", "throttle"),
     ("transport", "http2", "rpc", "codec"),
     ("connection", "message_decoder"),
     ("flow",),

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.support import LOOPS
 from wire.process import tune_process
 
 
@@ -17,6 +18,30 @@ def test_what_exists_is_no_longer_looked_at_by_the_collector() -> None:
         assert gc.get_freeze_count() > frozen
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
+def test_a_program_starts_without_its_standard_descriptors(loop: str, closed: str) -> None:
+    code = (
+        "import os, sys, wire\n"
+        "async def main():\n"
+        "    async with wire.Server([]) as server:\n"
+        "        await server.listen('127.0.0.1:0')\n"
+        "    print('out'); print('err', file=sys.stderr); sys.stdin.read(0)\n"
+        "    assert all(os.fstat(number) for number in range(3))\n"
+        f"wire.run(main, loop={loop!r})"
+    )
+    redirections = " ".join(f"{number}>&-" for number in closed.split())
+    run = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {redirections}', sys.executable, code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0
+    assert run.stdout == (b"" if "1" in closed else b"out\n")
 
 
 def test_a_program_goes_on_with_large_buffers_after_it() -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import platform
+import sys
 
 _M_TRIM_THRESHOLD = -1  # mallopt(3)
 _M_MMAP_THRESHOLD = -3
@@ -30,3 +32,20 @@ def tune_process(*, keep_free_bytes: int = 1 << 26) -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, min(keep_free_bytes, _LARGEST_MMAP_THRESHOLD_BYTES))
         mallopt(_M_TRIM_THRESHOLD, min(keep_free_bytes, 2**31 - 1))
+
+
+def open_standard_descriptors() -> None:
+    """Open /dev/null in place of whichever of the descriptors 0, 1 and 2 the process was started without.
+
+    Otherwise a socket or an event loop gets one of these numbers: what is printed would be sent to a peer, and uvloop
+    ends the process (SIGABRT). `wire.run` calls it.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # how Python says that the descriptor was closed when it started
+            mode = "w" if descriptor else "r"
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))

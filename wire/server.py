@@ -26,6 +26,7 @@ from wire.rpc.headers import RequestHead, parse_request, parse_similar_request, 
 from wire.server_call import Route, ServerCall
 from wire.service import Servicer
 from wire.status import StatusCode
+from wire.throttle import Throttle
 from wire.transport import sockets
 from wire.transport.address import parse_address
 from wire.transport.link import Future, Link, Listener, Peer, Runtime, Timer
@@ -126,7 +127,7 @@ class ServerConnection(Connection):
             if timer is not None:
                 timer.cancel()
         if self.error is not None:
-            _log.warning("%s: %s", self.peer.address, self.error)
+            self._server.warnings.warning(self.error, "%s: %s", self.peer.address, self.error)
         else:
             _log.debug("%s disconnected: %s", self.peer.address, reason)
         for call in calls:
@@ -246,6 +247,7 @@ class Server:
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self._listeners: list[Listener] = []
+        self.warnings = Throttle(_log)
         self.connections: set[ServerConnection] = set()
         """Connections that are open, or whose handlers have not all ended."""
         self.stopping = False

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class StatusCode(IntEnum):
-    """The seventeen gRPC status codes (statuscodes.md)."""
+    """The seventeen gRPC status codes (statuscodes.md). Each is its number, and prints as its name."""
 
     OK = 0
     CANCELLED = 1
@@ -28,6 +28,13 @@ class StatusCode(IntEnum):
     UNAVAILABLE = 14
     DATA_LOSS = 15
     UNAUTHENTICATED = 16
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        """As the name, unless the format is one for numbers, such as `{code:d}`."""
+        return int.__format__(self, spec) if spec[-1:].isalpha() and spec[-1:] != "s" else format(self.name, spec)
 
 
 _FROM_HTTP_STATUS = {

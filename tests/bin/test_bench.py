@@ -81,6 +81,17 @@ def test_json_goes_to_a_file_beside_the_text(capsys: pytest.CaptureFixture[str],
     assert shown.err == ""  # no progress where there is no terminal
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for wrong in ("/nonexistent/x", str(tmp_path)):
+        with pytest.raises(SystemExit) as caught:
+            bench.main(["--json", wrong])
+        assert caught.value.code == 2
+        assert f"cannot write '{wrong}'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_server_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"^UNAVAILABLE: .*/nobody") as failure:
         bench.main(["--target", f"unix:{tmp_path}/nobody"])

@@ -93,6 +93,8 @@ def test_value_is_refused(parse: Callable[[str], object], text: str) -> None:
         (wire.ConnectError("nobody is there"), 1, "prog: nobody is there\n"),
         (FileNotFoundError(2, "No such file or directory", "f"), 1, "prog: f: No such file or directory\n"),
         (ExceptionGroup("", [wire.UsageError("too late")]), 1, "prog: too late\n"),
+        (MemoryError(), 1, "prog: there is not enough memory for this\n"),
+        (wire.TlsError("set ClientTls.server_name"), 1, "prog: set --tls-server-name\n"),
         (ValueError("bug"), 1, "prog: internal error: ValueError: bug (WIRE_TRACEBACK=1 shows where)\n"),
         (KeyboardInterrupt(), 130, ""),
         (BaseExceptionGroup("", [KeyboardInterrupt()]), 130, ""),

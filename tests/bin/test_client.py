@@ -89,6 +89,22 @@ def test_signature_goes_to_a_file_as_bytes(output: Output, tmp_path: Path) -> No
     assert len((tmp_path / "sig").read_bytes()) == 64
 
 
+def test_a_file_that_no_message_holds_is_refused_before_it_is_read(output: Output, tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(20 << 30)
+    with pytest.raises(wire.WireError, match=r"huge is over 1 GiB, which is too long for a message$"):
+        output("echo", "--file", f"{tmp_path}/huge")
+    with pytest.raises(wire.WireError, match=r"sign --prehash sends the digest of it only$"):
+        output("sign", "--key", "p256", "--file", f"{tmp_path}/huge")
+
+
+def test_a_result_that_cannot_be_written_is_refused_before_the_call(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        client.main(["--target", "127.0.0.1:1", "sign", "--key", "p256", "x", "--out", "/nonexistent/x"])
+    assert caught.value.code == 2
+    assert "--out: cannot write '/nonexistent/x': No such file or directory" in capsys.readouterr().err
+
+
 def test_public_key_is_pem(output: Output) -> None:
     assert load_pem_public_key(output("public-key", "--key", "p384"))
     assert json.loads(output("public-key", "--key", "p384", "--json")).keys() == {"der", "pem", "key_id"}

@@ -6,6 +6,7 @@ cannot outlive who started it. Nothing of wire but the engine is at work.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from typing import cast
@@ -89,4 +90,6 @@ async def serve(engine: EngineName) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(cast(EngineName, sys.argv[1])))
+    parser = argparse.ArgumentParser(prog="h2spec_server", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("engine", choices=["h2", "tuned"])
+    asyncio.run(serve(cast(EngineName, parser.parse_args().engine)))

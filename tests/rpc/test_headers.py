@@ -78,6 +78,8 @@ def test_a_request_without_te_is_taken() -> None:
         (request("Unary", (b":method", b"PUT")), (b":status", b"405")),
         (request("Unary", (b"content-type", b"text/html")), (b":status", b"415")),
         (request("Unary", (b"content-type", b"application/grpcx")), (b":status", b"415")),
+        (request("Unary", (b"content-type", b"application/grpc+json")), (b":status", b"415")),
+        (request("Unary", (b"content-type", b"application/grpc-web+proto")), (b":status", b"415")),
         (request("Unary", (b"grpc-timeout", b"x")), (b"grpc-status", b"13")),
         (request("Unary", (b"grpc-timeout", b"0m")), (b"grpc-status", b"4")),
         (request("Unary", (b"grpc-encoding", b"br")), (b"grpc-status", b"12")),
@@ -88,6 +90,19 @@ def test_what_cannot_be_served_has_its_answer_ready(fields: Fields, refusal: tup
     head = parse_request(fields)
     assert head.refusal is not None
     assert refusal in head.refusal
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        b"application/grpc",
+        b"application/grpc+proto",
+        b"application/grpc;charset=utf-8",
+        b"Application/grpc+proto ; a=b",
+    ],
+)
+def test_protobuf_is_taken_however_it_is_written(content_type: bytes) -> None:
+    assert parse_request(request("Unary", (b"content-type", content_type))).refusal is None
 
 
 def test_a_request_that_differs_in_its_timeout_alone_is_known_at_once() -> None:

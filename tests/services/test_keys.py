@@ -102,6 +102,20 @@ def test_file_with_another_key_is_refused(tmp_path: Path, content: bytes, reason
         KeyRing.load(tmp_path)
 
 
+def test_a_directory_that_others_can_write_to_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tmp_path.chmod(0o777)
+    KeyRing.load(tmp_path, rsa_bits=())
+    assert caplog.messages == [f"{tmp_path} can be written by others than its owner, who could put other keys there"]
+
+
+def test_a_directory_in_place_of_a_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "p256.pem").mkdir(mode=0o700)
+    with pytest.raises(
+        ConfigurationError, match=f"cannot keep keys in {tmp_path}: {tmp_path}/p256.pem: is a directory"
+    ):
+        KeyRing.load(tmp_path, rsa_bits=())
+
+
 def test_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="cannot keep keys in"):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pickle
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.certificates import Certificates
 from wire.errors import ConfigurationError, TlsError
@@ -38,6 +41,42 @@ def test_settings_are_equal_by_their_paths_and_survive_pickling(certificates: Ce
     for tls in (server, client):
         assert pickle.loads(pickle.dumps(tls)) == tls
     assert "context" not in repr(server)
+
+
+@pytest.mark.parametrize("year", [1999, 2001, 2049, 2051])
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_a_certificate_of_ones_own_is_warned_of_when_its_dates_are_wrong(
+    side: str, year: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a" * 60)])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(year, 1, 2, 3, 4, 5, tzinfo=UTC))
+        .not_valid_after(datetime(year + 1, 1, 2, 3, 4, 5, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    paths = tmp_path / "own.pem", tmp_path / "own.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    if side == "server":
+        ServerTls(*paths)
+    else:
+        ClientTls(None, *paths)
+    if year < 2025:
+        said = f"expired at {year + 1}-01-02 03:04:05+00:00"
+    else:
+        said = f"is not valid before {year}-01-02 03:04:05+00:00"
+    assert caplog.messages == [f"the certificate {paths[0]} {said}: peers will refuse it"]
+
+
+def test_a_certificate_that_is_valid_is_not_warned_of(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    ServerTls(certificates.server, certificates.server_key)
+    assert caplog.messages == []
 
 
 def test_a_client_certificate_goes_with_its_key(certificates: Certificates) -> None:

@@ -7,6 +7,7 @@ What is shown is what `bin.server` and `bin.client` say; the virtual machine is 
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import signal
 import subprocess
@@ -27,9 +28,14 @@ CALLS = (
     ("sign", "--key", "p384", "--algorithm", "ed25519", "A pair that does not fit."),
 )
 LIMIT_S = 120.0
+_DESCRIPTION = """\
+Show a signing service in a virtual machine that has no network, called from its host. The first time, what this needs
+(QEMU, a kernel, a vsock device) is downloaded and unpacked under .cache/.
+"""
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="tests.vsock.demo", description=_DESCRIPTION).parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # piped into `head`
     say("Preparing a virtual machine (the first time takes a minute: QEMU, a kernel, a vsock device).")

@@ -14,6 +14,8 @@ USAGE = "usage: python -m wire.codec module:Class, for example proto.echo.v1:Ech
 
 def main(arguments: list[str]) -> str:
     """The source that was asked for, or SystemExit with one sentence."""
+    if {"-h", "--help"} & set(arguments):
+        return f"{USAGE}\n\nPrints the encode and decode functions of a message class.\n"
     module_name, separator, class_name = arguments[0].partition(":") if len(arguments) == 1 else ("", "", "")
     if not (module_name and separator and class_name):
         raise SystemExit(USAGE)

@@ -16,6 +16,7 @@ from wire.rpc.compression import ACCEPT_ENCODING, Decompressor, decompressor
 from wire.status import StatusCode, status_from_http
 
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
+_CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
 _ACCEPT_ENCODING = (b"grpc-accept-encoding", ACCEPT_ENCODING)
 RESPONSE_FIELDS: Fields = ((b":status", b"200"), _CONTENT_TYPE, _ACCEPT_ENCODING)
 OK_TRAILER_FIELDS: Fields = ((b"grpc-status", b"0"),)
@@ -239,4 +240,8 @@ def decode_message(value: bytes) -> str:
 
 
 def _is_grpc(content_type: bytes) -> bool:
-    return content_type == b"application/grpc" or content_type.startswith((b"application/grpc+", b"application/grpc;"))
+    """Whether this is gRPC with protobuf in it: other suffixes, such as "+json", promise bytes that we do not read
+    (PROTOCOL-HTTP2.md, Content-Type)."""
+    if content_type == b"application/grpc":
+        return True
+    return content_type.partition(b";")[0].rstrip().lower() in _CONTENT_TYPES

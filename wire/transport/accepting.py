@@ -15,6 +15,7 @@ from typing import Any, Final
 import anyio
 
 from wire.config import TransportConfig
+from wire.throttle import Throttle
 from wire.transport import sockets
 from wire.transport.link import Peer, Task
 
@@ -30,12 +31,13 @@ _LISTENER_BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, 
 class Guard:
     """Who may connect, and how many at once. Listeners with the same `TransportConfig` object share one."""
 
-    __slots__ = ("config", "open")
+    __slots__ = ("config", "open", "warnings")
 
     def __init__(self, config: TransportConfig) -> None:
         self.config = config
         self.open = 0
         """Connections accepted and not yet lost."""
+        self.warnings = Throttle(logger)
 
     def refusal(self, peer: Peer) -> str | None:
         """Why `peer` is to be closed at once, or None."""
@@ -127,7 +129,7 @@ class AcceptLoop:
             return
         reason = guard.refusal(peer)
         if reason is not None:
-            logger.warning("refused %s: %s", peer.address, reason)
+            guard.warnings.warning(f"refused: {reason}", "refused %s: %s", peer.address, reason)
             sock.close()
             return
         guard.open += 1

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any, Literal, TypeVar
 
 from wire.errors import ConfigurationError, UsageError
+from wire.process import open_standard_descriptors
 from wire.transport.link import Runtime
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ def run(async_function: Callable[..., Awaitable[T]], *args: Any, loop: LoopName 
     `loop`: "auto" is uvloop where it is installed, else asyncio. Raises `ConfigurationError` for a loop that is not
     there.
     """
+    open_standard_descriptors()
     if loop == "auto":
         loop = "uvloop" if find_spec("uvloop") else "asyncio"
     elif loop not in {"asyncio", "uvloop", "trio"}:

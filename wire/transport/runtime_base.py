@@ -14,6 +14,7 @@ from typing import Any
 
 from wire.config import TransportConfig
 from wire.errors import TlsError
+from wire.throttle import Throttle
 from wire.transport import connecting, sockets
 from wire.transport.accepting import AcceptLoop, Guard
 from wire.transport.address import Address, HybridVsockAddress, TcpAddress
@@ -36,6 +37,7 @@ class RuntimeBase(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._warnings = Throttle(logger)
         self._links: dict[Link, Guard | None] = {}  # open ones: a paused link has nobody else to keep it alive
         self._listeners: set[AcceptLoop] = set()
         self._guards: dict[int, Guard] = {}  # by id of the configuration, which the guard keeps alive
@@ -121,7 +123,7 @@ class RuntimeBase(ABC):
     ) -> None:
         def finished(reason: str | None) -> None:
             if reason is not None:
-                logger.warning("refused %s: %s", peer.address, reason)
+                self._warnings.warning(f"refused: {reason}", "refused %s: %s", peer.address, reason)
 
         try:
             receiver = make_receiver()
@@ -141,7 +143,7 @@ class RuntimeBase(ABC):
         try:
             await self._attach(sock, receiver, peer, guard.config, guard)
         except OSError as error:
-            logger.warning("lost %s on arrival: %s", peer.address, error.strerror)
+            self._warnings.warning("lost", "lost %s on arrival: %s", peer.address, error.strerror)
 
     def forget(self, link: Link) -> None:
         """A link was lost, or was never made. Links call it once their receiver knows."""

@@ -1,20 +1,27 @@
 """What a user says about TLS: paths of certificates and keys in, `ssl.SSLContext`s out.
 
 Both sides speak TLS 1.2 or newer and negotiate `h2` by ALPN (RFC 9113 §3.3, §9.2; RFC 7301). Files are read once,
-when the object is made, and a file that cannot be used raises `TlsError` then. To take up renewed certificates, make
+when the object is made, and a file that cannot be used raises `TlsError` then; a certificate of one's own that has
+expired, or is not valid yet, is warned of. To take up renewed certificates, make
 a new object. Imports only `errors`.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 import ssl
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from os import PathLike
 from typing import Any
 
 from wire.errors import ConfigurationError, TlsError
 
 Path = str | PathLike[str]
+
+_log = logging.getLogger("wire.transport")
+_PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,57 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> 
         for path in (certificate, key):
             _check_readable(path)
         raise
+    _warn_of_dates(certificate)
+
+
+def _warn_of_dates(certificate: Path) -> None:
+    """Say it now if the peers will refuse the certificate because of its dates."""
+    with open(certificate, encoding="ascii", errors="replace") as file:
+        dates = _validity(file.read())
+    if dates is None:
+        return
+    now = datetime.now(UTC)
+    if now < dates[0]:
+        _log.warning("the certificate %s is not valid before %s: peers will refuse it", certificate, dates[0])
+    elif now > dates[1]:
+        _log.warning("the certificate %s expired at %s: peers will refuse it", certificate, dates[1])
+
+
+def _validity(pem: str) -> tuple[datetime, datetime] | None:
+    """From when until when the first certificate is valid (RFC 5280 §4.1.2.5); None where that cannot be read."""
+    found = _PEM_CERTIFICATE.search(pem)
+    if found is None:
+        return None
+    try:
+        der = ssl.PEM_cert_to_DER_cert(found[0])
+        start, _ = _content(der, _content(der, 0)[0])  # into the Certificate, and into its TBSCertificate
+        if der[start] == 0xA0:  # [0] version
+            start = _content(der, start)[1]
+        for _ in ("serialNumber", "signature", "issuer"):
+            start = _content(der, start)[1]
+        first, _ = _content(der, start)
+        second = _content(der, first)[1]
+        return _time(der, first), _time(der, second)
+    except (IndexError, ValueError):
+        return None
+
+
+def _content(der: bytes, pos: int) -> tuple[int, int]:
+    """Where the content of the DER element at `pos` starts and ends."""
+    length = der[pos + 1]
+    start = pos + 2
+    if length > 127:
+        start += length - 128
+        length = int.from_bytes(der[pos + 2 : start], "big")
+    return start, start + length
+
+
+def _time(der: bytes, pos: int) -> datetime:
+    start, end = _content(der, pos)
+    text = der[start:end].decode("ascii")
+    if der[pos] == 0x17:  # UTCTime has two digits for the year: 50 and more are of the last century
+        text = ("19" if text >= "50" else "20") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
 
 
 def _load_roots(context: ssl.SSLContext, roots: Path) -> None:
