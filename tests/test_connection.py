@@ -243,3 +243,93 @@ def test_a_client_pings_without_calls_only_where_told_to(engine: EngineName, wit
     rig = Rig(engine, client=True, keepalive=keepalive)
     rig.clock.advance(600 if not without_calls else 60)
     assert len(pings(rig)) == without_calls
+
+
+# Turns of the loop.
+
+
+@pytest.fixture
+def hurried(server: Rig) -> Rig:
+    """A server's connection whose turns are over at once."""
+    server.connection._max_turn_s = 0.0
+    return server
+
+
+FLOOD = b"".join(frames.headers(stream_id) for stream_id in range(1, 1801, 2))
+"""More than a slice."""
+
+
+def test_a_long_read_is_handled_in_turns_between_which_the_link_is_not_read(hurried: Rig) -> None:
+    hurried.receive(FLOOD)
+    counts = [len(hurried.connection.opened)]
+    assert not hurried.link.reading
+    while not hurried.link.reading:
+        hurried.turn()
+        counts.append(len(hurried.connection.opened))
+    assert counts[-1] == 900
+    assert 2 < len(counts) < 400
+    assert counts == sorted(set(counts))
+
+
+def test_a_turn_goes_on_while_it_has_time(server: Rig) -> None:
+    server.connection._max_turn_s = 3600.0
+    server.receive(FLOOD)
+    assert len(server.connection.opened) == 900
+    assert server.link.reading
+
+
+def test_reads_of_one_turn_share_its_time(server: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on uvloop, which reads up to 32 times in a turn."""
+    seconds = iter(range(1000))
+    monkeypatch.setattr("wire.connection.perf_counter", lambda: next(seconds))
+    server.connection._max_turn_s = 600.0
+    server.receive(FLOOD)
+    assert server.link.reading
+    server.connection._turn_ends_at = 0.0
+    server.receive(frames.priority(1) * 3000)
+    assert not server.link.reading
+
+
+def test_a_read_that_comes_all_the_same_is_handled_in_order(hurried: Rig) -> None:
+    hurried.receive(FLOOD)
+    hurried.receive(frames.headers(1801))
+    while not hurried.link.reading:
+        hurried.turn()
+    assert [stream.id for stream in hurried.connection.opened] == list(range(1, 1803, 2))
+
+
+def test_the_peers_end_of_file_waits_for_what_came_before_it(hurried: Rig) -> None:
+    hurried.receive(FLOOD)
+    hurried.connection.eof_received()
+    while not hurried.link.closed:
+        hurried.turn()
+    assert len(hurried.connection.opened) == 900
+
+
+def test_reading_goes_on_only_when_nothing_else_holds_it(hurried: Rig) -> None:
+    hurried.receive(FLOOD)
+    hurried.connection._reading_held = True
+    for _ in range(400):
+        hurried.turn()
+    assert len(hurried.connection.opened) == 900
+    assert not hurried.link.reading
+
+
+def test_a_client_takes_what_came_before_the_link_was_lost(engine: EngineName) -> None:
+    rig = Rig(engine, client=True)
+    rig.connection._max_turn_s = 0.0
+    for _ in range(900):
+        rig.connection.engine.open_stream(HeaderList(frames.REQUEST), (), True)
+    rig.receive(*[frames.headers(stream_id, frames.RESPONSE) for stream_id in range(1, 1801, 2)])
+    assert len(rig.connection.opened) < 900
+    rig.connection.link_lost(None)
+    assert len(rig.connection.opened) == 900
+
+
+def test_nothing_is_handled_once_the_connection_is_broken_off(hurried: Rig) -> None:
+    hurried.receive(FLOOD)
+    handled = len(hurried.connection.opened)
+    hurried.connection.break_off(ErrorCode.ENHANCE_YOUR_CALM, "enough")
+    for _ in range(400):
+        hurried.turn()
+    assert len(hurried.connection.opened) == handled

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
@@ -32,15 +33,22 @@ class Connection:
     """
 
     __slots__ = (
+        "_at_eof",
         "_awaiting_ping",
+        "_behind",
         "_blocked",
         "_flush_due",
+        "_is_client",
         "_keepalive",
         "_keepalive_timer",
         "_make_engine",
+        "_max_turn_s",
         "_now",
         "_pings_when_idle",
+        "_reading_held",
         "_stall_timer",
+        "_turn",
+        "_turn_ends_at",
         "_unflushed_bytes",
         "closing",
         "config",
@@ -84,6 +92,13 @@ class Connection:
         self._flush_due = False
         self._unflushed_bytes = 0
         self._blocked: list[Future[None]] = []
+        self._is_client = client
+        self._max_turn_s = http2.max_turn_s
+        self._behind = False  # there are frames that were read and not handled
+        self._at_eof = False  # the peer closed its side, which is to be told behind them
+        self._reading_held = False  # for another reason
+        self._turn = float("-inf")  # when the present turn of the loop began, on the runtime's clock
+        self._turn_ends_at = 0.0  # when reading must give way, on `perf_counter`'s
         self._keepalive = keepalive
         self._pings_when_idle = keepalive.without_calls or not client
         self._keepalive_timer: Timer | None = None
@@ -105,14 +120,61 @@ class Connection:
     def data_received(self, data: bytes) -> None:
         self.heard_at = now = self._now()
         self._flush_due = True
-        self.engine.receive(data, now)
+        if self.engine.receive(data, now):
+            self._receive_rest(now)
         self.flush()
 
-    def eof_received(self) -> None:
+    def _receive_rest(self, now: float) -> None:
+        """Go on with what was read while this turn of the loop has time left. What then is left waits for the next one,
+        and so does what the link has not read yet.
+
+        uvloop reads up to 32 times in a turn, and its clock stands still meanwhile; so these reads share one turn.
+        """
+        if now != self._turn:
+            self._turn = now
+            self._turn_ends_at = perf_counter() + self._max_turn_s
+        while self.error is None and self.engine.receive(b"", self.heard_at):
+            if perf_counter() >= self._turn_ends_at:
+                break
+        else:
+            return
+        if not self._behind:
+            self._behind = True
+            self._update_reading()
+            self.runtime.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        """Where `_receive_rest` has to go on."""
+        if not self._behind:  # the link is lost or closed
+            return
+        self._behind = False
+        self._flush_due = True
+        self._turn_ends_at = perf_counter() + self._max_turn_s
+        self._receive_rest(self._turn)
+        self.flush()
+        if not self._behind:
+            self._update_reading()
+            if self._at_eof:
+                self.eof_received()
+
+    def _update_reading(self) -> None:
+        """Have the link read, or not."""
         if self.link is not None:
+            if self._behind or self._reading_held:
+                self.link.pause_reading()
+            else:
+                self.link.resume_reading()
+
+    def eof_received(self) -> None:
+        if self._behind:
+            self._at_eof = True
+        elif self.link is not None:
             self._close_link(self.link)
 
     def link_lost(self, error: Exception | None) -> None:
+        while self._behind and self._is_client and self.error is None:  # calls may end well with what came in time
+            self._behind = self.engine.receive(b"", self.heard_at)
+        self._behind = False
         self.lost = True
         self.link = None
         for timer in (self._keepalive_timer, self._stall_timer):
@@ -238,6 +300,7 @@ class Connection:
 
     def _close_link(self, link: Link) -> None:
         """Close once all is written; by force when the peer does not take it in time."""
+        self._behind = False
         link.close()
         if self._stall_timer is None:
             self._stall_timer = self.runtime.call_later(self._keepalive.timeout_s, link.abort)

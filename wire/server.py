@@ -114,13 +114,13 @@ class ServerConnection(Connection):
     def pause_writing(self) -> None:
         # Unary replies do not wait for the link, so requests must: a peer that does not read is not read from.
         super().pause_writing()
-        if self.link is not None:
-            self.link.pause_reading()
+        self._reading_held = True
+        self._update_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self.link is not None:
-            self.link.resume_reading()
+        self._reading_held = False
+        self._update_reading()
 
     def on_lost(self, reason: str, calls: list[ServerCall]) -> None:
         for timer in (self._preface_timer, self._drain_timer):

@@ -36,7 +36,8 @@ class H2specServer(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self._engine.receive(data, self._clock())
+        while self._engine.receive(data, self._clock()):
+            data = b""
         self._flush()
 
     def _flush(self) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from hpack import Encoder, HeaderTuple, NeverIndexedHeaderTuple
 
 from tests.http2 import frames as f
-from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Recorder
+from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Recorder, feed
 from wire.config import EngineName, Http2Config
 from wire.http2.engine import HeaderList, Stream, engine_factory
 
@@ -68,13 +68,13 @@ def _run(name: EngineName, shape: int, pieces: Iterator[bytes]) -> tuple[Any, _A
     engine = above.engine = engine_factory(name)(client, above, _TIGHT if shape & TIGHT else Http2Config())
     above.replies = bool(shape & REPLIES) and not client
     engine.start()
-    engine.receive(f.settings() if client else f.PREFACE + f.settings(), 0.0)
+    feed(engine, f.settings() if client else f.PREFACE + f.settings(), 0.0)
     if client:
         for _ in range(3):
             engine.send_request(REQUEST, b"request")
     written = len(engine.take())
     for piece in pieces:
-        engine.receive(piece, 1.0)
+        feed(engine, piece, 1.0)
     written += len(engine.take())
     return engine, above, written
 

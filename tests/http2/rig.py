@@ -15,6 +15,15 @@ RESPONSE = HeaderList(f.RESPONSE, shared=True)
 TRAILERS = HeaderList(f.TRAILERS, shared=True)
 
 
+def feed(engine: Any, data: bytes, now: float) -> int:
+    """Bytes for an engine, which handles all of them; in how many slices."""
+    slices = 1
+    while engine.receive(data, now):
+        data = b""
+        slices += 1
+    return slices
+
+
 class Recorder:
     """A sink that writes everything down. `grant`: whether DATA counts as consumed when it comes. `serves`: whether
     streams that are reset had brought a handler a request."""
@@ -104,7 +113,7 @@ class Rig:
 
     def feed(self, *data: bytes) -> None:
         """Everything in one read."""
-        self.engine.receive(b"".join(data), self.now)
+        feed(self.engine, b"".join(data), self.now)
 
     def sent(self) -> list[f.Frame]:
         """The frames since the last time."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.http2 import frames as f
-from tests.http2.rig import Recorder
+from tests.http2.rig import Recorder, feed
 from wire.config import EngineName, Http2Config
 from wire.http2.codes import ErrorCode, FrameType
 from wire.http2.engine import HeaderList, engine_factory
@@ -190,7 +190,7 @@ class Session:
         for side in self.sides:
             cuts = sorted(self.random.randint(0, len(received)) for _ in range(self.random.randrange(4)))
             for start, stop in pairwise([0, *cuts, len(received)]):
-                side.engine.receive(received[start:stop], self.now)
+                feed(side.engine, received[start:stop], self.now)
         self.compare()
 
     def compare(self) -> None:

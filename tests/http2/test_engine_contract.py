@@ -544,3 +544,38 @@ def test_header_lists_are_found_by_name_and_compared_by_identity() -> None:
     assert one.get(b"absent") is None
     assert one != two
     assert len({one, two}) == 2
+
+
+# Slices.
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_long_read_is_handled_in_slices(engine_name: str, pieces: int) -> None:
+    rig = Rig(engine_name, client=False)
+    ids = range(1, 1801, 2)
+    data = b"".join(f.headers(stream_id) for stream_id in ids) + f.ping()[:12]
+    counts = []
+    for at in range(0, len(data), -(-len(data) // pieces)):
+        assert rig.engine.receive(data[at : at - (-len(data) // pieces)], rig.now)
+        counts.append(len(rig.sink.streams))
+    while rig.engine.receive(b"", rig.now):
+        counts.append(len(rig.sink.streams))
+    assert len(counts) > 2
+    assert counts == sorted(set(counts))
+    assert list(rig.sink.streams) == list(ids)
+    rig.feed(f.ping()[12:])
+    assert rig.calls()[-1] == ("ping",)
+    assert not rig.engine.receive(b"", rig.now)
+
+
+def test_a_frame_that_begins_in_a_slice_is_handled_whole(engine_name: str) -> None:
+    rig = Rig(engine_name, client=False)
+    stream = rig.open()
+    assert not rig.engine.receive(f.data(stream.id, bytes(65_536)), rig.now)
+    assert rig.calls()[-1] == ("data", 1, bytes(65_536), False)
+
+
+def test_a_connection_error_ends_its_slices(engine_name: str) -> None:
+    rig = Rig(engine_name, client=False)
+    assert not rig.engine.receive(f.data(0, b"x") + f.ping() * 10_000, rig.now)
+    assert not rig.engine.receive(f.ping() * 10_000, rig.now)

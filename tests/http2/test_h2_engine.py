@@ -58,8 +58,8 @@ def test_two_engines_talk_to_each_other() -> None:
     server.sink.react["data"] = lambda stream: server.engine.send_reply(stream, RESPONSE, bytes(200_000), TRAILERS)
     stream = client.engine.send_request(REQUEST, b"question")
     while data := client.engine.take():
-        server.engine.receive(data, 0.0)
-        client.engine.receive(server.engine.take(), 0.0)
+        server.feed(data)
+        client.feed(server.engine.take())
     calls = client.calls()
     assert sum(len(call[2]) for call in calls if call[0] == "data") == 200_000
     assert calls[-1] == ("trailers", 1, f.TRAILERS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Recorder
+from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Recorder, feed
 from wire.config import EngineName, Http2Config
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream, engine_factory
@@ -61,7 +61,7 @@ class Pair:
                 quiet = 0 if data else quiet + 1
                 while data:
                     size = self.random.choice([1, 9, 100, 20_000, len(data)])
-                    target.receive(data[:size], 0.0)
+                    feed(target, data[:size], 0.0)
                     data = data[size:]
 
     def reply(self, stream: Stream) -> bytes:

@@ -178,8 +178,12 @@ class Engine(Protocol):
     def start(self) -> None:
         """Queue the preface (client) and the first SETTINGS. Called once, before anything else."""
 
-    def receive(self, data: bytes, now: float) -> None:
-        """Bytes from the peer, in any chunking. `now`: seconds of any monotonic clock, for the rate limits."""
+    def receive(self, data: bytes, now: float) -> bool:
+        """Bytes from the peer, in any chunking. `now`: seconds of any monotonic clock, for the rate limits.
+
+        Handles a slice of them: the frames that begin within its length, which is the engine's own and a millisecond's
+        work or so. True when there may be more to handle, which `receive(b"", now)` goes on with; more bytes may come
+        before that, but had better be held back, for each time they do all that waits is copied."""
 
     def open_stream(self, headers: HeaderList, extra: Fields = (), end_stream: bool = False) -> Stream:
         """Client: queue HEADERS of a new stream. `extra`: fields of this request only, sent behind `headers`.

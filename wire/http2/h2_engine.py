@@ -169,18 +169,21 @@ class H2Engine:
         if not self._client:
             self._h2.receive_data(PREFACE)  # the peer's own is judged here
 
-    def receive(self, data: bytes, now: float) -> None:
+    def receive(self, data: bytes, now: float) -> bool:
         if self._failed:
-            return
+            return False
         self._now = now
         try:
             for kind, flags, stream_id, frame in self._reader.read(data):
                 _HANDLERS.get(kind, H2Engine._on_other)(self, flags, stream_id, frame)
+            return self._reader.has_more
         except PeerError as error:
             self._fail(error.code, error.reason)
         except ProtocolError as error:  # new settings open a stream's window too far (§6.9.2), which h2 finds
             self._out.append(self._h2.data_to_send()[:-_H2_GOAWAY_BYTES])
             self._fail(ErrorCode(error.error_code), "settings that open a window too far")
+        self._reader.clear()
+        return False
 
     # Frames. `frame` is the whole of it, header included.
 

@@ -19,6 +19,9 @@ from wire.http2.limits import HARD_HEADER_FACTOR
 HEADER: Final = Struct(">HBBBL")  # length in two parts, type, flags, stream id (§4.1)
 HEADER_BYTES: Final = 9
 
+SLICE_BYTES: Final = 512
+"""Of what was read, in which the frames of one slice begin: 34 of the smallest DATA, each of which costs h2 60 µs."""
+
 END_STREAM: Final = 0x1
 ACK: Final = 0x1
 END_HEADERS: Final = 0x4
@@ -85,6 +88,9 @@ class FrameReader:
         "_preface",
         "_rest",
         "_settled",
+        "_unread",
+        "_unread_at",
+        "has_more",
     )
 
     def __init__(self, client: bool, config: Http2Config) -> None:
@@ -93,6 +99,10 @@ class FrameReader:
         self._max_continuations = config.max_continuation_frames
         self._preface = b"" if client else PREFACE
         self._settled = False  # SETTINGS came
+        self.has_more = False
+        """`read` ended with its slice, and there may be whole frames behind that."""
+        self._unread = b""  # what then is to be read, from `_unread_at` on
+        self._unread_at = 0
         self._rest = bytearray()  # received, not yet a whole frame
         self._needed_bytes = 0  # of `_rest`, before it is worth another look
         self._block: bytearray | None = None  # a field block that is not yet complete
@@ -101,21 +111,35 @@ class FrameReader:
         self._continuations = 0
 
     def read(self, data: bytes) -> Iterator[Frame]:
-        """The frames that `data` completes. Raises `PeerError`, after which there is no more to read."""
-        if self._rest:
+        """The frames that `data` completes, as far as they begin within a slice of it; `read(b"")` goes on. Raises
+        `PeerError`, after which there is no more to read."""
+        at = 0
+        if self.has_more:
+            at = self._unread_at
+            if data:
+                data = self._unread[at:] + data
+                at = 0
+            else:
+                data = self._unread
+            self._unread = b""
+            self.has_more = False
+        elif self._rest:
             self._rest += data
             if len(self._rest) < self._needed_bytes:
                 return
             data = bytes(self._rest)
             self._rest.clear()
-        at = 0
         if self._preface:
             at = min(len(self._preface), len(data))
             if data[:at] != self._preface[:at]:
                 raise PeerError(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
             self._preface = self._preface[at:]
         self._needed_bytes = HEADER_BYTES
+        stop = at + SLICE_BYTES
         while len(data) - at >= HEADER_BYTES:
+            if at >= stop:
+                self._unread, self._unread_at, self.has_more = data, at, True
+                return
             high, low, kind, flags, stream_id = HEADER.unpack_from(data, at)
             stream_id &= MAX_STREAM_ID
             length = high << 8 | low
@@ -144,6 +168,13 @@ class FrameReader:
                     block, self._block = bytes(self._block), None
                     yield _HEADERS, self._block_flags, stream_id, block
         self._rest += data[at:]
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._rest.clear()
+        self._block = None
+        self._unread = b""
+        self.has_more = False
 
     def _check_size(self, kind: int, flags: int, length: int) -> None:
         """What the 9-byte header alone shows to be wrong (§4.2), before the frame is buffered."""

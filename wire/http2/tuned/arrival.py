@@ -59,7 +59,8 @@ def without_padding(flags: int, body: bytes) -> bytes:
 class Arrival:
     """The receiving end of one connection's bytes.
 
-    `partial`: the beginning of a frame that is not whole. `guarded`: the next frame must be SETTINGS, or CONTINUATION.
+    `partial`: the beginning of a frame that is not whole. `rest`: bytes that were not looked at yet from `start` on,
+    where a frame begins. `guarded`: the next frame must be SETTINGS, or CONTINUATION.
     """
 
     __slots__ = (
@@ -72,10 +73,14 @@ class Arrival:
         "_preface_left",
         "guarded",
         "partial",
+        "rest",
+        "start",
     )
 
     def __init__(self, client: bool, config: Http2Config) -> None:
         self.partial: bytes | bytearray = b""
+        self.rest = b""
+        self.start = 0
         self.guarded = True
         self._preface_left = b"" if client else PREFACE
         self._config = config
@@ -87,12 +92,20 @@ class Arrival:
         self._max_block_bytes = config.max_header_list_bytes * HARD_HEADER_FACTOR
 
     def complete(self, data: bytes) -> bytes:
-        """`data` behind what was left over, from the beginning of a frame; b"" if there is still no whole one.
+        """`data` behind what was left over, with a frame beginning at `start`; b"" if there is still no whole one.
 
         A frame that comes in many reads grows in one bytearray, so that its bytes are not copied again at each.
         """
         if self._preface_left:
             data = self._take_preface(data)
+        rest = self.rest
+        if rest:
+            self.rest = b""
+            if not data:
+                return rest
+            data = rest[self.start :] + data
+            self.start = 0
+            return data
         partial = self.partial
         if not partial:
             return data
@@ -107,6 +120,11 @@ class Arrival:
             return b""
         self.partial = b""
         return b"".join((partial, data))
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self.rest = self.partial = b""
+        self._block.clear()
 
     def _take_preface(self, data: bytes) -> bytes:
         """What is behind the client's preface (§3.4). Its first wrong byte ends the connection."""

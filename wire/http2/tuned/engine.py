@@ -46,6 +46,10 @@ from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
 from wire.http2.tuned.windows import CONNECTION
 
 _PROTOCOL_ERROR: Final = ErrorCode.PROTOCOL_ERROR
+
+SLICE_BYTES: Final = 1 << 14
+"""Of what was read, in which the frames of one slice begin: 1,100 of the smallest DATA, 150 unary calls."""
+
 _unpack_header = frames.HEADER.unpack_from
 
 
@@ -67,17 +71,19 @@ class TunedEngine(Outbound):
         self._skipped = range(0)  # the ids that the peer left out last
         self._unused_ids = 0  # how many it ever left out
 
-    def receive(self, data: bytes, now: float) -> None:
+    def receive(self, data: bytes, now: float) -> bool:
         if self._failed:
-            return
+            return False
         self._now = now
         try:
-            self._receive_frames(self._arrival.complete(data))
+            return self._receive_frames(self._arrival.complete(data))
         except ConnectionFault as fault:
+            self._arrival.clear()
             self._fail(fault.code, fault.reason)
+            return False
 
-    def _receive_frames(self, data: bytes) -> None:
-        """All frames of `data`; what is behind the last whole one is kept.
+    def _receive_frames(self, data: bytes) -> bool:
+        """The frames of `data` that begin within a slice; what is behind them is kept. True when that may hold more.
 
         A unary exchange costs 1.5 µs, reply and `take` included; 2.2 with every frame left to its method.
         """
@@ -89,8 +95,9 @@ class TunedEngine(Outbound):
         max_frame_bytes = self._config.max_frame_bytes
         server = not self._client
         end = len(data)
-        at = 0
-        while end - at >= HEADER_BYTES:
+        at = arrival.start
+        limit = min(end - HEADER_BYTES + 1, at + SLICE_BYTES)
+        while at < limit:
             word, flags, stream_id = _unpack_header(data, at)
             kind = word & 0xFF
             size = word >> 8
@@ -154,8 +161,15 @@ class TunedEngine(Outbound):
             arrival.judge_place(kind, flags, stream_id)
             _HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop])
             at = stop
+        else:
+            if end - at >= HEADER_BYTES:
+                arrival.rest = data
+                arrival.start = at
+                return True
+        arrival.start = 0
         if at < end:
             arrival.partial = data[at:]
+        return False
 
     # Field sections -------------------------------------------------------------------------------------------------
 
