@@ -37,13 +37,17 @@ class Recorder(Connection):
 class Rig:
     """A connection past the exchange of SETTINGS, on a clock set by hand."""
 
-    def __init__(self, engine: EngineName, *, client: bool = False, keepalive: KeepaliveConfig = OFF) -> None:
+    def __init__(
+        self, engine: EngineName, *, client: bool = False, keepalive: KeepaliveConfig = OFF, settled: bool = True
+    ) -> None:
         self.runtime = ManualRuntime()
         self.clock = self.runtime.clock
         self.link = MemoryLink()
         self.connection = Recorder(self.runtime, client=client, engine=engine, keepalive=keepalive)
         self.connection.link_made(self.link)
-        self.receive(b"" if client else frames.PREFACE, frames.settings(), frames.settings(ack=True))
+        self.receive(
+            b"" if client else frames.PREFACE, frames.settings(), frames.settings(ack=True) if settled else b""
+        )
         self.link.sent()
 
     def receive(self, *what: bytes) -> None:
@@ -243,6 +247,21 @@ def test_a_client_pings_without_calls_only_where_told_to(engine: EngineName, wit
     rig = Rig(engine, client=True, keepalive=keepalive)
     rig.clock.advance(600 if not without_calls else 60)
     assert len(pings(rig)) == without_calls
+
+
+# SETTINGS that are not acknowledged.
+
+
+@pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
+def test_a_peer_that_does_not_acknowledge_our_settings_is_closed(engine: EngineName, client: bool) -> None:
+    rig = Rig(engine, client=client, settled=False)
+    rig.clock.advance(29.9)
+    assert not rig.link.closed
+    rig.clock.advance(0.2)
+    assert rig.link.closed
+    assert rig.link.sent()[-1].code is ErrorCode.SETTINGS_TIMEOUT
+    rig.connection.link_lost(None)
+    assert rig.clock.pending == []
 
 
 # Turns of the loop.

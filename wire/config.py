@@ -103,6 +103,10 @@ class Http2Config:
     controls_per_s: float = 1000.0
     """Such frames a second that refill the burst."""
 
+    settings_timeout_s: float = 30.0
+    """Time for the peer to acknowledge our SETTINGS; then the connection is closed with SETTINGS_TIMEOUT (RFC 9113
+    §6.5.3). 30 s: more than the slowest link takes, and nobody keeps us in doubt about our own limits."""
+
     max_turn_s: float = 0.005
     """How long the frames of one connection may keep the event loop before other callbacks have their turn. 5 ms: what
     reads bring in good order takes less, and of a hundred connections the last waits half a second."""
@@ -111,6 +115,7 @@ class Http2Config:
         _check_ranges(
             self,
             {
+                "settings_timeout_s": (0.001, 86_400),
                 "max_turn_s": (0.0001, 60),
                 "stream_window_bytes": (65_535, 2**31 - 1),
                 "max_stream_window_bytes": (65_535, 2**30),

@@ -46,6 +46,8 @@ class Connection:
         "_now",
         "_pings_when_idle",
         "_reading_held",
+        "_settings_timeout_s",
+        "_settings_timer",
         "_stall_timer",
         "_turn",
         "_turn_ends_at",
@@ -94,6 +96,8 @@ class Connection:
         self._blocked: list[Future[None]] = []
         self._is_client = client
         self._max_turn_s = http2.max_turn_s
+        self._settings_timeout_s = http2.settings_timeout_s
+        self._settings_timer: Timer | None = None
         self._behind = False  # there are frames that were read and not handled
         self._at_eof = False  # the peer closed its side, which is to be told behind them
         self._reading_held = False  # for another reason
@@ -114,6 +118,7 @@ class Connection:
         self.engine = self._make_engine(self)
         self.engine.start()
         self.flush()
+        self._settings_timer = self.runtime.call_later(self._settings_timeout_s, self._settings_ignored)
         if self._keepalive.time_s is not None:
             self._keepalive_timer = self.runtime.call_later(self._keepalive.time_s, self._check_silence)
 
@@ -177,7 +182,7 @@ class Connection:
         self._behind = False
         self.lost = True
         self.link = None
-        for timer in (self._keepalive_timer, self._stall_timer):
+        for timer in (self._keepalive_timer, self._stall_timer, self._settings_timer):
             if timer is not None:
                 timer.cancel()
         self.deadlines.close()
@@ -278,7 +283,13 @@ class Connection:
         pass
 
     def on_settings_ack(self) -> None:
-        pass
+        if self._settings_timer is not None:
+            self._settings_timer.cancel()
+            self._settings_timer = None
+
+    def _settings_ignored(self) -> None:
+        self._settings_timer = None
+        self.break_off(ErrorCode.SETTINGS_TIMEOUT, "the SETTINGS were not acknowledged in time")  # RFC 9113 §6.5.3
 
     def on_ping(self, explained: bool) -> None:
         pass
