@@ -24,6 +24,7 @@ from wire.codec import Codec, codec_for
 from wire.config import CallConfig, ChannelConfig, Http2Config, KeepaliveConfig, ServerConfig, TransportConfig
 from wire.errors import (
     AddressError,
+    CallError,
     CodecError,
     ConfigurationError,
     ConnectError,
@@ -50,6 +51,7 @@ from wire.transport.tls import ClientTls, ServerTls
 __all__ = [
     "AddressError",
     "CallConfig",
+    "CallError",
     "Channel",
     "ChannelConfig",
     "ClientTls",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from wire.connection import Connection
 from wire.deadline import format_timeout
-from wire.errors import CodecError, ConfigurationError, RpcError, UsageError, WireError
+from wire.errors import CallError, CodecError, ConfigurationError, RpcError, UsageError, WireError, is_loops_own
 from wire.flow import Inbound, Outbound
 from wire.http2.codes import ErrorCode, error_name
 from wire.http2.engine import HeaderList, Stream
@@ -240,7 +240,7 @@ class ClientCall(Generic[R]):
 
     def _error(self) -> RpcError:
         assert self.code is not None
-        return RpcError(
+        return CallError(
             self.code,
             self.message,
             initial_metadata=self.initial_metadata,
@@ -257,7 +257,7 @@ class ClientCall(Generic[R]):
         limit = self._channel.config.calls.max_send_message_bytes
         if limit is not None and len(message) > limit:
             text = f"request of {len(message)} bytes is over the channel's limit of {limit}"
-            raise RpcError(StatusCode.RESOURCE_EXHAUSTED, text)
+            raise CallError(StatusCode.RESOURCE_EXHAUSTED, text)
         return frame(message, self._channel.compress)
 
 
@@ -400,6 +400,7 @@ class _StreamingCall(ClientCall[R]):
             self._decoder,
             self.cancel,
             lambda error: self._abort(error.code, error.message),
+            CallError,
         )
 
     async def __aenter__(self) -> Self:
@@ -581,8 +582,10 @@ class _RequestStreamingCall(_StreamingCall[R], Generic[Q, R]):
                     self._abort(code, error.message if isinstance(error, RpcError) else str(error))
                     return
             await self.end()
-        except Exception as error:
+        except BaseException as error:
             self._abort(StatusCode.CANCELLED, f"the iterator of requests raised {type(error).__name__}: {error}")
+            if is_loops_own(error, self._channel.runtime.cancelled):
+                raise
         finally:
             self._pump = None  # its exception would hold this frame, and with it the call
             if isinstance(requests, AsyncGenerator):

@@ -14,6 +14,7 @@
     │   ├── EncodeError
     │   └── DecodeError
     └── RpcError             a call ended with a gRPC status other than OK
+        └── CallError            one that this process made
 
 The text of each is one sentence that a user can be shown as it is. Imports nothing but `status`.
 """
@@ -91,7 +92,7 @@ class DecodeError(CodecError):
 class RpcError(WireError):
     """A call ended with a status other than OK.
 
-    A handler raises it to choose the status its caller sees; a client receives it.
+    A handler raises it to choose the status its caller sees; a client receives a `CallError`.
 
     `code` is the gRPC status, `message` the human-readable text (may be empty), `initial_metadata` and
     `trailing_metadata` what the server sent beside it (None where nothing can have arrived).
@@ -113,3 +114,23 @@ class RpcError(WireError):
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}" if self.message else self.code.name
+
+
+class CallError(RpcError):
+    """How a call that was made by a stub has ended.
+
+    It belongs to that call alone: a handler that lets one through answers UNKNOWN, as for any other exception that it
+    did not raise on purpose. What an upstream said may name things that the handler's own caller must not see. To pass
+    the status on, raise one of your own: `raise RpcError(error.code, error.message) from error`.
+    """
+
+
+def is_loops_own(error: BaseException, cancelled: type[BaseException]) -> bool:
+    """True for what a task must let through, itself or in a group: its cancellation, and what ends the program.
+
+    Anything else that the user's code raises, `BaseException` or not, ends one call and nothing more.
+    """
+    own = (cancelled, KeyboardInterrupt, SystemExit)
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(own) is not None
+    return isinstance(error, own)

@@ -35,6 +35,7 @@ class Inbound(Generic[M]):
         "_decoder",
         "_ended",
         "_error",
+        "_error_type",
         "_failed",
         "_messages",
         "_runtime",
@@ -50,10 +51,11 @@ class Inbound(Generic[M]):
         reader: MessageReader,
         decoder: MessageDecoder[M],
         abandoned: Callable[[], None] | None = None,
-        failed: Callable[[RpcError], None] | None = None,
+        failed: Callable[[RpcError], object] | None = None,
+        error_type: type[RpcError] = RpcError,
     ) -> None:
         """`abandoned` is called when a task that waits for a message is cancelled, `failed` when a message cannot be
-        decoded."""
+        decoded; an `error_type` is raised then."""
         self._runtime = runtime
         self._connection: Connection | None = None
         self._stream: Stream | None = None
@@ -61,6 +63,7 @@ class Inbound(Generic[M]):
         self._decoder = decoder
         self._abandoned = abandoned
         self._failed = failed
+        self._error_type = error_type
         self.received = 0
         """Messages that have come."""
         self._messages: deque[bytes] = deque()
@@ -141,9 +144,9 @@ class Inbound(Generic[M]):
                 return self._decoder.decode(plain)
             return await self._decode_in_thread(plain)
         except CodecError as error:
-            failure = RpcError(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
+            failure = self._error_type(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
         except RpcError as error:
-            failure = error
+            failure = self._error_type(error.code, error.message)
         self.discard()
         if self._failed is not None:
             self._failed(failure)

@@ -11,6 +11,7 @@ import logging
 import socket
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 
@@ -59,6 +60,7 @@ class ServerConnection(Connection):
         "_routes",
         "_server",
         "compress",
+        "context",
         "max_receive_bytes",
         "max_send_bytes",
         "peer",
@@ -75,6 +77,7 @@ class ServerConnection(Connection):
             keepalive=config.keepalive,
         )
         self._server = server
+        self.context = server.context
         self._routes = routes
         self.peer = Peer("")
         self.running: set[ServerCall] = set()
@@ -250,6 +253,8 @@ class Server:
         self.warnings = Throttle(_log)
         self.connections: set[ServerConnection] = set()
         """Connections that are open, or whose handlers have not all ended."""
+        self.context = copy_context()
+        """In which the server was entered. Each handler runs in a copy of it."""
         self.stopping = False
         self._stopped = False
         self._waiting: list[Future[None]] = []  # for `_stopped`, or for the last connection to go
@@ -257,6 +262,7 @@ class Server:
     async def __aenter__(self) -> Self:
         if self._runtime is not None:
             raise UsageError("a server can be entered only once")
+        self.context = copy_context()
         self._runtime = await self._exits.enter_async_context(open_runtime())
         return self
 

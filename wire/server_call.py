@@ -14,7 +14,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wire.config import CallConfig
-from wire.errors import CodecError, MetadataError, RpcError, UsageError
+from wire.errors import CallError, CodecError, MetadataError, RpcError, UsageError, is_loops_own
 from wire.flow import Inbound, Outbound
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream
@@ -69,6 +69,10 @@ async def _asynchronous(responses: Generator[R, None, None]) -> AsyncGenerator[R
     """A plain generator's responses, for a handler that has nothing to await."""
     for response in responses:
         yield response
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 class ServerContext:
@@ -222,9 +226,9 @@ class ServerCall(ServerContext):
         if self.deadline is not None and not self.stream.queued_bytes:  # else the deadline frees what is queued
             self.connection.deadlines.discard(self)
 
-    def _fail_with(self, error: Exception) -> None:
+    def _fail_with(self, error: BaseException) -> None:
         """The status for what a handler raised."""
-        if isinstance(error, RpcError):
+        if isinstance(error, RpcError) and not isinstance(error, CallError):
             trailing = self._trailing
             if error.trailing_metadata is not None:
                 try:
@@ -233,6 +237,8 @@ class ServerCall(ServerContext):
                     _log.error("%s: the status goes without its metadata: %s", self.route.path, refusal)
             code = StatusCode.UNKNOWN if error.code == StatusCode.OK else error.code
             self.fail(code, error.message, trailing)
+        elif isinstance(error, self.connection.runtime.cancelled):
+            self.fail(StatusCode.CANCELLED, "the call was cancelled")
         elif not self._finished:
             _log.error("%s: the handler raised an exception", self.route.path, exc_info=error)
             self.fail(StatusCode.UNKNOWN, "the handler raised an exception")
@@ -289,20 +295,29 @@ class ServerCall(ServerContext):
     # Running handlers.
 
     def _start(self, request: Any) -> None:
-        """Call the handler, and bring what it returns to the client."""
+        """Call the handler, and bring what it returns to the client.
+
+        It runs in a copy of the context in which the server was entered, and so does its task: a context variable that
+        it sets is gone with the call.
+        """
         route = self.route
+        connection = self.connection
+        context = connection.context.copy()
         try:
-            response = route.handler(request, self)
-        except Exception as error:
+            response = context.run(route.handler, request, self)
+            if response.__class__ is route.response_type:
+                self._reply(response)
+            elif route.streams_responses or response.__class__ is CoroutineType or isinstance(response, Awaitable):
+                connection.running.add(self)
+                self._task = context.run(connection.runtime.spawn, self._run(response))
+            else:
+                self._reply(response)
+        except BaseException as error:
+            # Let through, it would end the connection and all of its calls. What ends the program does so from a
+            # callback of its own, when this connection's other calls were answered.
             self._fail_with(error)
-            return
-        if response.__class__ is route.response_type:
-            self._reply(response)
-        elif route.streams_responses or response.__class__ is CoroutineType or isinstance(response, Awaitable):
-            self.connection.running.add(self)
-            self._task = self.connection.runtime.spawn(self._run(response))
-        else:
-            self._reply(response)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                connection.runtime.call_soon(_raise, error)
 
     async def _run(self, response: Any) -> None:
         """A handler's task. Its cancellation comes from `cancel`, or from the event loop's end."""
@@ -311,11 +326,10 @@ class ServerCall(ServerContext):
                 await self._stream(response)
             else:
                 self._reply(await response)
-        except Exception as error:
+        except BaseException as error:
             self._fail_with(error)
-        except BaseException:
-            self.fail(StatusCode.CANCELLED, "the call was cancelled")
-            raise
+            if is_loops_own(error, self.connection.runtime.cancelled):
+                raise
         finally:
             self._task = None  # its exception would hold this frame, and with it the call
             self.connection.handler_ended(self)

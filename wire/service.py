@@ -151,6 +151,10 @@ class Servicer:
     A handler takes (request, context), or (async iterator of requests, context), and returns the response; one that
     streams responses is an async generator. A plain `def` runs inline in the event loop: it is fastest, and must not
     block. It may return an awaitable, which then runs in a task, as every `async def` does.
+    It runs in a copy of the context in which the server was entered, so context variables that it sets are its call's.
+
+    `RpcError` is the status that the caller sees; any other exception is logged and UNKNOWN, also a `CallError` of a
+    call that the handler made itself: to pass such a status on, `raise RpcError(error.code, error.message) from error`.
     A method without a handler answers UNIMPLEMENTED.
     """
 

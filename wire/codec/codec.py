@@ -52,7 +52,7 @@ class Codec(Generic[M]):
     ) -> None:
         self.message_type = message_type
         if encode and decode:
-            namespace = {"own_encode": encode, "own_decode": decode, **_ERRORS}
+            namespace = {"own_encode": encode, "own_decode": decode, "as_bytes": encoding.as_bytes, **_ERRORS}
             self._light_tags = None
             _run(self, _OWN_FUNCTIONS, namespace)
 
@@ -158,19 +158,20 @@ _OWN_FUNCTIONS = '''\
 
 def encode(message):
     try:
-        return own_encode(message)
-    except EncodeError:
+        data = own_encode(message)
+        return data if data.__class__ is bytes else as_bytes(data)
+    except (EncodeError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise EncodeError(f"{type(message).__name__}: {error}") from error
 
 
 def decode(data):
     try:
         return own_decode(data)
-    except DecodeError:
+    except (DecodeError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise DecodeError(str(error)) from error
 '''
 
