@@ -105,7 +105,7 @@ def test_resets_and_goaway_leave_the_other_streams_alone(names: tuple[EngineName
     kept, dropped, refused = (pair.client.send_request(REQUEST, bytes(150_000)) for _ in range(3))
     pair.client.reset(dropped, ErrorCode.CANCEL)
     data = pair.client.take()
-    pair.server.receive(data, 0.0)
+    feed(pair.server, data, 0.0)
     pair.server.reset(pair.echo.streams[refused.id], ErrorCode.REFUSED_STREAM)
     pair.server.goaway()
     pair.exchange()
