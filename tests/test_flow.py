@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -176,6 +177,22 @@ def test_two_readers_are_one_too_many(loop: LoopName) -> None:
             messages.feed(frame(b"1"))
 
     flowing(test, loop)
+
+
+def test_small_messages_that_wait_take_little_more_than_their_window() -> None:
+    async def test(both: Both) -> None:
+        messages = inbound(both)
+        data = b"".join(frame(b"%03d" % (number % 1000)) for number in range(10_000))
+        tracemalloc.start()
+        for at in range(0, len(data), 800):
+            messages.feed(data[at : at + 800])
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert held < 1.5 * len(data)
+        assert [await anext(messages) for _ in range(10_000)] == [b"%03d" % (number % 1000) for number in range(10_000)]
+        assert both.granted == len(data)
+
+    flowing(test)
 
 
 # Outbound.

@@ -16,11 +16,13 @@ from wire.connection import Connection
 from wire.errors import CodecError, RpcError, UsageError
 from wire.http2.engine import Stream
 from wire.message_decoder import MessageDecoder
-from wire.rpc.framing import PREFIX_BYTES, MessageReader
+from wire.rpc.framing import PREFIX_BYTES, Compressed, MessageReader, pack_prefix, unpack_prefix
 from wire.status import StatusCode
 from wire.transport.link import Future, Runtime
 
 M = TypeVar("M")
+
+_CUT_MESSAGES = 64  # that wait as objects of their own
 
 
 class Inbound(Generic[M]):
@@ -38,6 +40,7 @@ class Inbound(Generic[M]):
         "_error_type",
         "_failed",
         "_messages",
+        "_packed",
         "_runtime",
         "_stream",
         "_waiter",
@@ -67,6 +70,7 @@ class Inbound(Generic[M]):
         self.received = 0
         """Messages that have come."""
         self._messages: deque[bytes] = deque()
+        self._packed = bytearray()  # further messages, as they travelled: as objects small ones take ten times as much
         self._ended = False
         self._error: BaseException | None = None
         self._waiter: Future[None] | None = None
@@ -81,7 +85,12 @@ class Inbound(Generic[M]):
         messages = self.reader.feed(data)
         if messages:
             self.received += len(messages)
-            self._messages.extend(messages)
+            if self._packed or len(self._messages) + len(messages) > _CUT_MESSAGES:
+                for message in messages:
+                    self._packed += pack_prefix(message.__class__ is Compressed, len(message))
+                    self._packed += message
+            else:
+                self._messages.extend(messages)
             self._wake()
         elif self._waiter is not None:
             self._expect()
@@ -122,6 +131,9 @@ class Inbound(Generic[M]):
     async def __anext__(self) -> M:
         messages = self._messages
         while not messages:
+            if self._packed:
+                self._cut()
+                break
             if self._ended:
                 if self._error is not None:
                     raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
@@ -164,9 +176,24 @@ class Inbound(Generic[M]):
                 self._abandoned()
             raise
 
+    def _cut(self) -> None:
+        """Make messages of the first few that are packed."""
+        packed = self._packed
+        at = 0
+        for _ in range(_CUT_MESSAGES):
+            if at == len(packed):
+                break
+            compressed, size = unpack_prefix(packed, at)
+            start = at + PREFIX_BYTES
+            at = start + size
+            message = bytes(packed[start:at])
+            self._messages.append(Compressed(message) if compressed else message)
+        del packed[:at]
+
     def discard(self) -> None:
         """Nobody will take the rest: drop it."""
         self._messages.clear()
+        self._packed.clear()
 
     def _grant(self, size_bytes: int) -> None:
         assert self._connection is not None

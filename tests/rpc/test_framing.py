@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -68,3 +69,15 @@ def test_a_compressed_message_unfolds_only_when_it_is_asked_for() -> None:
     with pytest.raises(RpcError) as caught:
         reader.plain(message)
     assert caught.value.code is StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_message_in_tiny_pieces_takes_its_own_size() -> None:
+    reader = MessageReader(1 << 20)
+    stream = frame(bytes(1 << 18))
+    tracemalloc.start()
+    for at in range(0, len(stream) - 2, 2):
+        assert reader.feed(stream[at : at + 2]) == []
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 1.3 * len(stream)
+    assert reader.feed(stream[at + 2 :]) == [bytes(1 << 18)]

@@ -40,6 +40,7 @@ def _bounded(name: str, new: Callable[[], Any], errors: type[Exception]) -> Deco
         except errors:
             raise RpcError(StatusCode.INTERNAL, f"message is not valid {name}") from None
         if len(plain) > max_bytes:
+            plain = b""  # the exception would hold it for as long as somebody holds that
             raise RpcError(
                 StatusCode.RESOURCE_EXHAUSTED, f"message is over the limit of {max_bytes} bytes decompressed"
             )

@@ -14,7 +14,8 @@ from wire.status import StatusCode
 
 PREFIX_BYTES = 5
 pack_prefix = Struct(">BI").pack
-_unpack_prefix = Struct(">BI").unpack_from
+unpack_prefix = Struct(">BI").unpack_from
+_SMALL_BYTES = 4096  # DATA shorter than this is gathered: an object for each byte of a message would hold dozens
 
 
 def frame(message: bytes, compress: Compressor | None = None) -> bytes:
@@ -43,7 +44,7 @@ class MessageReader:
     def __init__(self, max_bytes: int, decompress: Decompressor | None = None) -> None:
         self._max_bytes = max_bytes
         self.decompress = decompress
-        self._chunks: list[bytes | memoryview] = []
+        self._chunks: list[bytes | bytearray | memoryview] = []
         self._size_bytes = 0
         self._needed_bytes = PREFIX_BYTES  # what the chunks must reach before looking at them is worth it
 
@@ -53,7 +54,12 @@ class MessageReader:
         Compressed ones are left so: what waits for a slow reader must not take more memory than its window grants.
         """
         chunks = self._chunks
-        chunks.append(data)
+        if len(data) >= _SMALL_BYTES or not chunks or len(chunks[-1]) >= _SMALL_BYTES:
+            chunks.append(data)
+        elif isinstance(chunks[-1], bytearray):
+            chunks[-1] += data
+        else:
+            chunks[-1] = bytearray(chunks[-1]) + data
         self._size_bytes += len(data)
         if self._size_bytes < self._needed_bytes:
             return []
@@ -64,7 +70,7 @@ class MessageReader:
         position = 0
         needed = PREFIX_BYTES
         while len(buffer) - position >= PREFIX_BYTES:
-            flag, length = _unpack_prefix(buffer, position)
+            flag, length = unpack_prefix(buffer, position)
             self._check_prefix(flag, length)
             end = position + PREFIX_BYTES + length
             if end > len(buffer):
@@ -86,7 +92,7 @@ class MessageReader:
         assert self.decompress is not None
         return self.decompress(message, self._max_bytes)
 
-    def _whole_message(self, chunks: list[bytes | memoryview]) -> bytes:
+    def _whole_message(self, chunks: list[bytes | bytearray | memoryview]) -> bytes:
         """The chunks are one message and nothing else: a large one is then copied once."""
         flag = chunks[0][0]
         chunks[0] = memoryview(chunks[0])[PREFIX_BYTES:]
