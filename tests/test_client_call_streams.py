@@ -148,7 +148,7 @@ def test_a_sender_waits_for_a_server_that_does_not_read(loop: LoopName, engine: 
     answered(test, engine=engine, loop=loop, calls=wire.CallConfig(send_buffer_bytes=4096))
 
 
-@pytest.mark.parametrize("how", ["close", "reset", "deadline", "cancel"])
+@pytest.mark.parametrize("how", ["close", "reset", "deadline", "cancel", "trailers"])
 def test_a_sender_that_waits_is_let_go_when_the_call_ends(engine: EngineName, how: str, clock: ManualClock) -> None:
     async def main() -> None:
         calls = wire.CallConfig(send_buffer_bytes=4096)
@@ -171,6 +171,8 @@ def test_a_sender_that_waits_is_let_go_when_the_call_ends(engine: EngineName, ho
                     await peer.send(frames.rst_stream(1))
                 elif how == "deadline":
                     clock.advance(5.1)
+                elif how == "trailers":  # and no RST_STREAM: the stream is half open, and its window stays closed
+                    await peer.send(frames.headers(1, (*frames.RESPONSE, (b"grpc-status", b"9")), end=True))
                 else:
                     call.cancel()
             assert call.code is not None

@@ -38,7 +38,7 @@ class Both:
         self.granted = 0
         self.expected = 0
         self.sent: list[bytes] = []
-        self.uncongest = anyio.Event()
+        self.blocked: Any = None
 
     def consumed(self, stream: Stream, size: int) -> None:
         assert size >= 0
@@ -57,9 +57,9 @@ class Both:
     def wrote(self, size_bytes: int) -> bool:
         return False
 
-    async def uncongested(self) -> None:
-        if self.congested:
-            await self.uncongest.wait()
+    def uncongested(self) -> Any:
+        self.blocked = self.runtime.future()
+        return self.blocked
 
 
 def flowing(test: Callable[[Both], Awaitable[Any]], loop: LoopName = "asyncio") -> None:
@@ -238,6 +238,7 @@ def test_senders_wait_while_the_link_is_not_read(loop: LoopName) -> None:
             tasks.start_soon(outbound.send, b"1")
             await turns()
             assert both.sent == [b"1"]
-            both.uncongest.set()
+            both.congested = False
+            both.blocked.set_result(None)
 
     flowing(test, loop)

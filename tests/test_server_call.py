@@ -344,14 +344,11 @@ def test_a_response_that_cannot_be_encoded_is_internal(method: str, caplog: pyte
     assert "cannot be encoded" in caplog.text
 
 
-@pytest.mark.filterwarnings("ignore:coroutine")
-def test_a_streaming_handler_that_is_no_generator_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
-    async def not_a_generator(request: bytes, context: ServerContext) -> list[bytes]:
-        return [b"1"]
-
-    answer = ask_once(framed(b""), Probe(ServerStream=not_a_generator), fields=request("ServerStream"))
+@pytest.mark.parametrize("value", [b"bytes", "text", None, 1])
+def test_a_streaming_handler_that_returns_no_stream_is_unknown(value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    answer = ask_once(framed(b""), Probe(ServerStream=lambda request, context: value), fields=request("ServerStream"))
     assert answer.status == StatusCode.UNKNOWN
-    assert "generator" in caplog.text
+    assert "iterable" in caplog.text
 
 
 def test_a_response_over_the_servers_limit_is_not_sent() -> None:

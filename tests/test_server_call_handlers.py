@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+import anyio
 import pytest
 
 import wire
@@ -303,3 +304,72 @@ def test_an_upstreams_status_is_passed_on_on_purpose() -> None:
     assert answer.status == StatusCode.NOT_FOUND
     assert answer.message == "not there"
     assert b"token" not in dict(answer.headers)
+
+
+# What handlers that stream may return.
+
+
+class Counting:
+    """An async iterator that is no generator."""
+
+    def __init__(self) -> None:
+        self.left = [b"2", b"1"]
+
+    def __aiter__(self) -> Counting:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop()
+
+
+async def _returns_generator(request: bytes, context: ServerContext) -> Any:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"1"
+        yield b"2"
+
+    return stream()
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda request, context: Counting(),
+        lambda request, context: [b"1", b"2"],
+        lambda request, context: iter([b"1", b"2"]),
+        _returns_generator,
+    ],
+    ids=["async iterator", "list", "iterator", "async def"],
+)
+def test_any_iterable_is_a_stream(loop: LoopName, handler: Callable[..., Any]) -> None:
+    async def main(pair: Pair) -> None:
+        assert await collect(pair.stub.ServerStream(b"")) == [b"1", b"2"]
+
+    on_pair(main, Probe(ServerStream=handler), loop=loop)
+
+
+def test_a_plain_generator_is_closed_when_its_call_is_cancelled(loop: LoopName) -> None:
+    kept: list[Any] = []
+
+    async def main() -> None:
+        closed = anyio.Event()
+
+        def generate() -> Iterator[bytes]:
+            try:
+                while True:
+                    yield bytes(1000)
+            finally:
+                closed.set()
+
+        def handler(request: bytes, context: ServerContext) -> Iterator[bytes]:
+            kept.append(generate())  # so that no collector closes it
+            return kept[-1]  # type: ignore[no-any-return]
+
+        async with paired(Probe(ServerStream=handler)) as pair, pair.stub.ServerStream(b"") as call:
+            async for _ in call:
+                break
+            call.cancel()
+            await closed.wait()
+
+    run(main, loop=loop)

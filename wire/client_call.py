@@ -564,7 +564,8 @@ class _RequestStreamingCall(_StreamingCall[R], Generic[Q, R]):
     def _finish(self, code: StatusCode, message: str) -> None:
         if self.code is None:
             super()._finish(code, message)
-            self.on_writable()
+            if self._outbound is not None:
+                self._outbound.close()
             if self._pump is not None:
                 self._pump.cancel()
 

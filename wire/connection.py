@@ -239,12 +239,11 @@ class Connection:
         self.wake()
         return False
 
-    async def uncongested(self) -> None:
-        """Wait until the link takes bytes again, or is lost."""
-        while self.congested and not self.lost:
-            future = self.runtime.future()
-            self._blocked.append(future)
-            await future
+    def uncongested(self) -> Future[None]:
+        """Done once the link takes bytes again, or is lost; whoever waits for it may end that before."""
+        future = self.runtime.future()
+        self._blocked.append(future)
+        return future
 
     def _unblock(self) -> None:
         blocked, self._blocked = self._blocked, []

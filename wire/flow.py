@@ -205,12 +205,13 @@ class Inbound(Generic[M]):
 class Outbound:
     """One call's messages to its peer."""
 
-    __slots__ = ("_connection", "_limit_bytes", "_stream", "_waiters")
+    __slots__ = ("_connection", "_ended", "_limit_bytes", "_stream", "_waiters")
 
     def __init__(self, connection: Connection, stream: Stream) -> None:
         self._connection = connection
         self._stream = stream
         self._limit_bytes = connection.config.send_buffer_bytes
+        self._ended = False
         self._waiters: list[Future[None]] = []
 
     async def send(self, data: bytes) -> None:
@@ -234,11 +235,21 @@ class Outbound:
     async def _drained(self) -> None:
         stream = self._stream
         connection = self._connection
-        while stream.queued_bytes > self._limit_bytes and not stream.closed and not connection.lost:
-            waiter = connection.runtime.future()
+        while not self._ended and not connection.lost:
+            if stream.queued_bytes > self._limit_bytes and not stream.closed:
+                waiter = connection.runtime.future()
+            elif connection.congested:
+                waiter = connection.uncongested()
+            else:
+                return
+            self._waiters = [each for each in self._waiters if not each.done()]
             self._waiters.append(waiter)
             await waiter
-        await connection.uncongested()
+
+    def close(self) -> None:
+        """The call has ended, though its stream may be open still: nothing waits for room any more."""
+        self._ended = True
+        self.on_writable()
 
     def on_writable(self) -> None:
         """The stream's queue ran empty, or the stream is gone: let senders go on."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import aclosing
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -33,6 +33,8 @@ _log = logging.getLogger("wire.server")
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+
+_NO_STREAM = (str, bytes, bytearray, memoryview, Mapping)  # iterable, but returned by mistake
 
 _OK_HEADERS = HeaderList(RESPONSE_FIELDS, shared=True)
 _OK_TRAILERS = HeaderList(OK_TRAILER_FIELDS, shared=True)
@@ -65,10 +67,27 @@ class Route(Generic[Q, R]):
         self.call_type: type[ServerCall] = _StreamRequestCall if method.streams_requests else _UnaryRequestCall
 
 
-async def _asynchronous(responses: Generator[R, None, None]) -> AsyncGenerator[R, None]:
-    """A plain generator's responses, for a handler that has nothing to await."""
-    for response in responses:
-        yield response
+async def _asynchronous(responses: Iterable[R]) -> AsyncGenerator[R, None]:
+    """The responses of a handler that has nothing to await. A generator is closed with this, not by the collector."""
+    iterator = iter(responses)
+    try:
+        for response in iterator:
+            yield response
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()
+
+
+async def _closing(responses: AsyncIterable[R]) -> AsyncGenerator[R, None]:
+    """The responses of an async iterator of any kind, closed where it can be."""
+    iterator = aiter(responses)
+    try:
+        async for response in iterator:
+            yield response
+    finally:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def _raise(error: BaseException) -> None:
@@ -334,12 +353,21 @@ class ServerCall(ServerContext):
             self._task = None  # its exception would hold this frame, and with it the call
             self.connection.handler_ended(self)
 
-    async def _stream(self, responses: AsyncGenerator[Any, None] | Generator[Any, None, None]) -> None:
+    async def _stream(self, responses: Any) -> None:
         self.outbound = outbound = Outbound(self.connection, self.stream)
-        if isinstance(responses, Generator):
+        if isinstance(responses, Awaitable) and not isinstance(responses, AsyncIterable):
+            responses = await responses
+        if isinstance(responses, AsyncGenerator):
+            pass
+        elif isinstance(responses, AsyncIterable):
+            responses = _closing(responses)
+        elif isinstance(responses, Iterable) and not isinstance(responses, _NO_STREAM):
             responses = _asynchronous(responses)
-        elif not isinstance(responses, AsyncGenerator):
-            raise TypeError(f"a handler that streams responses must be a generator, and returned {responses!r}")
+        else:
+            raise TypeError(
+                f"a handler that streams responses must return a generator or an iterable of them, and "
+                f"returned {type(responses).__name__}"
+            )
         async with aclosing(responses):
             async for response in responses:
                 message = None if self._finished else self._encode(response)

@@ -149,7 +149,8 @@ class Servicer:
     """Base of a service's implementation: one handler for each method, under the method's name.
 
     A handler takes (request, context), or (async iterator of requests, context), and returns the response; one that
-    streams responses is an async generator. A plain `def` runs inline in the event loop: it is fastest, and must not
+    streams responses is a generator, async or plain, or returns an (async) iterable.
+    A plain `def` runs inline in the event loop: it is fastest, and must not
     block. It may return an awaitable, which then runs in a task, as every `async def` does.
     It runs in a copy of the context in which the server was entered, so context variables that it sets are its call's.
 
