@@ -4,7 +4,7 @@ PYTHON_IN_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check proto run-server run-client run-bench benchmark h2spec interop fuzz test-vsock demo-vsock \
+.PHONY: help build test check proto run-server run-client run-bench benchmark h2spec interop hostile fuzz test-vsock demo-vsock \
 	test-pythons clean venv-run venv-bench venv-dev
 
 help: ## List the targets
@@ -50,6 +50,9 @@ h2spec: venv-dev ## Run h2spec's server cases against both engines (needs Go)
 
 interop: venv-dev ## Run grpc-go, grpc-js, connectconformance, ghz, nginx and Envoy against wire, where they can be had
 	@$(PYTHON_IN_VENV) -m tests.interop.run $(ARGS)
+
+hostile: venv-dev ## Play hostile peers against the server, 10 s a row (ARGS="--loop uvloop replies")
+	@$(PYTHON_IN_VENV) -m tests.hostile $(ARGS)
 
 fuzz: venv-dev ## Fuzz the tuned engine and the codec, guided by coverage
 	@$(PYTHON_IN_VENV) -c 'import atheris' 2>/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet atheris

@@ -1,0 +1,350 @@
+"""A server in a process of its own, a neighbour in another, and what a row of hostile traffic did to both.
+
+A row is a function that takes a `Rig`; `hostile` makes a test of it for each engine, and keeps it in `ROWS` for the
+full run (`python -m tests.hostile`). What is judged after each:
+
+- memory: how far the server process's high-water mark rose above where it stood before, against a bound that is
+  computed from the numbers in `wire.config`; with the cyclic collector off;
+- what stays of that once the hostile connections are gone;
+- the longest turn of the server's event loop, in CPU time;
+- a neighbour that does an echo each 10 ms on a connection of its own, and has to be answered, every time;
+- no error in the server's log.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Any, Self
+
+import pytest
+
+from tests.certificates import Certificates, make_certificates
+from tests.hostile.peer import PATIENCE_S, Peer
+from tests.hostile.program import config_of
+from tests.support import ENGINES, LOOPS
+from wire.config import EngineName, ServerConfig
+from wire.transport.runtime import LoopName
+
+MIB = 1 << 20
+ROOT = Path(__file__).parent.parent.parent
+
+SLACK_MIB = 8.0
+"""What an allocator, code seen for the first time and a read of each loop may take beyond the bound."""
+
+STAYS_MIB = 16.0
+"""What may stay after the peers are gone: holes in the allocator's arenas."""
+
+TURN_MS = 200.0
+"""The longest turn of the loop. In CPU time, on machines slower than those that the goal (below) is for."""
+
+STARVED_MS = 2000.0
+"""A neighbour that waits so long for one echo is starved, on however busy a machine."""
+
+P99_MS = 50.0
+"""The goal, which the full run judges."""
+
+_pause = Event()
+
+
+@cache
+def _program() -> socket.socket:
+    """Where orders for new processes go. It ends with this process."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen([sys.executable, "-m", "tests.hostile.program"], cwd=ROOT, stdin=theirs.fileno())
+    theirs.close()
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours
+
+
+@cache
+def certificates() -> Certificates:
+    directory = TemporaryDirectory(prefix="wire")
+    atexit.register(directory.cleanup)
+    return make_certificates(Path(directory.name))
+
+
+def _order(role: str, **order: Any) -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        socket.send_fds(_program(), [json.dumps({"role": role, **order}).encode()], [theirs.fileno()])
+    ours.settimeout(PATIENCE_S * 3)
+    return ours
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a row came to."""
+
+    held_mib: float = 0.0
+    """Most memory above what it was before."""
+    bound_mib: float = 0.0
+    stays_mib: float = 0.0
+    turn_ms: float = 0.0
+    p99_ms: float = 0.0
+    worst_ms: float = 0.0
+    echoes: int = 0
+    rounds: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class Rig:
+    """A server and its neighbour. `seconds`: how long `rounds` goes on; 0 for one round of each row."""
+
+    def __init__(
+        self,
+        engine: EngineName,
+        loop: LoopName,
+        *,
+        config: dict[str, Any],
+        tls: bool = False,
+        tune: bool = False,
+        seconds: float = 0.0,
+    ) -> None:
+        self.engine = engine
+        self.loop = loop
+        self.full = seconds > 0
+        self.config: ServerConfig = config_of({**config, "engine": engine})
+        self._raw_config = {**config, "engine": engine}
+        self.figures = Figures()
+        self._seconds = seconds
+        self._tls = tls
+        self._tune = tune
+        self._peers: list[Peer] = []
+        self._exits = ExitStack()
+
+    def __enter__(self) -> Self:
+        found = certificates() if self._tls else None
+        files = [str(found.server), str(found.server_key)] if found else []
+        self._ca = str(found.ca) if found else ""
+        order = {"loop": self.loop, "config": self._raw_config, "tls": files, "tune": self._tune}
+        self._server = self._exits.enter_context(_order("serve", **order))
+        started = json.loads(self._server.recv(1 << 16))
+        self.pid: int = started["pid"]
+        self.port = int(started["address"].rpartition(":")[2])
+        self._neighbour = self._exits.enter_context(_order("neighbour", port=self.port, tls=self._tls, ca=self._ca))
+        assert self._neighbour.recv(100) == b"ready"
+        self.report()
+        self._before_mib = self.rss_mib()
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the high-water mark starts again (proc(5))
+        self._ends_at = time.monotonic() + self._seconds
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for peer in self._peers:
+            peer.sock.close()
+        self._exits.close()
+
+    # What rows use.
+
+    def connect(self, **options: Any) -> Peer:
+        peer = Peer(self.port, ca=self._ca or None, **options)
+        self._peers.append(peer)
+        return peer
+
+    def plain_socket(self) -> socket.socket:
+        """A connection on which nothing has been said, not even TLS."""
+        return self._exits.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S))
+
+    def rounds(self) -> Iterator[int]:
+        """Once; in a full run as often as its time allows. Between two, the connections of the first are closed."""
+        while True:
+            yield self.figures.rounds
+            self.figures.rounds += 1
+            if time.monotonic() >= self._ends_at:
+                return
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close what is still open."""
+        for peer in self._peers:
+            peer.sock.close()
+        self._peers.clear()
+
+    def settle(self, *peers: Peer) -> None:
+        """Returns once the server has read all that these peers sent, or has stopped reading."""
+        before: dict[int, int] = {}
+        give_up = time.monotonic() + PATIENCE_S
+        unchanged = 0
+        while unchanged < 10 and time.monotonic() < give_up:
+            unread = self._unread({peer.port for peer in peers})
+            if not any(unread.values()):
+                break
+            unchanged = unchanged + 1 if unread == before else 0
+            before = unread
+            _pause.wait(0.02)
+        with Peer(self.port, ca=self._ca or None) as witness:  # what was read has been handled when it is answered
+            witness.barrier()
+            witness.barrier()
+
+    def _unread(self, ports: set[int]) -> dict[int, int]:
+        """Bytes in the server's receive buffers, by the peers' ports."""
+        found = {}
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues = line.split()[:5]
+            port = int(remote[-4:], 16)
+            if int(local[-4:], 16) == self.port and port in ports:
+                found[port] = int(queues[9:], 16)
+        return found
+
+    def eventually(self, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
+        """Whether it comes to hold."""
+        give_up = time.monotonic() + patience_s
+        while not condition():
+            if time.monotonic() > give_up:
+                return False
+            _pause.wait(0.01)
+        return True
+
+    def fresh(self) -> bool:
+        """Whether the row may still wait for what must happen."""
+        return time.monotonic() < self._ends_at + PATIENCE_S
+
+    def report(self) -> dict[str, Any]:
+        """What the server says about itself: see `program.serve`."""
+        self._server.sendall(b"?")
+        found: dict[str, Any] = json.loads(self._server.recv(1 << 16))
+        self.figures.turn_ms = max(self.figures.turn_ms, found["turn_ms"])
+        return found
+
+    def rss_mib(self) -> float:
+        return self._memory("VmRSS")
+
+    def grown_mib(self) -> float:
+        """How far memory has been above what it was before."""
+        return max(0.0, self._memory("VmHWM") - self._before_mib)
+
+    def _memory(self, name: str) -> float:
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) / 1024
+        raise AssertionError("the server process is gone")
+
+    # Judging.
+
+    def judge(self, bound_mib: float, stays_mib: float = STAYS_MIB) -> None:
+        """Take the figures; what is out of bounds becomes a fault of the row."""
+        figures = self.figures
+        figures.bound_mib = bound_mib
+        self._neighbour.sendall(b"?")
+        neighbour = json.loads(self._neighbour.recv(1 << 16))
+        figures.echoes, figures.p99_ms, figures.worst_ms = (
+            neighbour[each] for each in ("answered", "p99_ms", "worst_ms")
+        )
+        said = self.report()
+        figures.held_mib = self.grown_mib()
+        self.hang_up()
+        freed = self.eventually(
+            lambda: self.report()["connections"] <= 1 and self.rss_mib() - self._before_mib <= stays_mib, 5.0
+        )
+        figures.stays_mib = self.rss_mib() - self._before_mib
+        faults = figures.faults
+        if figures.held_mib > bound_mib:
+            faults.append(f"held {figures.held_mib:.0f} MiB, and {bound_mib:.0f} are allowed")
+        if not freed:
+            faults.append(f"{figures.stays_mib:.0f} MiB stay, {self.report()['connections'] - 1} connections")
+        if figures.turn_ms > TURN_MS:
+            faults.append(f"a turn of {figures.turn_ms:.0f} ms")
+        if neighbour["failure"]:
+            faults.append(f"the neighbour: {neighbour['failure']}")
+        if figures.worst_ms > STARVED_MS:
+            faults.append(f"the neighbour waited {figures.worst_ms:.0f} ms")
+        if self.full and figures.p99_ms > P99_MS:
+            faults.append(f"the neighbour's p99 is {figures.p99_ms:.0f} ms")
+        faults += [f"logged: {each}" for each in said["errors"]]
+
+
+Attack = Callable[[Rig], None]
+Bound = Callable[[ServerConfig], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of hostile traffic. `bound`: MiB, from the configuration."""
+
+    name: str
+    attack: Attack
+    bound: Bound
+    config: dict[str, Any]
+    tls: bool
+    tune: bool
+    stays_mib: float
+
+    def run(self, engine: EngineName, loop: LoopName, seconds: float = 0.0) -> Figures:
+        """Its figures, with what failed."""
+        with Rig(engine, loop, config=self.config, tls=self.tls, tune=self.tune, seconds=seconds) as rig:
+            try:
+                self.attack(rig)
+            except AssertionError as error:
+                rig.figures.faults.append(str(error).partition("\n")[0] or "an assertion")
+                if not seconds:
+                    raise
+            try:
+                rig.judge(SLACK_MIB + self.bound(rig.config), self.stays_mib)
+            except OSError as error:
+                rig.figures.faults.append(f"the server process is gone: {error}")
+        return rig.figures
+
+
+ROWS: list[Row] = []
+"""All that were defined, in the order of definition."""
+
+
+def hostile(
+    bound: Bound = lambda config: 0.0,
+    *,
+    config: dict[str, Any] | None = None,
+    loops: tuple[LoopName, ...] = ("asyncio",),
+    tls: bool = False,
+    tune: bool = False,
+    stays_mib: float = STAYS_MIB,
+) -> Callable[[Attack], Callable[[EngineName, LoopName], None]]:
+    """Make a test of a row. `loops`: those of the quick run; the full one takes all. `bound`: MiB beside the slack."""
+
+    def decorate(attack: Attack) -> Callable[[EngineName, LoopName], None]:
+        name = attack.__name__.removeprefix("test_").replace("_", " ")
+        row = Row(name, attack, bound, config or {}, tls, tune, stays_mib)
+        ROWS.append(row)
+
+        @pytest.mark.parametrize("loop", loops)
+        @pytest.mark.parametrize("engine", ENGINES)
+        def test(engine: EngineName, loop: LoopName) -> None:
+            faults = row.run(engine, loop).faults
+            if faults:
+                pytest.fail("; ".join(faults), pytrace=False)
+
+        test.__name__ = attack.__name__
+        test.__doc__ = attack.__doc__
+        test.__module__ = attack.__module__
+        return test
+
+    return decorate
+
+
+ALL_LOOPS = LOOPS
+
+
+def window_mib(config: ServerConfig) -> float:
+    """What one connection's unread streams hold."""
+    return config.http2.connection_window_bytes / MIB
+
+
+def message_mib(config: ServerConfig) -> float:
+    """The largest message, as it travels and as it is handed to a handler."""
+    return 2 * config.calls.max_receive_message_bytes / MIB
