@@ -6,7 +6,8 @@ The first byte of an input chooses a message of tests/codec/protos/kinds.proto, 
 2. It accepts what upb accepts and no more, and finds the same values; tests/codec/reference.py lists the exceptions.
 3. What was decoded can be encoded, and upb reads the same message from that.
 4. Bytes that are decoded, encoded, decoded and encoded again do not change any more.
-5. Time and memory stay in proportion to the input (libFuzzer's own -timeout and -rss_limit_mb).
+5. What a message holds once it is decoded stays in proportion to the input, and so do time and memory on the way
+   (libFuzzer's own -timeout and -rss_limit_mb).
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.codec.reference import CLASSES, assert_agreement
+from tests.fuzz.engine_input import footprint_bytes
 from wire.codec import codec_for
 from wire.errors import DecodeError
 
 NAMES = sorted(CLASSES)
+_HELD_BYTES, _HELD_PER_BYTE = 5_000, 300
 
 
 def check(data: bytes) -> None:
@@ -28,9 +31,11 @@ def check(data: bytes) -> None:
     assert_agreement(name, encoded)  # 1, 2 and 3
     codec = codec_for(CLASSES[name])
     try:
-        once = codec.encode(codec.decode(encoded))
+        message = codec.decode(encoded)
     except DecodeError:
         return
+    assert footprint_bytes(message) <= _HELD_BYTES + _HELD_PER_BYTE * len(encoded)  # 5
+    once = codec.encode(message)
     assert codec.encode(codec.decode(once)) == once  # 4
 
 
