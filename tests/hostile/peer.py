@@ -76,6 +76,8 @@ class Peer:
         self.windows[0] = 65_535
         self._acks: set[bytes] = set()
         self._pings = 0
+        self._sending = False
+        self._owed = b""
         self._decoder = Decoder()
         self._decoder.max_header_list_size = 1 << 24
         self._next_id = 1
@@ -112,7 +114,22 @@ class Peer:
     # Sending.
 
     def send(self, data: bytes) -> bool:
-        """All of it, while reading what comes; False when the server stopped taking it, or has closed."""
+        """All of it, while reading what comes; False when the server stopped taking it, or has closed.
+
+        What it answers to what it reads goes out behind it.
+        """
+        if self._sending:
+            self._owed += data
+            return True
+        self._sending = True
+        sent = self._send(data)
+        while sent and self._owed:
+            owed, self._owed = self._owed, b""
+            sent = self._send(owed)
+        self._sending = False
+        return sent
+
+    def _send(self, data: bytes) -> bool:
         view = memoryview(data)
         stalled_at = time.monotonic() + STALL_S
         while view and not self.closed:

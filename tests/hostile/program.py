@@ -7,7 +7,6 @@ the child to be controlled by. A child ends when that is closed, and the program
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 import logging
@@ -30,6 +29,7 @@ from tests.codec.generated.kinds import Choice, Lists, Maps, OneBytes, Tree
 from tests.http2 import frames
 from wire.config import CallConfig, Http2Config, KeepaliveConfig, TransportConfig
 from wire.http2.codes import FrameType, Setting
+from wire.http2.engine import engine_factory
 from wire.rpc.framing import frame as framed
 
 PERIOD_S = 0.01
@@ -246,10 +246,11 @@ def neighbour(control: socket.socket, order: dict[str, Any]) -> None:
 def main() -> None:
     orders = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
-    asyncio.get_event_loop_policy()  # imports what each child would otherwise import again
-    for loop in ("uvloop", "trio"):
+    for each in ("tuned", "h2"):
+        engine_factory(each)  # which imports it, as each child would otherwise do by itself
+    for module in ("wire.transport.asyncio_link", "wire.transport.anyio_link", "uvloop", "trio"):
         try:
-            import_module(loop)
+            import_module(module)
         except ImportError:
             pass
     while True:

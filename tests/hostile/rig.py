@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -292,9 +293,8 @@ class Row:
             try:
                 self.attack(rig)
             except AssertionError as error:
-                rig.figures.faults.append(str(error).partition("\n")[0] or "an assertion")
-                if not seconds:
-                    raise
+                *_, where = traceback.extract_tb(error.__traceback__)
+                rig.figures.faults.append(f"{where.line}: {str(error).partition(chr(10))[0]}")
             try:
                 rig.judge(SLACK_MIB + self.bound(rig.config), self.stays_mib)
             except OSError as error:
