@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +15,7 @@ from tests.codec.generated import kinds
 from tests.support import LOOPS, run, turns
 from wire.codec import codec_for
 from wire.config import CallConfig, EngineName
+from wire.errors import DecodeError
 from wire.message_decoder import MessageDecoder
 from wire.transport.runtime import LoopName, open_runtime
 
@@ -119,6 +121,33 @@ def test_a_message_over_a_limit_ends_its_call_with_internal_and_no_other(limit: 
                 assert await Stub(channel).Unary(LIGHT) == LIGHT
 
     run(main, loop=loop)
+
+
+@pytest.mark.parametrize("method", ["Unary", "Bidi"])
+def test_what_was_decoded_of_a_message_that_is_refused_is_freed_at_once(method: str, loop: LoopName) -> None:
+    """And not when the garbage collector comes by."""
+
+    async def main() -> None:
+        strict = CallConfig(max_decoded_bytes=50_000)
+        async with wire.Server([Servicer()], config=wire.ServerConfig(calls=strict)) as server:
+            bound = await server.listen("127.0.0.1:0")
+            async with wire.Channel(bound) as channel:
+                call = Stub(channel).Unary(HEAVY) if method == "Unary" else None
+                with pytest.raises(wire.RpcError, match="the limit"):
+                    _ = await call if call else [each async for each in Stub(channel).Bidi([HEAVY])]
+                del call
+                await turns()
+                # Only what the thread decoded in part would leave trees by the thousand.
+                trees = sum(isinstance(each, kinds.Tree) for each in gc.get_objects())
+                assert trees < 2 * len(HEAVY.children)
+                assert not any(isinstance(each, DecodeError) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(main, loop=loop)
+    finally:
+        gc.enable()
 
 
 def test_a_message_that_nobody_waits_for_any_more_is_not_decoded(loop: LoopName) -> None:

@@ -164,7 +164,10 @@ class Inbound(Generic[M]):
             self._failed(failure)
         self._ended = True
         self._error = copy(failure)
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame, which must not hold it
 
     async def _decode_in_thread(self, message: bytes) -> M:
         try:

@@ -54,7 +54,7 @@ class MessageDecoder(Generic[M]):
                 if wanted():
                     decoded = self.decode(message)
             except CodecError as error:
-                failure = error
+                failure = type(error)(*error.args)  # without the frames, which hold what was decoded until then
             try:
                 runtime.call_soon_threadsafe(done, decoded, failure)
             except RuntimeError:  # the event loop has ended meanwhile
@@ -77,7 +77,10 @@ class MessageDecoder(Generic[M]):
         finally:
             waiting = False
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # it holds this frame, which must not hold it
         result: M = decoded
         return result
 

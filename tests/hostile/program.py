@@ -80,10 +80,10 @@ class Hostile(wire.Servicer):
 
     async def Collect(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> bytes:
         """As many bytes as the last request says."""
-        size = 0
+        last = b""
         async for request in requests:
-            size = int(request or b"0")
-        return bytes(size)
+            last = request
+        return bytes(int(last or b"0"))
 
     async def Bidi(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
         async for request in requests:

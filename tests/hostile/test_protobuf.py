@@ -12,8 +12,9 @@ from wire.status import StatusCode
 
 
 def _held(config: ServerConfig) -> float:
-    """Some times the message: an object of Python's for some bytes."""
-    return window_mib(config) + 8 * message_mib(config)
+    """What objects may take (`max_decoded_bytes`), and text, bytes and numbers beside them, at 20 times their bytes."""
+    objects = (config.calls.max_decoded_bytes or 64 * MIB) / MIB
+    return window_mib(config) + message_mib(config) + max(objects, 20 * message_mib(config) / 2)
 
 
 def _varint(value: int) -> bytes:
