@@ -77,10 +77,7 @@ class MessageDecoder(Generic[M]):
         finally:
             waiting = False
         if failure is not None:
-            try:
-                raise failure
-            finally:
-                del failure  # it holds this frame, which must not hold it
+            raise type(failure)(*failure.args)  # what is raised holds this frame, which must not hold it
         result: M = decoded
         return result
 
