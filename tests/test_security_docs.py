@@ -19,7 +19,7 @@ SERVER_SIDE: tuple[Any, ...] = (
     config.KeepaliveConfig,
     config.ServerConfig,
 )
-NO_LIMITS = {"engine", "compression", "http2", "transport", "calls", "keepalive", "connect_timeout_s"}
+NO_LIMITS = {"engine", "compression", "http2", "transport", "calls", "keepalive", "connect_timeout_s", "without_calls"}
 """Choices, groups of knobs, and what only clients use."""
 
 KNOBS = [field.name for each in SERVER_SIDE for field in fields(each) if field.name not in NO_LIMITS]

@@ -340,9 +340,16 @@ def hostile(
 ALL_LOOPS = LOOPS
 
 
-def window_mib(config: ServerConfig) -> float:
-    """What one connection's unread streams hold."""
-    return config.http2.connection_window_bytes / MIB
+def unread_mib(config: ServerConfig, streams: int = 0) -> float:
+    """What one connection's requests hold that nobody has taken, with so many streams open."""
+    http2 = config.http2
+    windows = streams * http2.stream_window_bytes + http2.receive_budget_bytes
+    return (windows + config.calls.max_receive_message_bytes) / MIB
+
+
+def replies_mib(config: ServerConfig) -> float:
+    """What one connection's replies hold that its peer has not taken."""
+    return (getattr(config, "reply_buffer_bytes", 1 << 24) + config.calls.max_receive_message_bytes) / MIB
 
 
 def message_mib(config: ServerConfig) -> float:

@@ -7,8 +7,8 @@ import struct
 import zlib
 from functools import cache
 
-from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, window_mib
-from tests.hostile.test_unread_replies import CLOSED, replies_mib
+from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, replies_mib, unread_mib
+from tests.hostile.test_unread_replies import CLOSED
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.status import StatusCode
@@ -18,7 +18,7 @@ DEFLATE = (b"grpc-encoding", b"deflate")
 
 
 def _held(config: ServerConfig) -> float:
-    return window_mib(config) + 2 * message_mib(config) + replies_mib(config)
+    return unread_mib(config) + 2 * message_mib(config) + replies_mib(config)
 
 
 @cache

@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 
 from tests.hostile.peer import Peer
-from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, window_mib
+from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, unread_mib
 from wire.config import ServerConfig
+
+STREAMS = 200
 
 
 def _unfinished(rig: Rig, method: str, streams: int, size: int = 4 * MIB, **options: int) -> Peer:
@@ -23,31 +25,31 @@ def _unfinished(rig: Rig, method: str, streams: int, size: int = 4 * MIB, **opti
 
 
 def _held(config: ServerConfig) -> float:
-    return window_mib(config) + 2 * message_mib(config)
+    return unread_mib(config, STREAMS) + message_mib(config)
 
 
 @hostile(_held, loops=ALL_LOOPS)
 def test_unary_requests_of_4_mib_that_never_end(rig: Rig) -> None:
     for _ in rig.rounds():
-        _unfinished(rig, "Echo", 200 if rig.full else 20)
+        _unfinished(rig, "Echo", STREAMS if rig.full else 40)
 
 
 @hostile(_held)
 def test_messages_of_a_stream_that_never_end(rig: Rig) -> None:
     for _ in rig.rounds():
-        _unfinished(rig, "Bidi", 200 if rig.full else 20)
+        _unfinished(rig, "Bidi", STREAMS if rig.full else 40)
 
 
 @hostile(_held)
 def test_messages_that_never_end_for_a_handler_that_takes_none(rig: Rig) -> None:
     for _ in rig.rounds():
-        _unfinished(rig, "Deaf", 200 if rig.full else 20)
+        _unfinished(rig, "Deaf", STREAMS if rig.full else 40)
 
 
 @hostile(_held)
 def test_padded_messages_that_never_end(rig: Rig) -> None:
     for _ in rig.rounds():
-        _unfinished(rig, "Collect", 100 if rig.full else 15, pad=255)
+        _unfinished(rig, "Collect", STREAMS if rig.full else 40, pad=255)
 
 
 @hostile(_held)

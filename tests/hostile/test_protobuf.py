@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, window_mib
+from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, unread_mib
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.rpc.framing import frame
@@ -14,7 +14,7 @@ from wire.status import StatusCode
 def _held(config: ServerConfig) -> float:
     """What objects may take (`max_decoded_bytes`), and text, bytes and numbers beside them, at 20 times their bytes."""
     objects = (config.calls.max_decoded_bytes or 64 * MIB) / MIB
-    return window_mib(config) + message_mib(config) + max(objects, 20 * message_mib(config) / 2)
+    return unread_mib(config) + message_mib(config) + max(objects, 20 * message_mib(config) / 2)
 
 
 def _varint(value: int) -> bytes:

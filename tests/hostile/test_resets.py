@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 
 from tests.hostile.peer import Peer, path
-from tests.hostile.rig import ALL_LOOPS, Rig, hostile, message_mib, window_mib
+from tests.hostile.rig import ALL_LOOPS, Rig, hostile, message_mib, unread_mib
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.http2.codes import ErrorCode, Setting
@@ -18,7 +18,7 @@ HOLD = f.block(path("Hold"))
 
 
 def _held(config: ServerConfig) -> float:
-    return 16 + window_mib(config)
+    return 16 + unread_mib(config)
 
 
 def _flood(peer: Peer, make: Callable[[int], bytes], most: int = MOST) -> int:
@@ -161,7 +161,7 @@ def test_resets_in_the_middle_of_replies(rig: Rig) -> None:
         rig.settle(peer)
 
 
-@hostile(lambda config: window_mib(config) + message_mib(config))
+@hostile(lambda config: unread_mib(config) + message_mib(config))
 def test_data_that_was_under_way_when_the_server_reset_the_stream(rig: Rig) -> None:
     """Late but within the window: it is no offence, and granted again to the connection."""
     for _ in rig.rounds():

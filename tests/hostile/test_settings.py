@@ -88,7 +88,7 @@ def test_flood_of_acknowledgements(rig: Rig) -> None:
         assert peer.code in (ErrorCode.ENHANCE_YOUR_CALM, ErrorCode.PROTOCOL_ERROR)
 
 
-@hostile(config={"preface_timeout_s": 0.3})
+@hostile(config={"http2": {"settings_timeout_s": 0.3}})
 def test_our_settings_are_never_acknowledged(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = rig.connect(acknowledges=False)
@@ -97,7 +97,7 @@ def test_our_settings_are_never_acknowledged(rig: Rig) -> None:
         assert peer.code == ErrorCode.SETTINGS_TIMEOUT
 
 
-@hostile(config={"preface_timeout_s": 0.3})
+@hostile(config={"http2": {"settings_timeout_s": 0.3}})
 def test_our_settings_are_never_acknowledged_by_a_busy_peer(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = rig.connect(acknowledges=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.hostile.rig import ALL_LOOPS, Rig, hostile, message_mib, window_mib
-from tests.hostile.test_unread_replies import CLOSED, replies_mib
+from tests.hostile.rig import ALL_LOOPS, Rig, hostile, replies_mib, unread_mib
+from tests.hostile.test_unread_replies import CLOSED
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.rpc.framing import frame
@@ -12,7 +12,7 @@ STREAMS = 100
 
 
 def _held(config: ServerConfig) -> float:
-    return window_mib(config) + message_mib(config) + replies_mib(config)
+    return unread_mib(config, STREAMS) + replies_mib(config)
 
 
 def _unread_echoes(rig: Rig, message: bytes, size: int, method: str = "Bidi", **options: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile.rig import ALL_LOOPS, Rig, hostile, message_mib, window_mib
+from tests.hostile.rig import ALL_LOOPS, Rig, hostile, message_mib, unread_mib
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.http2.codes import ErrorCode, Setting
@@ -10,7 +10,7 @@ from wire.rpc.framing import frame
 
 
 def _held(config: ServerConfig) -> float:
-    return window_mib(config) + 2 * message_mib(config)
+    return unread_mib(config) + 2 * message_mib(config)
 
 
 @hostile(_held, loops=ALL_LOOPS)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tests.hostile.peer import path
-from tests.hostile.rig import ALL_LOOPS, Rig, hostile, window_mib
+from tests.hostile.rig import ALL_LOOPS, Rig, hostile, unread_mib
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.status import StatusCode
 
 
 def _held(config: ServerConfig) -> float:
-    return 16 + window_mib(config)
+    return 16 + unread_mib(config)
 
 
 @hostile(_held, loops=ALL_LOOPS)

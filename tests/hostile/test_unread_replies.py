@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 
 from tests.hostile.peer import Peer
-from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, window_mib
+from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, replies_mib
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.http2.codes import Setting
@@ -16,11 +16,7 @@ CLOSED = {Setting.INITIAL_WINDOW_SIZE: 0}
 
 
 def _held(config: ServerConfig) -> float:
-    return replies_mib(config) + window_mib(config) + message_mib(config)
-
-
-def replies_mib(config: ServerConfig) -> float:
-    return 24.0
+    return replies_mib(config) + message_mib(config)
 
 
 def _ask(rig: Rig, method: str, count: int, size: int = MIB, peer: Peer | None = None) -> Peer:

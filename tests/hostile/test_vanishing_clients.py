@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, window_mib
-from tests.hostile.test_unread_replies import CLOSED, replies_mib
+from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, replies_mib, unread_mib
+from tests.hostile.test_unread_replies import CLOSED
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.http2.codes import Setting
@@ -13,11 +13,11 @@ CLIENTS = 6
 
 
 def _held(config: ServerConfig) -> float:
-    return CLIENTS * (replies_mib(config) + window_mib(config)) + message_mib(config)
+    return CLIENTS * replies_mib(config) + message_mib(config)
 
 
 def _one_by_one(config: ServerConfig) -> float:
-    return replies_mib(config) + window_mib(config) + message_mib(config)
+    return replies_mib(config) + unread_mib(config) + message_mib(config)
 
 
 def _queue(rig: Rig, method: str, *, reads: bool = True) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.hostile.peer import path
-from tests.hostile.rig import ALL_LOOPS, Rig, hostile, message_mib, window_mib
+from tests.hostile.rig import ALL_LOOPS, Rig, hostile, message_mib, unread_mib
 from tests.http2 import frames as f
 from wire.http2.codes import ErrorCode, FrameType, Setting
 from wire.rpc.framing import frame
@@ -44,7 +44,7 @@ def test_settings_overflow_a_streams_window(rig: Rig) -> None:
         assert peer.code == ErrorCode.FLOW_CONTROL_ERROR
 
 
-@hostile(lambda config: window_mib(config) + message_mib(config))
+@hostile(lambda config: unread_mib(config) + message_mib(config))
 def test_data_past_a_streams_window(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = rig.connect()
@@ -56,7 +56,7 @@ def test_data_past_a_streams_window(rig: Rig) -> None:
         assert peer.code == ErrorCode.FLOW_CONTROL_ERROR or peer.resets[stream_id] == ErrorCode.FLOW_CONTROL_ERROR
 
 
-@hostile(lambda config: window_mib(config) + message_mib(config))
+@hostile(lambda config: unread_mib(config) + message_mib(config))
 def test_data_past_the_connections_window(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = rig.connect()
@@ -128,7 +128,7 @@ def test_stream_ids_that_go_down_or_are_even(rig: Rig) -> None:
             assert peer.code in (ErrorCode.PROTOCOL_ERROR, ErrorCode.STREAM_CLOSED), ids
 
 
-@hostile(lambda config: window_mib(config) + message_mib(config))
+@hostile(lambda config: unread_mib(config) + message_mib(config))
 def test_padding_that_fills_the_windows(rig: Rig) -> None:
     """It counts (§6.1), and is granted again at once: nothing of it is kept."""
     for _ in rig.rounds():
