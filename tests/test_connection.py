@@ -86,6 +86,16 @@ def test_a_sender_that_never_waits_is_written_out_on_its_way(server: Rig) -> Non
     assert written == [False] * 6 + [True] + [False] * 6 + [True]
 
 
+def test_senders_of_many_small_messages_let_others_run_until_the_turn_is_over(server: Rig) -> None:
+    wrote = server.connection.wrote
+    assert not any(wrote(6) for _ in range(256))
+    assert wrote(6)
+    assert wrote(1 << 16)  # and written out, which begins no new share
+    assert wrote(6)
+    server.runtime.turn()
+    assert not wrote(6)
+
+
 def test_the_end_of_the_link_is_told_with_its_reason(server: Rig) -> None:
     server.connection.link_lost(None)
     assert server.connection.ends == ["the peer closed the connection"]

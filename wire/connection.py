@@ -22,6 +22,7 @@ from wire.http2.engine import Engine, HeaderList, Sink, Stream, engine_factory
 from wire.transport.link import Future, Link, Runtime, Timer
 
 _FLUSH_BYTES = 1 << 16  # a sender that never waits is written out, and must look at the link, after so many bytes
+_TURN_MESSAGES = 256  # of all streams together, in one loop turn: a millisecond's work; after them, one for each sender
 _PING_PAYLOAD = b"wirelive"
 
 
@@ -51,6 +52,7 @@ class Connection:
         "_stall_timer",
         "_turn",
         "_turn_ends_at",
+        "_turn_messages",
         "_unflushed_bytes",
         "closing",
         "config",
@@ -93,6 +95,7 @@ class Connection:
         self._now = runtime.now
         self._flush_due = False
         self._unflushed_bytes = 0
+        self._turn_messages = 0
         self._blocked: list[Future[None]] = []
         self._is_client = client
         self._max_turn_s = http2.max_turn_s
@@ -216,6 +219,7 @@ class Connection:
         """Write what the engine has queued."""
         self._flush_due = False
         self._unflushed_bytes = 0
+        self._turn_messages = 0
         data = self.engine.take()
         if self.link is not None:
             if data:
@@ -231,13 +235,15 @@ class Connection:
 
     def wrote(self, size_bytes: int) -> bool:
         """As `wake`, after a message of a stream: a sender that never waits is written out every so often. True when
-        it was."""
+        it shall let others run: it was, or the connection's senders have had their share of this loop turn."""
         self._unflushed_bytes += size_bytes
+        self._turn_messages = messages = self._turn_messages + 1
         if self._unflushed_bytes > _FLUSH_BYTES:
             self.flush()
+            self._turn_messages = messages  # the turn goes on, until what `wake` has planned
             return True
         self.wake()
-        return False
+        return messages > _TURN_MESSAGES
 
     def uncongested(self) -> Future[None]:
         """Done once the link takes bytes again, or is lost; whoever waits for it may end that before."""

@@ -44,7 +44,7 @@ ROOT = Path(__file__).parent.parent.parent
 SLACK_MIB = 8.0
 """What an allocator, code seen for the first time and a read of each loop may take beyond the bound."""
 
-STAYS_MIB = 16.0
+STAYS_MIB = 32.0
 """What may stay after the peers are gone: holes in the allocator's arenas."""
 
 TURN_MS = 200.0
@@ -348,8 +348,13 @@ def unread_mib(config: ServerConfig, streams: int = 0) -> float:
 
 
 def replies_mib(config: ServerConfig) -> float:
-    """What one connection's replies hold that its peer has not taken."""
-    return (getattr(config, "reply_buffer_bytes", 1 << 24) + config.calls.max_receive_message_bytes) / MIB
+    """What one connection's replies hold that its peer has not taken: twice while they are written, and a message."""
+    return (2 * config.reply_buffer_bytes + config.calls.max_receive_message_bytes) / MIB
+
+
+def senders_mib(config: ServerConfig, senders: int, message_bytes: int) -> float:
+    """What handlers hold that run, and wait to send: what they were given, what they made of it, and their queue."""
+    return senders * (2 * message_bytes + config.calls.send_buffer_bytes) / MIB
 
 
 def message_mib(config: ServerConfig) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, replies_mib, unread_mib
+from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, replies_mib, senders_mib, unread_mib
 from tests.hostile.test_unread_replies import CLOSED
 from tests.http2 import frames as f
 from wire.config import ServerConfig
@@ -14,6 +14,10 @@ CLIENTS = 6
 
 def _held(config: ServerConfig) -> float:
     return CLIENTS * replies_mib(config) + message_mib(config)
+
+
+def _held_by_handlers(config: ServerConfig) -> float:
+    return _held(config) + senders_mib(config, CLIENTS * 50, MIB)
 
 
 def _one_by_one(config: ServerConfig) -> float:
@@ -43,14 +47,14 @@ def test_clients_vanish_with_replies_queued(rig: Rig) -> None:
         _gone(rig)
 
 
-@hostile(_held)
+@hostile(_held_by_handlers)
 def test_clients_vanish_with_replies_of_tasks_queued(rig: Rig) -> None:
     for _ in rig.rounds():
         _queue(rig, "LargeLater")
         _gone(rig)
 
 
-@hostile(_held)
+@hostile(_held_by_handlers)
 def test_clients_vanish_in_streamed_replies(rig: Rig) -> None:
     for _ in rig.rounds():
         _queue(rig, "Down")
@@ -64,7 +68,7 @@ def test_clients_vanish_that_never_read(rig: Rig) -> None:
         _gone(rig)
 
 
-@hostile(_held, tune=True, stays_mib=64 + 16)
+@hostile(_held, tune=True, stays_mib=64 + 32)
 def test_memory_goes_back_after_tune_process(rig: Rig) -> None:
     """But for the 64 MiB that it keeps."""
     for _ in rig.rounds():
