@@ -120,7 +120,8 @@ class Connection:
         self.heard_at = self._now()
         self.engine = self._make_engine(self)
         self.engine.start()
-        self.flush()
+        if self._is_client:  # a server's SETTINGS wait for the client's preface: HTTP/1 would take them for an answer
+            self.flush()
         self._settings_timer = self.runtime.call_later(self._settings_timeout_s, self._settings_ignored)
         if self._keepalive.time_s is not None:
             self._keepalive_timer = self.runtime.call_later(self._keepalive.time_s, self._check_silence)

@@ -22,6 +22,7 @@ from wire.connection import Connection
 from wire.errors import ServiceError, UsageError
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream
+from wire.http2.preface import HTTP1, HTTP1_ANSWER
 from wire.rpc.compression import compressor
 from wire.rpc.headers import RequestHead, parse_request, parse_similar_request, status_response
 from wire.server_call import Route, ServerCall
@@ -173,6 +174,12 @@ class ServerConnection(Connection):
         if self._preface_timer is not None:
             self._preface_timer.cancel()
             self._preface_timer = None
+
+    def on_connection_error(self, code: ErrorCode, reason: str) -> None:
+        super().on_connection_error(code, reason)
+        if reason == HTTP1 and self.link is not None:
+            self.engine.take()
+            self.link.write(HTTP1_ANSWER)
 
     def _preface_missing(self) -> None:
         self._preface_timer = None

@@ -23,6 +23,8 @@ STALL_S = 0.25
 """A server that takes no byte for so long has stopped reading."""
 
 SMALL, LARGEST_WINDOW = 1 << 14, 2**31 - 1
+CLOSED = {Setting.INITIAL_WINDOW_SIZE: 0}
+"""SETTINGS of a peer that lets nothing of a reply through."""
 
 
 def path(method: str) -> f.Fields:

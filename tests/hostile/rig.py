@@ -349,7 +349,7 @@ def unread_mib(config: ServerConfig, streams: int = 0) -> float:
 
 def replies_mib(config: ServerConfig) -> float:
     """What one connection's replies hold that its peer has not taken: twice while they are written, and a message."""
-    return (2 * config.reply_buffer_bytes + config.calls.max_receive_message_bytes) / MIB
+    return (2 * getattr(config, "reply_buffer_bytes", 1 << 24) + config.calls.max_receive_message_bytes) / MIB
 
 
 def senders_mib(config: ServerConfig, senders: int, message_bytes: int) -> float:

@@ -15,6 +15,7 @@ from typing import Final
 from wire.config import Http2Config
 from wire.http2.codes import MAX_STREAM_ID, PREFACE, ErrorCode, FrameType
 from wire.http2.limits import HARD_HEADER_FACTOR
+from wire.http2.preface import instead_of_preface
 
 HEADER: Final = Struct(">HBBBL")  # length in two parts, type, flags, stream id (§4.1)
 HEADER_BYTES: Final = 9
@@ -132,7 +133,7 @@ class FrameReader:
         if self._preface:
             at = min(len(self._preface), len(data))
             if data[:at] != self._preface[:at]:
-                raise PeerError(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
+                raise PeerError(ErrorCode.PROTOCOL_ERROR, instead_of_preface(self._preface, data))
             self._preface = self._preface[at:]
         self._needed_bytes = HEADER_BYTES
         stop = at + SLICE_BYTES

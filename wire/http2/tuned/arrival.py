@@ -11,6 +11,7 @@ from typing import Final
 from wire.config import Http2Config
 from wire.http2.codes import PREFACE, ErrorCode
 from wire.http2.limits import HARD_HEADER_FACTOR
+from wire.http2.preface import instead_of_preface
 from wire.http2.tuned.decoder import ConnectionFault
 from wire.http2.tuned.frames import (
     ACK,
@@ -131,7 +132,7 @@ class Arrival:
         left = self._preface_left
         size = min(len(left), len(data))
         if data[:size] != left[:size]:
-            raise _protocol_error("this is not HTTP/2")
+            raise _protocol_error(instead_of_preface(left, data))
         self._preface_left = left[size:]
         return data[size:]
 

@@ -1,0 +1,33 @@
+"""What came in place of a preface: HTTP/1, as far as it has come, or something else."""
+
+from __future__ import annotations
+
+import pytest
+
+from wire.http2.codes import PREFACE
+from wire.http2.preface import HTTP1, HTTP1_ANSWER, NOT_HTTP2, instead_of_preface
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET / HTTP/1.1\r\n", b"G", b"OPTIONS * HTTP/1.1\r\n", b"CONNECT x:1 HTTP/1.0"]
+)
+def test_requests_of_http_1_are_known_by_their_methods(request_line: bytes) -> None:
+    assert instead_of_preface(PREFACE, request_line) == HTTP1
+
+
+def test_methods_that_begin_as_the_preface_does_are_known_by_their_second_byte() -> None:
+    for second in (b"O", b"U", b"A"):
+        assert instead_of_preface(PREFACE[1:], second) == HTTP1
+
+
+@pytest.mark.parametrize("garbage", [b"SSH-2.0-x\r\n", b"\x16\x03\x01", b"GETTING", b"get / HTTP/1.1", b"PRI * HTTP/3"])
+def test_all_else_is_something_else(garbage: bytes) -> None:
+    assert instead_of_preface(PREFACE, garbage) == NOT_HTTP2
+
+
+def test_the_answer_is_whole_and_says_what_is_spoken_here() -> None:
+    head, _, body = HTTP1_ANSWER.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Length: %d\r\n" % len(body) in head
+    assert b"gRPC" in body
+    assert b"HTTP/2" in body
