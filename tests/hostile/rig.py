@@ -44,7 +44,7 @@ ROOT = Path(__file__).parent.parent.parent
 SLACK_MIB = 8.0
 """What an allocator, code seen for the first time and a read of each loop may take beyond the bound."""
 
-STAYS_MIB = 32.0
+STAYS_MIB = 48.0
 """What may stay after the peers are gone: holes in the allocator's arenas."""
 
 TURN_MS = 200.0

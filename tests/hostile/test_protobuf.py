@@ -11,6 +11,10 @@ from wire.rpc.framing import frame
 from wire.status import StatusCode
 
 
+STAYS_MIB = 80.0
+"""Holes in the memory of the thread that decodes: what one message took at most, and the next one uses."""
+
+
 def _held(config: ServerConfig) -> float:
     """What objects may take (`max_decoded_bytes`), and text, bytes and numbers beside them, at 20 times their bytes."""
     objects = (config.calls.max_decoded_bytes or 64 * MIB) / MIB
@@ -54,20 +58,20 @@ def _send(rig: Rig, method: str, message: bytes, count: int = 1) -> set[int]:
 _FULL = 4 * MIB - 4096
 
 
-@hostile(_held, loops=ALL_LOOPS)
+@hostile(_held, stays_mib=STAYS_MIB, loops=ALL_LOOPS)
 def test_a_hundred_levels_around_4_mib(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseTree", _nested(2, 99, _FULL))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_more_levels_than_are_allowed(rig: Rig) -> None:
     for _ in rig.rounds():
         assert _send(rig, "ParseTree", _nested(2, 5000, 10)) == {StatusCode.INTERNAL}
         assert _send(rig, "ParseChoice", _nested(4, 100_000, 10)) == {StatusCode.INTERNAL}
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_levels_of_groups(rig: Rig) -> None:
     """Unknown fields, which are skipped: without end, and with."""
     for _ in rig.rounds():
@@ -76,13 +80,13 @@ def test_levels_of_groups(rig: Rig) -> None:
         _send(rig, "ParseTree", start * (MIB // 2) + end * (MIB // 2))
 
 
-@hostile(_held, loops=ALL_LOOPS)
+@hostile(_held, stays_mib=STAYS_MIB, loops=ALL_LOOPS)
 def test_2_million_empty_messages(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseTree", b"\x1a\x00" * (_FULL // 2))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_empty_messages_within_empty_messages(rig: Rig) -> None:
     """Wide and deep."""
     body = b"\x1a\x00" * 1000
@@ -92,76 +96,76 @@ def test_empty_messages_within_empty_messages(rig: Rig) -> None:
         _send(rig, "ParseTree", body)
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_fields_that_are_unknown(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseTree", (_varint(500 << 3) + b"\1") * (_FULL // 3))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_unknown_fields_in_many_messages(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseTree", _within(3, _varint(500 << 3) + b"\1") * (_FULL // 5))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_4_million_packed_numbers(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseLists", _within(3, b"\1" * _FULL))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_large_packed_numbers(rig: Rig) -> None:
     """Each an object of its own."""
     for _ in rig.rounds():
         _send(rig, "ParseLists", _within(4, _varint(1 << 20) * (_FULL // 3)))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_numbers_in_fields_of_their_own(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseLists", b"\x18\1" * (_FULL // 2))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_empty_strings_and_bytes(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseLists", b"\x72\0\x7a\0" * (_FULL // 4))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_small_strings(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseLists", b"\x72\2ab" * (_FULL // 4))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_entries_of_a_map(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseMaps", b"".join(_within(1, b"\x08" + _varint(number)) for number in range(_FULL // 6)))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_empty_entries_of_a_map(rig: Rig) -> None:
     for _ in rig.rounds():
         _send(rig, "ParseMaps", b"\x0a\0" * (_FULL // 2))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_messages_in_a_map(rig: Rig) -> None:
     entries = b"".join(_within(5, b"\x08" + _varint(number) + b"\x12\0") for number in range(_FULL // 8))
     for _ in rig.rounds():
         _send(rig, "ParseTree", entries)
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_a_field_that_is_given_again_and_again(rig: Rig) -> None:
     """The last one counts, but for messages, which are merged."""
     for _ in rig.rounds():
         _send(rig, "ParseTree", _within(2, b"\x0a\0") * (_FULL // 4))
 
 
-@hostile(_held)
+@hostile(_held, stays_mib=STAYS_MIB)
 def test_many_calls_of_100_kib_at_once(rig: Rig) -> None:
     body = frame(b"\x1a\x00" * 50_000)
     for _ in rig.rounds():
