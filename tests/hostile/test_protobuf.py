@@ -10,7 +10,6 @@ from wire.config import ServerConfig
 from wire.rpc.framing import frame
 from wire.status import StatusCode
 
-
 STAYS_MIB = 80.0
 """Holes in the memory of the thread that decodes: what one message took at most, and the next one uses."""
 
