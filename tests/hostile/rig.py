@@ -314,13 +314,19 @@ def hostile(
     tls: bool = False,
     tune: bool = False,
     stays_mib: float = STAYS_MIB,
-) -> Callable[[Attack], Callable[[EngineName, LoopName], None]]:
-    """Make a test of a row. `loops`: those of the quick run; the full one takes all. `bound`: MiB beside the slack."""
+    holds: bool = True,
+) -> Callable[[Attack], Any]:
+    """Make a test of a row, if it `holds` by now: the full run plays the others as well, and fails.
 
-    def decorate(attack: Attack) -> Callable[[EngineName, LoopName], None]:
+    `loops`: those of the quick run; the full one takes all. `bound`: MiB beside the slack.
+    """
+
+    def decorate(attack: Attack) -> Any:
         name = attack.__name__.removeprefix("test_").replace("_", " ")
         row = Row(name, attack, bound, config or {}, tls, tune, stays_mib)
         ROWS.append(row)
+        if not holds:
+            return row
 
         @pytest.mark.parametrize("loop", loops)
         @pytest.mark.parametrize("engine", ENGINES)
