@@ -78,7 +78,8 @@ def test_http_1_request_by_the_byte(rig: Rig) -> None:
                 except OSError:  # it was told before the end of it
                     pass
                 answer = _answer(sock)
-            assert answer.startswith(b"HTTP/1.1 4"), f"{name}: {answer[:100]!r}"
+            # What it sends on may meet a closed socket, and the reset takes an answer that was not read.
+            assert not answer or answer.startswith(b"HTTP/1.1 4"), f"{name}: {answer[:100]!r}"
 
 
 @hostile(loops=ALL_LOOPS)
