@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.transport.harness import LinkKind, Links, Recorder, quick, run_links, run_loop
+from wire.transport.address import parse_address
 from wire.transport.asyncio_link import AsyncioLink, AsyncioRuntime
 from wire.transport.link import Peer, Runtime
 
@@ -94,3 +95,25 @@ def test_a_link_aborted_before_it_was_made_never_reaches_its_receiver() -> None:
         assert recorder.calls == []
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_connect_cancelled_at_any_turn_loses_the_link_that_it_made(loop: str) -> None:
+    async def test(runtime: Runtime) -> None:
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        address = parse_address(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        for turns in range(12):
+            recorder = Recorder(runtime)
+            connecting = asyncio.ensure_future(runtime.connect(address, recorder, tls=None, config=quick()))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            if not connecting.cancelled():
+                recorder.link.abort()
+            if "made" in recorder.calls:
+                await recorder.lost()
+            assert recorder.calls.count("lost") == recorder.calls.count("made")
+        server.close()
+
+    run_loop(loop, test)

@@ -34,6 +34,7 @@ class AsyncioLink(asyncio.Protocol):
         "_closing",
         "_config",
         "_linger_timer",
+        "_lost",
         "_made",
         "_receiver",
         "_runtime",
@@ -60,6 +61,7 @@ class AsyncioLink(asyncio.Protocol):
         self._runtime = runtime
         self._config = config
         self._made = False
+        self._lost = False
         self._at_eof = False
         self._closing = False
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -84,6 +86,9 @@ class AsyncioLink(asyncio.Protocol):
         return True  # keeps the transport open for writing
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._lost:  # the wait for the transport was cancelled, see `AsyncioRuntime._attach`
+            return
+        self._lost = True
         if self._closing:
             error = None  # nobody waits for what the peer might have sent
         self._stop()
@@ -100,7 +105,7 @@ class AsyncioLink(asyncio.Protocol):
         """Hold the receiver no more, which may hold this link: nothing is left for the garbage collector."""
         self.data_received = _drop
         del self._receiver
-        if hasattr(self._transport, "_read_ready_cb"):  # a method of asyncio's transport, kept by itself
+        if self._made and hasattr(self._transport, "_read_ready_cb"):  # a method of asyncio's transport, kept by itself
             self._transport._read_ready_cb = None
 
     def close(self) -> None:
@@ -242,7 +247,8 @@ class AsyncioRuntime(RuntimeBase):
         try:
             await self.loop.connect_accepted_socket(lambda: link, sock)
         except BaseException:
-            self.forget(link)
+            # uvloop closes a transport whose waiter was cancelled without `connection_lost`, also once it was made.
+            link.connection_lost(None)
             sock.close()
             raise
         return link
