@@ -49,6 +49,9 @@ class NullLink:
     def write(self, data: bytes) -> None:
         self.written_bytes += len(data)
 
+    def unsent_bytes(self) -> int:
+        return 0
+
     def close(self) -> None: ...
 
     abort = pause_reading = resume_reading = close

@@ -115,10 +115,14 @@ class MemoryLink:
         self.closed = False
         self.aborted = False
         self.reading = True
+        self.unsent = 0
 
     def write(self, data: bytes) -> None:
         if not self.closed:
             self.written.append(data)
+
+    def unsent_bytes(self) -> int:
+        return self.unsent
 
     def close(self) -> None:
         self.closed = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -456,3 +457,136 @@ def test_stubs_and_raw_peers_see_the_same_service(engine: EngineName) -> None:
             assert (await peer.answer(1)).data == framed(await ProbeStub(pair.channel).Unary(b"hello"))
 
     run(main)
+
+
+# Replies that a peer does not take.
+
+BIG = bytes(10_000)
+
+
+def begun(*, asynchronous: bool) -> tuple[Probe, list[int]]:
+    """An echo, and the sizes of the requests whose handlers began."""
+    sizes: list[int] = []
+
+    def plain(request: bytes, context: ServerContext) -> bytes:
+        sizes.append(len(request))
+        return request
+
+    async def task(request: bytes, context: ServerContext) -> bytes:
+        return plain(request, context)
+
+    return Probe(Unary=task if asynchronous else plain), sizes
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_handlers_wait_while_replies_are_not_taken_and_go_on_in_order(
+    loop: LoopName, engine: EngineName, asynchronous: bool, zipped: bool
+) -> None:
+    probe, sizes = begun(asynchronous=asynchronous)
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        fields = request("Unary", (b"grpc-encoding", b"gzip")) if zipped else request()
+        for number in range(20):
+            body = framed(BIG + bytes(number), gzip.compress if zipped else None)
+            await peer.send(frames.headers(2 * number + 1, fields), frames.data(2 * number + 1, body, end=True))
+        await peer.barrier()
+        await turns()
+        assert 3 <= len(sizes) <= 4
+        assert queued_bytes(server) < 45_000
+        assert len(next(iter(each for each in server.connections if each.calls_wait))._waiting) == 20 - len(sizes)
+        await peer.send(frames.window_update(0, 1 << 20), frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 20}))
+        for number in range(20):
+            assert (await peer.answer(2 * number + 1)).data == framed(BIG + bytes(number))
+        began = sorted(sizes) if asynchronous else sizes  # trio runs tasks in no order
+        assert began == [len(BIG) + number for number in range(20)]
+        await peer.call(99)
+        assert (await peer.answer(99)).status == StatusCode.OK
+
+    ask(test, probe, engine=engine, loop=loop, settings=NO_WINDOW, reply_buffer_bytes=30_000)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_calls_that_wait_for_room_end_by_reset_and_deadline(
+    loop: LoopName, engine: EngineName, asynchronous: bool, clock: ManualClock
+) -> None:
+    probe, sizes = begun(asynchronous=asynchronous)
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        for stream_id in range(1, 9, 2):
+            await peer.call(stream_id, framed(BIG))
+        await peer.call(9, framed(b"reset"))
+        await peer.call(11, framed(b"expires"), request("Unary", (b"grpc-timeout", b"5S")))
+        await peer.barrier()
+        await turns()
+        (connection,) = [each for each in server.connections if each.calls_wait]
+        before = len(sizes)
+        await peer.send(frames.rst_stream(9))
+        await peer.barrier()
+        assert len(connection._waiting) == 6 - before - 1
+        clock.advance(5.1)
+        assert (await peer.answer(11)).status == StatusCode.DEADLINE_EXCEEDED
+        assert len(connection._waiting) == 6 - before - 2
+        await peer.send(*[frames.rst_stream(stream_id) for stream_id in range(1, 9, 2)])
+        await peer.call(13, framed(b"x"))
+        await peer.send(frames.window_update(13, 100))
+        assert (await peer.answer(13)).data == framed(b"x")
+        assert not connection.calls_wait
+        assert 5 not in sizes
+        assert 7 not in sizes
+
+    ask(test, probe, engine=engine, loop=loop, settings=NO_WINDOW, reply_buffer_bytes=25_000)
+
+
+def test_a_peer_that_grants_nothing_while_calls_wait_is_closed_and_a_slow_one_is_not(
+    engine: EngineName, clock: ManualClock
+) -> None:
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        for stream_id in range(1, 13, 2):
+            await peer.call(stream_id, framed(BIG))
+        await peer.barrier()
+        for _ in range(3):
+            clock.advance(19)
+            await peer.send(frames.window_update(1, 1))
+            await peer.barrier()
+        clock.advance(19)
+        await peer.barrier()
+        assert not peer.goaways
+        clock.advance(40)
+        assert (await peer.goaway()).code is ErrorCode.ENHANCE_YOUR_CALM
+
+    ask(test, engine=engine, settings=NO_WINDOW, reply_buffer_bytes=25_000)
+
+
+def test_streams_that_are_read_slowly_hold_up_no_unary_calls(engine: EngineName, clock: ManualClock) -> None:
+    async def stream(request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
+        yield BIG
+        await anyio.sleep_forever()
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        for stream_id in range(1, 21, 2):
+            await peer.call(stream_id, framed(b"x"), request("ServerStream"))
+            await peer.until(FrameType.HEADERS, stream_id)
+        await peer.barrier()
+        assert queued_bytes(server) > 90_000
+        clock.advance(100)
+        await peer.call(21, framed(b"x"))
+        await peer.send(frames.window_update(21, 100))
+        assert (await peer.answer(21)).data == framed(b"x")
+        assert not peer.goaways
+
+    ask(test, Probe(ServerStream=stream), engine=engine, settings=NO_WINDOW, reply_buffer_bytes=25_000)
+
+
+def test_small_messages_are_held_in_little_more_than_their_bytes(engine: EngineName) -> None:
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, fields=request("Bidi"), body=b"", end=False)
+        for _ in range(20):
+            await peer.send(frames.data(1, framed(b"x") * 1000))
+            await peer.barrier()
+        (stream,) = [stream for each in server.connections for stream in each.engine.streams.values()]
+        assert stream.queued_bytes >= 65_536
+        held = sum(sys.getsizeof(chunk) for chunk in stream.queue)
+        assert held < 2 * stream.queued_bytes
+
+    ask(test, engine=engine, settings=NO_WINDOW)

@@ -277,11 +277,20 @@ class ServerConfig:
     preface_timeout_s: float = 10.0
     """A connection whose HTTP/2 preface and SETTINGS have not come by then is closed."""
 
+    reply_buffer_bytes: int = 1 << 24
+    """Replies of unary calls that a connection holds for a peer that does not take them, be it by closed windows or by
+    not reading; beyond it calls wait with their handlers not begun. 16 MiB: four of the largest requests' echoes, and
+    more than a fast link carries in a round trip. What handlers that already run reply comes on top, and so does
+    `send_buffer_bytes` and a message for each stream of responses. A peer that grants nothing for
+    `KeepaliveConfig.timeout_s` while calls wait is closed."""
+
     grace_s: float = 30.0
     """How long `Server.stop` lets open calls go on before it cancels them."""
 
     def __post_init__(self) -> None:
-        _check_ranges(self, {"preface_timeout_s": (0.001, 86_400), "grace_s": (0, 86_400)})
+        _check_ranges(
+            self, {"preface_timeout_s": (0.001, 86_400), "reply_buffer_bytes": (1, 1 << 40), "grace_s": (0, 86_400)}
+        )
         _check_name(self, "engine", EngineName)
 
 

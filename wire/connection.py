@@ -29,6 +29,7 @@ _PING_PAYLOAD = b"wirelive"
 class Connection:
     """One HTTP/2 connection in either role. A `transport.link.Receiver` and an `http2.engine.Sink`.
 
+    `calls_wait`: some have not begun, because there is no room for their replies; `flush` then says `wake_calls`.
     `congested`: the link holds more than it wants to; senders wait. `closing`: the link is closed once no stream is
     open. `lost`: there is no link any more. `heard_at`: when the peer last sent something, on the runtime's clock.
     """
@@ -54,6 +55,7 @@ class Connection:
         "_turn_ends_at",
         "_turn_messages",
         "_unflushed_bytes",
+        "calls_wait",
         "closing",
         "config",
         "congested",
@@ -90,6 +92,7 @@ class Connection:
         self.lost = False
         self.congested = False
         self.closing = False
+        self.calls_wait = False
         self.error: str | None = None
         """What broke the connection, as a sentence, once something has."""
         self._now = runtime.now
@@ -198,7 +201,7 @@ class Connection:
 
     def pause_writing(self) -> None:
         self.congested = True
-        self._stall_timer = self.runtime.call_later(self._keepalive.timeout_s, self._stalled)
+        self._watch_stall()
 
     def resume_writing(self) -> None:
         self.congested = False
@@ -214,19 +217,27 @@ class Connection:
     def on_lost(self, reason: str, calls: list[Any]) -> None:
         """The link is gone, and the streams are closed; end their calls."""
 
+    def wake_calls(self) -> None:
+        """Something left: there may be room for the calls that wait."""
+
     # Writing.
 
     def flush(self) -> None:
         """Write what the engine has queued."""
         self._flush_due = False
-        self._unflushed_bytes = 0
         self._turn_messages = 0
-        data = self.engine.take()
+        self._write()
         if self.link is not None:
-            if data:
-                self.link.write(data)
             if self.closing and not self.engine.streams:
                 self._close_link(self.link)
+            if self.calls_wait:
+                self.wake_calls()
+
+    def _write(self) -> None:
+        self._unflushed_bytes = 0
+        data = self.engine.take()
+        if data and self.link is not None:
+            self.link.write(data)
 
     def wake(self) -> None:
         """Something was queued: have it written after the callbacks of this loop turn."""
@@ -265,9 +276,20 @@ class Connection:
             self.engine.goaway(code, reason.encode())
             self._close()
 
-    def _stalled(self) -> None:
-        self.error = "the peer stopped reading"
-        if self.link is not None:
+    def _watch_stall(self) -> None:
+        assert self.link is not None
+        self._stall_timer = self.runtime.call_later(
+            self._keepalive.timeout_s, self._check_stall, self.link.unsent_bytes()
+        )
+
+    def _check_stall(self, unsent_bytes: int) -> None:
+        """Give a peer up that took nothing since the link held `unsent_bytes`; one that is slow may go on."""
+        if self.link is None:
+            return
+        if self.link.unsent_bytes() < unsent_bytes:
+            self._watch_stall()
+        else:
+            self.error = self.error or "the peer stopped reading"
             self.link.abort()
 
     # What an engine calls; the rest is in the subclasses.
@@ -320,7 +342,7 @@ class Connection:
         self._behind = False
         link.close()
         if self._stall_timer is None:
-            self._stall_timer = self.runtime.call_later(self._keepalive.timeout_s, link.abort)
+            self._watch_stall()
 
     # Keepalive (A8, A18).
 

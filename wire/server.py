@@ -12,8 +12,8 @@ import socket
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from contextvars import copy_context
-from types import TracebackType
-from typing import Self
+from types import CoroutineType, TracebackType
+from typing import Any, Self
 
 import anyio
 
@@ -58,10 +58,16 @@ class ServerConnection(Connection):
         "_pings_allowed",
         "_preface_timeout_s",
         "_preface_timer",
+        "_reply_buffer_bytes",
         "_routes",
         "_server",
+        "_stall_s",
+        "_waiting",
+        "_waiting_timer",
+        "_wake_due",
         "compress",
         "context",
+        "hold_at_bytes",
         "max_receive_bytes",
         "max_send_bytes",
         "peer",
@@ -92,6 +98,13 @@ class ServerConnection(Connection):
         self._preface_timeout_s = config.preface_timeout_s
         self._preface_timer: Timer | None = None
         self._drain_timer: Timer | None = None
+        self._reply_buffer_bytes = config.reply_buffer_bytes
+        self.hold_at_bytes = config.reply_buffer_bytes
+        """When the engine holds more, a unary call whose handler is about to begin asks `hold`; -1: in any case."""
+        self._waiting: dict[ServerCall, Any] = {}  # in order, with what `begin` takes
+        self._waiting_timer: Timer | None = None
+        self._stall_s = config.keepalive.timeout_s
+        self._wake_due = False
         self._min_ping_interval_s = config.keepalive.min_ping_interval_s
         self._pings_allowed = config.keepalive.max_ping_strikes
         self._last_head: RequestHead | None = None
@@ -120,14 +133,19 @@ class ServerConnection(Connection):
         super().pause_writing()
         self._reading_held = True
         self._update_reading()
+        self.hold_at_bytes = -1
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._reading_held = False
         self._update_reading()
+        if self.calls_wait:
+            self.wake_calls()
+        else:
+            self.hold_at_bytes = self._reply_buffer_bytes
 
     def on_lost(self, reason: str, calls: list[ServerCall]) -> None:
-        for timer in (self._preface_timer, self._drain_timer):
+        for timer in (self._preface_timer, self._drain_timer, self._waiting_timer):
             if timer is not None:
                 timer.cancel()
         if self.error is not None:
@@ -196,6 +214,80 @@ class ServerConnection(Connection):
             if self._ping_strikes > self._pings_allowed:
                 self.break_off(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
         self._last_ping_at = now
+
+    # Room for replies. Until there is some, unary calls wait in order with their handlers not begun.
+
+    def _full(self) -> bool:
+        """Whether a unary call must wait. What streams of responses hold does not count: each has its own bound, and
+        their readers may be slow for ever."""
+        if self.congested:
+            return True
+        limit = self._reply_buffer_bytes
+        return self.engine.held_bytes > limit and sum(self._unary_bytes().values()) > limit
+
+    def _unary_bytes(self) -> dict[int, int]:
+        """What each unary reply holds that waits for a window, by stream."""
+        return {
+            stream.id: stream.queued_bytes
+            for stream in self.engine.streams.values()
+            if stream.queued_bytes and stream.call is not None and stream.call.outbound is None
+        }
+
+    def hold(self, call: ServerCall, what: Any) -> bool:
+        """The engine holds over `hold_at_bytes`. True when the call must wait; `call.begin(what)` follows."""
+        if not self.calls_wait:
+            self._write()  # the rest is behind closed windows, or has made the link congested
+            if not self._full():
+                return False
+            self.calls_wait = True
+            self.hold_at_bytes = -1
+            self._watch_grants()
+        self._waiting[call] = what
+        return True
+
+    def drop(self, call: ServerCall) -> None:
+        """The call has ended; if it waited, it does no more."""
+        what = self._waiting.pop(call, None)
+        if isinstance(what, tuple) and isinstance(what[0], CoroutineType):
+            what[0].close()  # else it would warn that it was never awaited
+
+    def wake_calls(self) -> None:
+        if not self._wake_due:
+            self._wake_due = True
+            self.runtime.call_soon(self._begin_calls)
+
+    def _begin_calls(self) -> None:
+        """Begin calls while there is room. A task replies only when it runs, so there is no more than one a turn."""
+        self._wake_due = False
+        begun = False
+        while self._waiting and not self.lost and not self._full():
+            begun = True
+            call = next(iter(self._waiting))
+            what = self._waiting.pop(call)
+            if call.begin(what):
+                self.wake_calls()
+                break
+            self._write()
+        if not self._waiting:
+            self.calls_wait = False
+            self.hold_at_bytes = -1 if self.congested else self._reply_buffer_bytes
+            if self._waiting_timer is not None:
+                self._waiting_timer.cancel()
+                self._waiting_timer = None
+        if begun or not self._waiting:
+            self.wake()
+
+    def _watch_grants(self) -> None:
+        self._waiting_timer = self.runtime.call_later(self._stall_s, self._check_grants, self._unary_bytes())
+
+    def _check_grants(self, before: dict[int, int]) -> None:
+        """Give a peer up that has let none of the replies shrink that were queued then; one that is slow may go on."""
+        now = self._unary_bytes()
+        if before and all(now.get(stream_id, 0) >= size_bytes for stream_id, size_bytes in before.items()):
+            self._waiting_timer = None
+            self.break_off(ErrorCode.ENHANCE_YOUR_CALM, "replies are not taken")
+        else:
+            self._watch_grants()
 
     # Ending.
 

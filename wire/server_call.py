@@ -8,8 +8,19 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+)
 from contextlib import aclosing
+from contextvars import Context, copy_context
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -225,8 +236,20 @@ class ServerCall(ServerContext):
         """Nobody waits for this call any more: end its handler."""
         self.cancelled = True
         self._finish()
+        self.connection.drop(self)
         if self._task is not None:
             self.connection.runtime.call_soon(self._task.cancel)  # not now: a task must begin before it can clean up
+
+    # Waiting for room for its reply (`ServerConnection.hold`).
+
+    def begin(self, what: Any) -> bool:
+        """Go on with what `hold` was given: a function, or an awaitable and its context. True when a task does."""
+        if isinstance(what, tuple):
+            response, context = what
+            self._spawn(self._run(response, waited=True), context)
+        else:
+            what()
+        return self._task is not None
 
     # Ending.
 
@@ -327,8 +350,7 @@ class ServerCall(ServerContext):
             if response.__class__ is route.response_type:
                 self._reply(response)
             elif route.streams_responses or response.__class__ is CoroutineType or isinstance(response, Awaitable):
-                connection.running.add(self)
-                self._task = context.run(connection.runtime.spawn, self._run(response))
+                self._spawn(self._run(response), context)
             else:
                 self._reply(response)
         except BaseException as error:
@@ -338,12 +360,21 @@ class ServerCall(ServerContext):
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 connection.runtime.call_soon(_raise, error)
 
-    async def _run(self, response: Any) -> None:
+    def _spawn(self, run: Coroutine[Any, Any, None], context: Context) -> None:
+        self.connection.running.add(self)
+        self._task = context.run(self.connection.runtime.spawn, run)
+
+    async def _run(self, response: Any, *, waited: bool = False) -> None:
         """A handler's task. Its cancellation comes from `cancel`, or from the event loop's end."""
         try:
+            connection = self.connection
             if self.route.streams_responses:
                 await self._stream(response)
-            else:
+            elif (
+                waited
+                or connection.engine.held_bytes <= connection.hold_at_bytes
+                or not connection.hold(self, (response, copy_context()))
+            ):
                 self._reply(await response)
         except BaseException as error:
             self._fail_with(error)
@@ -391,6 +422,11 @@ class _UnaryRequestCall(ServerCall):
             and int.from_bytes(data[:PREFIX_BYTES], "big") == size
             and 0 <= size <= self.connection.max_receive_bytes
         ):
+            connection = self.connection
+            if connection.engine.held_bytes > connection.hold_at_bytes and connection.hold(
+                self, partial(self._go_on, data[PREFIX_BYTES:])
+            ):
+                return
             if size > self.route.inline_bytes:
                 self._handle_long(data[PREFIX_BYTES:])
             else:
@@ -427,13 +463,24 @@ class _UnaryRequestCall(ServerCall):
             self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and none came")
         else:
             message = self._request.pop()
-            self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(message))
-            try:
-                message = self._reader.plain(message)
-            except RpcError as error:
-                self.fail(error.code, error.message)
-            else:
-                self._handle_long(message)
+            connection = self.connection
+            if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
+                self, partial(self._go_on, message)
+            ):
+                self._go_on(message)
+
+    def _go_on(self, message: bytes) -> None:
+        """The whole request is here, and there is room for the reply."""
+        if self._reader is None:  # it came in one frame
+            self._handle_long(message)
+            return
+        self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(message))
+        try:
+            message = self._reader.plain(message)
+        except RpcError as error:
+            self.fail(error.code, error.message)
+        else:
+            self._handle_long(message)
 
     def _handle_long(self, message: bytes) -> None:
         """A request that may be heavy: then it goes through the thread."""
@@ -455,8 +502,12 @@ class _UnaryRequestCall(ServerCall):
     def _handle_decoded(self, request: Any, error: CodecError | None) -> None:
         """A heavy request comes from the thread."""
         if not self._finished:
+            connection = self.connection
             if error is None:
-                self._start(request)
+                if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
+                    self, partial(self._start, request)
+                ):
+                    self._start(request)
             else:
                 self._refuse(error)
         if self._task is None:

@@ -249,6 +249,9 @@ class RawLink:
     def write(self, data: bytes) -> None:
         self.written += data
 
+    def unsent_bytes(self) -> int:
+        return len(self.written)
+
     def take(self) -> bytes:
         data = bytes(self.written)
         self.written.clear()

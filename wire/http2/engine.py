@@ -8,8 +8,9 @@ Rules that both keep. Sending:
 
 - Sends on a stream that is closed, or that we ended, are dropped without a word, as is everything after a connection
   error: a reset may always cross them (RFC 9113 §5.1).
-- DATA that the windows do not allow is queued in the engine, in order, trailers behind it. The layer above bounds that
-  queue: it stops sending while `stream.queued_bytes` is over its quota, until `on_writable`.
+- DATA that the windows do not allow is queued in the engine, in order, trailers behind it: large pieces as they are,
+  small ones joined, so that what is held is what is counted. The layer above bounds that queue: it stops sending while
+  `stream.queued_bytes` is over its quota, until `on_writable`, and begins no replies while `held_bytes` is too much.
 - A server that ends a stream (END_STREAM sent) while its client has not, also resets it with NO_ERROR (§8.1).
 - A GOAWAY of ours names the highest stream the peer has opened, refused ones included (a client's: 0), and never a
   higher one than a final one did before (§6.8). Its debug data is the reason, which holds no text of the peer's.
@@ -170,6 +171,9 @@ class Engine(Protocol):
 
     drained: bool
     """Nothing more can be opened on this connection: GOAWAY received, a final one sent, ids used up, or an error."""
+
+    held_bytes: int
+    """DATA accepted and not yet taken: queued on the streams behind closed windows, or framed since the last `take`."""
 
     queued_replies: int
     """PING and SETTINGS acknowledgements and RST_STREAMs that the peer's frames made the engine queue since the last

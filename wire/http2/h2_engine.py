@@ -49,6 +49,7 @@ from wire.http2.h2_reader import (
 from wire.http2.h2_sections import Sections
 from wire.http2.late import ResetMemory
 from wire.http2.limits import EXPLAINING_BYTES, FREE_SETTINGS, Limits, tiny
+from wire.http2.queues import Chunk, append_chunk
 from wire.http2.receiving import ReceiveBudget
 
 _UINT: Final = Struct(">L")
@@ -108,7 +109,7 @@ class _Stream(Stream):
         self.expected_bytes = -1
         self.received_bytes = 0
         self.credit_bytes = 0
-        self.queue: deque[memoryview] | None = None
+        self.queue: deque[Chunk] | None = None
         self.trailers: HeaderList | None = None
 
 
@@ -120,6 +121,8 @@ class H2Engine:
         self.can_open = client
         self.drained = False
         self.queued_replies = 0
+        self.held_bytes = 0
+        self._waiting_bytes = 0  # of `held_bytes`, what is queued on streams
         self._client = client
         self._sink = sink
         self._config = config
@@ -482,10 +485,11 @@ class H2Engine:
         elif not self._client:
             self._reset(stream, ErrorCode.NO_ERROR)  # §8.1
 
-    @staticmethod
-    def _empty(stream: _Stream) -> None:
+    def _empty(self, stream: _Stream) -> None:
         """The stream is closed, and holds nothing any more."""
         stream.closed = True
+        self._waiting_bytes -= stream.queued_bytes
+        self.held_bytes -= stream.queued_bytes
         stream.queued_bytes = 0
         stream.queue = stream.trailers = None
 
@@ -549,9 +553,11 @@ class H2Engine:
         if data:
             if own.queue is None:
                 own.queue = deque()
-            own.queue.append(memoryview(data))
+            append_chunk(own.queue, data)
             own.queued_bytes += len(data)
-            if len(own.queue) == 1:
+            self._waiting_bytes += len(data)
+            self.held_bytes += len(data)
+            if own.queued_bytes == len(data):
                 self._ready[own.id] = own
                 self._pump(own)
         elif end_stream and not own.queued_bytes:
@@ -590,9 +596,10 @@ class H2Engine:
             stream.queue.appendleft(data[room:])
             data = data[:room]
         stream.queued_bytes -= len(data)
+        self._waiting_bytes -= len(data)
         emptied = not stream.queued_bytes
         end = emptied and stream.ending and stream.trailers is None
-        connection.send_data(stream.id, data, end)
+        connection.send_data(stream.id, memoryview(data), end)
         self._limits.written += 1
         if not emptied and len(data) < EXPLAINING_BYTES:
             self._limits.dribbled += 1
@@ -660,6 +667,7 @@ class H2Engine:
 
     def take(self) -> bytes:
         self.queued_replies = 0
+        self.held_bytes = self._waiting_bytes
         if not self._out:
             return self._h2.data_to_send()
         self._queue(b"")
@@ -675,6 +683,7 @@ class H2Engine:
         self.streams.clear()
         self._ready.clear()
         self._out.clear()
+        self.held_bytes = 0
         del self._sink  # which holds this engine
         self._h2.clear_outbound_data_buffer()
         self._h2._frame_dispatch_table.clear()  # it holds the methods of what it belongs to

@@ -108,6 +108,9 @@ class AsyncioLink(asyncio.Protocol):
         if self._made and hasattr(self._transport, "_read_ready_cb"):  # a method of asyncio's transport, kept by itself
             self._transport._read_ready_cb = None
 
+    def unsent_bytes(self) -> int:
+        return self._transport.get_write_buffer_size()
+
     def close(self) -> None:
         transport = self._transport
         if self._closing or transport.is_closing():

@@ -75,6 +75,9 @@ class Link(Protocol):
     def write(self, data: bytes) -> None:
         """Queue `data`; written at once as far as the socket takes it."""
 
+    def unsent_bytes(self) -> int:
+        """What `write` was given and the socket has not taken yet."""
+
     def close(self) -> None:
         """Write what is queued, then close; `link_lost` follows when the peer has closed its side too, or after
         `TransportConfig.linger_s`. No other call of the receiver does."""

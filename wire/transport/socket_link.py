@@ -110,6 +110,9 @@ class SocketLink:
             self._writing_paused = True
             self._receiver.pause_writing()
 
+    def unsent_bytes(self) -> int:
+        return self._queued_bytes
+
     def close(self) -> None:
         if self._closing:
             return

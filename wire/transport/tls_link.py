@@ -149,6 +149,9 @@ class TlsLink:
             return
         self._raw.write(self._outgoing.read())
 
+    def unsent_bytes(self) -> int:
+        return self._raw.unsent_bytes()
+
     def close(self) -> None:
         if self._closing:
             return

@@ -28,6 +28,7 @@ from wire.http2.codes import (
 from wire.http2.engine import Fields, HeaderList, Sink
 from wire.http2.late import ResetMemory
 from wire.http2.limits import EXPLAINING_BYTES, Limits
+from wire.http2.queues import Chunk, append_chunk
 from wire.http2.receiving import Grants, ReceiveBudget
 from wire.http2.tuned import frames
 from wire.http2.tuned.encoder import Encoder
@@ -75,8 +76,10 @@ class Outbound:
         "_sink",
         "_stream_limit",
         "_stream_window_bytes",
+        "_waiting_bytes",
         "can_open",
         "drained",
+        "held_bytes",
         "queued_replies",
         "streams",
     )
@@ -86,12 +89,14 @@ class Outbound:
         self.can_open = client
         self.drained = False
         self.queued_replies = 0
+        self.held_bytes = 0
 
+        self._waiting_bytes = 0  # of `held_bytes`, what is queued on streams
         self._client = client
         self._sink = sink
         self._config = config
         self._limits = Limits(config)
-        self._out: list[bytes | memoryview] = []
+        self._out: list[Chunk] = []
         self._failed = False
         self._resets = ResetMemory()
         self._encoder = Encoder()
@@ -151,6 +156,7 @@ class Outbound:
         data = b"".join(out)
         out.clear()
         self.queued_replies = 0
+        self.held_bytes = self._waiting_bytes
         return data
 
     def close(self) -> None:
@@ -160,6 +166,7 @@ class Outbound:
             self._close_stream(stream)
         self.streams.clear()
         self._out.clear()
+        self.held_bytes = 0
         del self._sink  # which holds this engine
 
     # Requests -------------------------------------------------------------------------------------------------------
@@ -203,6 +210,7 @@ class Outbound:
                 raise UsageError("DATA was sent before headers")
             return
         size = len(data)
+        self.held_bytes += size
         connection = self._connection
         waiting = bool(stream.queue)
         if not waiting and (
@@ -223,8 +231,9 @@ class Outbound:
         if size:
             if stream.queue is None:
                 stream.queue = deque()
-            stream.queue.append(memoryview(data))
+            append_chunk(stream.queue, data)
             stream.queued_bytes += size
+            self._waiting_bytes += size
         if end_stream:
             stream.ending = END_ON_DATA
         if not waiting:
@@ -246,6 +255,7 @@ class Outbound:
             # quarter off the whole exchange.
             stream_id = stream.id
             connection.send_window -= size
+            self.held_bytes += size
             self._out += (
                 self._pack_reply_start(
                     self._reply_start_word, END_HEADERS, stream_id, self._reply_start, size << 8, 0, stream_id
@@ -379,6 +389,7 @@ class Outbound:
             queue[0] = chunk[size:]
             chunk = chunk[:size]
         stream.queued_bytes -= size
+        self._waiting_bytes -= size
         stream.send_window -= size
         connection.send_window -= size
         self._limits.written += 1
@@ -416,6 +427,8 @@ class Outbound:
         stream.local = stream.remote = ENDED
         if stream.queue:
             stream.queue.clear()
+            self._waiting_bytes -= stream.queued_bytes
+            self.held_bytes -= stream.queued_bytes
             stream.queued_bytes = 0
             self._ready.pop(stream.id, None)
 

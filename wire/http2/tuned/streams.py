@@ -17,6 +17,7 @@ from collections import deque
 from typing import Final
 
 from wire.http2.engine import HeaderList
+from wire.http2.queues import Chunk
 from wire.http2.tuned.windows import Flow
 
 WAITING: Final = 0
@@ -49,5 +50,5 @@ class TunedStream(Flow):
         self.local = local
         self.content_length = content_length
         self.received_bytes = 0
-        self.queue: deque[memoryview] | None = None
+        self.queue: deque[Chunk] | None = None
         self.ending: HeaderList | None = None
