@@ -314,9 +314,8 @@ def hostile(
     tls: bool = False,
     tune: bool = False,
     stays_mib: float = STAYS_MIB,
-    holds: bool = True,
 ) -> Callable[[Attack], Any]:
-    """Make a test of a row, if it `holds` by now: the full run plays the others as well, and fails.
+    """Make a test of a row.
 
     `loops`: those of the quick run; the full one takes all. `bound`: MiB beside the slack.
     """
@@ -325,8 +324,6 @@ def hostile(
         name = attack.__name__.removeprefix("test_").replace("_", " ")
         row = Row(name, attack, bound, config or {}, tls, tune, stays_mib)
         ROWS.append(row)
-        if not holds:
-            return row
 
         @pytest.mark.parametrize("loop", loops)
         @pytest.mark.parametrize("engine", ENGINES)
@@ -353,9 +350,10 @@ def unread_mib(config: ServerConfig, streams: int = 0) -> float:
     return (windows + config.calls.max_receive_message_bytes) / MIB
 
 
-def replies_mib(config: ServerConfig) -> float:
-    """What one connection's replies hold that its peer has not taken: twice while they are written, and a message."""
-    return (2 * getattr(config, "reply_buffer_bytes", 1 << 24) + config.calls.max_receive_message_bytes) / MIB
+def replies_mib(config: ServerConfig, copies: int = 2) -> float:
+    """What one connection's replies hold that its peer has not taken: in two copies while they are written, with TLS in
+    three, and a message."""
+    return (copies * config.reply_buffer_bytes + config.calls.max_receive_message_bytes) / MIB
 
 
 def senders_mib(config: ServerConfig, senders: int, message_bytes: int) -> float:

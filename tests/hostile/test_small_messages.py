@@ -29,31 +29,31 @@ def _frames(stream_id: int, body: bytes, size: int) -> list[bytes]:
     return [a_frame] * (size // 16_000)
 
 
-@hostile(_held, loops=ALL_LOOPS, holds=False)
+@hostile(_held, loops=ALL_LOOPS)
 def test_echoes_of_1_byte_through_closed_windows(rig: Rig) -> None:
     for _ in rig.rounds():
         _unread_echoes(rig, b"x", 64_000 if rig.full else 32_000)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_echoes_of_no_bytes_through_closed_windows(rig: Rig) -> None:
     for _ in rig.rounds():
         _unread_echoes(rig, b"", 64_000 if rig.full else 32_000)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_echoes_of_1_byte_through_the_closed_window_of_the_connection(rig: Rig) -> None:
     for _ in rig.rounds():
         _unread_echoes(rig, b"x", 32_000, window_bytes=0)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_echoes_of_1_byte_that_are_not_read_from_the_socket(rig: Rig) -> None:
     for _ in rig.rounds():
         _unread_echoes(rig, b"x", 32_000, reads=False)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_server_streams_of_1_byte_through_closed_windows(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = rig.connect(settings=CLOSED)
@@ -62,7 +62,7 @@ def test_server_streams_of_1_byte_through_closed_windows(rig: Rig) -> None:
         rig.settle(peer)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_unary_replies_of_no_bytes_that_are_not_read(rig: Rig) -> None:
     """The trailers wait behind DATA that waits behind a window."""
     for _ in rig.rounds():

@@ -32,26 +32,26 @@ def _ask(rig: Rig, method: str, count: int, size: int = MIB, peer: Peer | None =
     return peer
 
 
-@hostile(_held, loops=ALL_LOOPS, holds=False)
+@hostile(_held, loops=ALL_LOOPS)
 def test_replies_of_1_mib_through_closed_stream_windows(rig: Rig) -> None:
     for _ in rig.rounds():
         _ask(rig, "Large", 400 if rig.full else 80)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_replies_to_streams_through_closed_stream_windows(rig: Rig) -> None:
     for _ in rig.rounds():
         _ask(rig, "Collect", 400 if rig.full else 80)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_replies_through_the_closed_window_of_the_connection(rig: Rig) -> None:
     """Each stream is open as wide as can be."""
     for _ in rig.rounds():
         _ask(rig, "Large", 400 if rig.full else 80, peer=rig.connect(window_bytes=0))
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_replies_through_a_window_that_is_opened_by_a_byte_at_a_time(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = _ask(rig, "Large", 200 if rig.full else 60)
@@ -60,19 +60,19 @@ def test_replies_through_a_window_that_is_opened_by_a_byte_at_a_time(rig: Rig) -
         rig.settle(peer)
 
 
-@hostile(_held, loops=ALL_LOOPS, holds=False)
+@hostile(_held, loops=ALL_LOOPS)
 def test_replies_that_are_not_read_from_the_socket(rig: Rig) -> None:
     for _ in rig.rounds():
         _ask(rig, "Large", 400 if rig.full else 80, peer=rig.connect(reads=False))
 
 
-@hostile(_held, tls=True, holds=False)
+@hostile(lambda config: replies_mib(config, copies=3), tls=True)
 def test_replies_over_tls_that_are_not_read_from_the_socket(rig: Rig) -> None:
     for _ in rig.rounds():
         _ask(rig, "Large", 400 if rig.full else 80, peer=rig.connect(reads=False))
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_echoes_of_compressed_requests_that_are_not_read(rig: Rig) -> None:
     """A kilobyte each, of which the server makes a mebibyte."""
     body = gzip.compress(bytes(MIB))
@@ -83,7 +83,7 @@ def test_echoes_of_compressed_requests_that_are_not_read(rig: Rig) -> None:
         rig.settle(peer)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_window_that_was_open_and_is_shut_by_settings(rig: Rig) -> None:
     """Negative windows (RFC 9113 §6.9.2), for streams that have been answered in part."""
     for _ in rig.rounds():
@@ -93,14 +93,14 @@ def test_window_that_was_open_and_is_shut_by_settings(rig: Rig) -> None:
         _ask(rig, "Large", 40, peer=peer)
 
 
-@hostile(_held, config={"keepalive": {"timeout_s": 0.3}}, holds=False)
+@hostile(_held, config={"keepalive": {"timeout_s": 0.3}})
 def test_a_peer_that_grants_no_window_is_cut_off(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = _ask(rig, "Large", 30)
         assert peer.wait_closed(), "the connection stays"
 
 
-@hostile(_held, config={"keepalive": {"timeout_s": 0.3}}, holds=False)
+@hostile(_held, config={"keepalive": {"timeout_s": 0.3}})
 def test_a_peer_that_grants_no_connection_window_is_cut_off(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = _ask(rig, "Large", 30, peer=rig.connect(window_bytes=0))

@@ -34,35 +34,35 @@ def _gone(rig: Rig) -> None:
     assert rig.report()["running"] == 0, "handlers stay"
 
 
-@hostile(_held, loops=ALL_LOOPS, holds=False)
+@hostile(_held, loops=ALL_LOOPS)
 def test_clients_vanish_with_replies_queued(rig: Rig) -> None:
     for _ in rig.rounds():
         _queue(rig, "Large")
         _gone(rig)
 
 
-@hostile(_held_by_handlers, holds=False)
+@hostile(_held_by_handlers)
 def test_clients_vanish_with_replies_of_tasks_queued(rig: Rig) -> None:
     for _ in rig.rounds():
         _queue(rig, "LargeLater")
         _gone(rig)
 
 
-@hostile(_held_by_handlers, holds=False)
+@hostile(_held_by_handlers)
 def test_clients_vanish_in_streamed_replies(rig: Rig) -> None:
     for _ in rig.rounds():
         _queue(rig, "Down")
         _gone(rig)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_clients_vanish_that_never_read(rig: Rig) -> None:
     for _ in rig.rounds():
         _queue(rig, "Large", reads=False)
         _gone(rig)
 
 
-@hostile(_held, tune=True, stays_mib=64 + 32, holds=False)
+@hostile(_held, tune=True, stays_mib=64 + 32)
 def test_memory_goes_back_after_tune_process(rig: Rig) -> None:
     """But for the 64 MiB that it keeps."""
     for _ in rig.rounds():
@@ -70,14 +70,14 @@ def test_memory_goes_back_after_tune_process(rig: Rig) -> None:
         _gone(rig)
 
 
-@hostile(_held, tls=True, holds=False)
+@hostile(_held, tls=True)
 def test_clients_vanish_over_tls(rig: Rig) -> None:
     for _ in rig.rounds():
         _queue(rig, "Large")
         _gone(rig)
 
 
-@hostile(_held, holds=False)
+@hostile(_held)
 def test_clients_hang_up_politely_with_replies_queued(rig: Rig) -> None:
     """FIN, not a reset: the connection is closed all the same, after the time to linger."""
     for _ in rig.rounds():
