@@ -73,7 +73,8 @@ class Route(Generic[Q, R]):
         self.decode = self.decoder.decode
         self.inline_bytes = self.decoder.inline_bytes
         self.encode = method.response.encode
-        self.response_type = method.response.message_type
+        # What a plain handler returns when there is nothing more to do than to send it; of streams, nothing is.
+        self.response_type = None if method.streams_responses else method.response.message_type
         self.streams_responses = method.streams_responses
         self.call_type: type[ServerCall] = _StreamRequestCall if method.streams_requests else _UnaryRequestCall
 

@@ -51,9 +51,9 @@ class Codec(Generic[M]):
         decode: Callable[[bytes], M] | None = None,
     ) -> None:
         self.message_type = message_type
+        self._light_tags = None  # until it is compiled; for functions that are not ours, for good
         if encode and decode:
             namespace = {"own_encode": encode, "own_decode": decode, "as_bytes": encoding.as_bytes, **_ERRORS}
-            self._light_tags = None
             _run(self, _OWN_FUNCTIONS, namespace)
 
     def decoder(self, max_depth: int, max_decoded_bytes: int | None) -> Callable[[bytes], M]:
