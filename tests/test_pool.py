@@ -139,17 +139,47 @@ def test_a_lost_connection_is_replaced_without_a_pause(loop: LoopName, engine: E
     on_channel(test, engine=engine, loop=loop)
 
 
-@pytest.mark.parametrize("last_words", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", frames.settings() + frames.goaway()])
-def test_a_server_that_hangs_up_at_once_is_unavailable(engine: EngineName, last_words: bytes) -> None:
+@pytest.mark.parametrize("last_words", [b"", frames.settings() + frames.goaway()])
+def test_a_server_that_hangs_up_is_asked_again_at_once_and_a_few_times(
+    engine: EngineName, last_words: bytes, clock: ManualClock
+) -> None:
+    async def test(stub: ProbeStub, server: RawServer) -> None:
+        call = stub.Unary(b"")
+        for _ in range(4):
+            peer: RawPeer = await server._arrived.receive()
+            if last_words:
+                await peer.send(last_words)
+            await peer.stream.aclose()
+        code, message = await status_of(call)
+        assert code is StatusCode.UNAVAILABLE
+        assert message.startswith(f"cannot connect to {server.address}: the peer")
+
+    on_channel(test, engine=engine)
+
+
+def test_a_server_that_hangs_up_once_costs_no_call(loop: LoopName, engine: EngineName, clock: ManualClock) -> None:
+    async def test(stub: ProbeStub, server: RawServer) -> None:
+        call = stub.Unary(b"")
+        stopping: RawPeer = await server._arrived.receive()
+        await stopping.send(frames.settings(), frames.goaway())
+        peer = await server.accept()
+        await peer.answer(1)
+        await reply(peer, 1, b"served")
+        assert await call == b"served"
+
+    on_channel(test, engine=engine, loop=loop)
+
+
+@pytest.mark.parametrize("last_words", [b"HTTP/1.1 400 Bad Request\r\n\r\n", frames.goaway()])
+def test_a_server_that_does_not_speak_http2_is_unavailable(engine: EngineName, last_words: bytes) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
         call = stub.Unary(b"")
         peer: RawPeer = await server._arrived.receive()
-        if last_words:
-            await peer.send(last_words)
+        await peer.send(last_words)
         await peer.stream.aclose()
         code, message = await status_of(call)
         assert code is StatusCode.UNAVAILABLE
-        assert message
+        assert "the peer broke HTTP/2" in message
 
     on_channel(test, engine=engine)
 
@@ -161,7 +191,8 @@ def test_a_server_that_says_nothing_is_given_up_in_time(engine: EngineName, cloc
         await until(lambda: any(each.link for each in stub.channel.pool._all))
         await turns()
         clock.advance(20.1)
-        assert await status_of(call) == (StatusCode.UNAVAILABLE, "the peer did not speak HTTP/2 in time")
+        expected = f"cannot connect to {server.address}: the peer did not speak HTTP/2 in time"
+        assert await status_of(call) == (StatusCode.UNAVAILABLE, expected)
 
     on_channel(test, engine=engine)
 

@@ -6,6 +6,7 @@ Imports everything below; nothing of the server.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -59,6 +60,8 @@ class Channel:
         self._prepared: dict[Method[Any, Any], tuple[HeaderList, MessageDecoder[Any]]] = {}
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
+        self.thread = 0
+        """The event loop's, once the channel is open: no other may make calls."""
         self.pool: Pool
         self.deadlines: DeadlineTimer
 
@@ -73,6 +76,7 @@ class Channel:
         if self._runtime is not None:
             raise UsageError("a channel can be entered only once")
         self._runtime = await self._exits.enter_async_context(open_runtime())
+        self.thread = get_ident()
         self.pool = Pool(self._runtime, self._address, self._tls, self.config)
         self.deadlines = DeadlineTimer(self._runtime.now, self._runtime.call_later)
         return self

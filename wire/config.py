@@ -211,6 +211,11 @@ class CallConfig:
     """Messages that one call may have queued before its sender waits: behind a closed flow-control window, or behind a
     link that is not being read. 64 KiB, as grpc-go keeps for each stream."""
 
+    retry_buffer_bytes: int = 1 << 16
+    """Clients: requests of a stream that are kept until the response begins, so that a call which the server refused
+    unseen can be sent once more (gRPC proposal A6). A call that has sent more is not retried; 0 keeps none. 64 KiB: a
+    refusal comes within a round trip."""
+
     compression: CompressionName | None = None
     """How sent messages are compressed. None by default: it costs more time than a data centre's network saves."""
 
@@ -224,6 +229,7 @@ class CallConfig:
                 "max_decoded_bytes": (1024, 2**40),
                 "inline_decode_bytes": (0, 2**32 - 1),
                 "send_buffer_bytes": (1, 1 << 30),
+                "retry_buffer_bytes": (0, 1 << 30),
             },
         )
         if self.compression is not None:
@@ -313,6 +319,14 @@ class ChannelConfig:
     authority: str | None = None
     """The :authority of requests; None: what the target says (gRPC's naming document)."""
 
+    connect_stagger_s: float = 0.25
+    """An address that cannot be used after so long is no longer waited for alone: the target's next one is tried beside
+    it (RFC 8305 §8, Connection Attempt Delay; gRPC proposal A61)."""
+
+    connect_retries: int = 3
+    """Times that a connection is tried again at once, when a server took it and ended it before it could be used, as
+    one that stops does; then it is a failed attempt. Few, so that a server that always does is not stormed."""
+
     backoff_initial_s: float = 1.0
     """After a failed attempt to connect (connection-backoff.md)."""
 
@@ -330,6 +344,8 @@ class ChannelConfig:
             self,
             {
                 "connections": (1, 1 << 16),
+                "connect_stagger_s": (0.01, 86_400),
+                "connect_retries": (0, 100),
                 "backoff_initial_s": (0.001, 86_400),
                 "backoff_multiplier": (1, 100),
                 "backoff_jitter": (0, 1),

@@ -8,9 +8,9 @@ sender waits while its stream's window is closed, or the link is not being read.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from copy import copy
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from wire.connection import Connection
 from wire.errors import CodecError, RpcError, UsageError
@@ -128,7 +128,11 @@ class Inbound(Generic[M]):
     def __aiter__(self) -> AsyncIterator[M]:
         return self
 
-    async def __anext__(self) -> M:
+    def __anext__(self) -> Coroutine[Any, Any, M]:
+        return self.take()
+
+    async def take(self, keeper: object = None) -> M:
+        """The next message, as `__anext__` gives it. `keeper` lives as long as this waits."""
         messages = self._messages
         while not messages:
             if self._packed:

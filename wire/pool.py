@@ -2,91 +2,29 @@
 
 Calls come by `submit`; each is started on a connection with room, round robin, or waits in `queue` until there is
 one. Everything is driven by calls from below (connected, lost, a stream ended), so a waiting call costs no task.
-Imports `connection`'s layer.
+Imports `dialing`, `exchange` and what is below them.
 
 A failed attempt to connect fails the queued calls that do not wait for readiness, and those made before the back-off
 has passed (connection-backoff.md; wait-for-ready.md). A connection that is lost after it worked is replaced without a
-pause.
+pause, and so, a few times, is one that a server took and ended before it could be used: a server that stops does that.
 """
 
 from __future__ import annotations
 
 import random
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
-from wire.client_call import ClientCall
 from wire.config import ChannelConfig
-from wire.connection import Connection
-from wire.errors import ConnectError, TransportError
-from wire.http2.codes import ErrorCode, error_name
-from wire.http2.engine import HeaderList, Stream
+from wire.dialing import ClientConnection, Dial, HungUpError
+from wire.errors import TransportError
+from wire.exchange import Exchange
+from wire.http2.codes import ErrorCode
 from wire.status import StatusCode
-from wire.transport.address import Address, printable
-from wire.transport.link import Future, Runtime, Task, Timer
+from wire.transport.address import Address
+from wire.transport.link import Candidate, Future, Runtime, Task, Timer
 from wire.transport.tls import ClientTls
-
-_MAX_DEBUG_BYTES = 200  # of what a GOAWAY says, in the errors of the calls that it ends
-
-
-class ClientConnection(Connection):
-    """One connection to a server. See `Connection`; what is added here is telling the pool."""
-
-    __slots__ = ("_pool", "_settings_waiter")
-
-    def __init__(self, pool: Pool, runtime: Runtime, config: ChannelConfig) -> None:
-        super().__init__(
-            runtime,
-            client=True,
-            engine=config.engine,
-            http2=config.http2,
-            calls=config.calls,
-            keepalive=config.keepalive,
-        )
-        self._pool = pool
-        self._settings_waiter: Future[None] | None = runtime.future()
-
-    async def ready(self, timeout_s: float) -> None:
-        """Wait for the server's SETTINGS: until then it is only a socket. Raises `ConnectError`."""
-        if self._settings_waiter is not None:
-            timer = self.runtime.call_later(timeout_s, self._give_up)
-            try:
-                await self._settings_waiter
-            finally:
-                timer.cancel()
-        if self.lost or self.engine.drained:
-            raise ConnectError(self.error or "the peer closed the connection before it could be used")
-
-    def _give_up(self) -> None:
-        self.error = "the peer did not speak HTTP/2 in time"
-        if self.link is not None:
-            self.link.abort()
-
-    def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
-        stream.call.on_headers(headers, end_stream)
-
-    def on_settings(self) -> None:
-        self._settled()
-        self._pool.dispatch()
-
-    def _settled(self) -> None:
-        waiter, self._settings_waiter = self._settings_waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
-        if code != ErrorCode.NO_ERROR:
-            text = printable(debug[:_MAX_DEBUG_BYTES].decode("ascii", "backslashreplace"))
-            self.error = f"the server closed the connection with {error_name(code)}" + (f": {text}" if text else "")
-        self.closing = True
-        self._pool.retire(self)
-
-    def on_lost(self, reason: str, calls: list[ClientCall[Any]]) -> None:
-        self._settled()
-        self._pool.retire(self)
-        for call in calls:
-            call.fail(StatusCode.UNAVAILABLE, reason)
-        self._pool.lost(self)
 
 
 class Pool:
@@ -100,15 +38,17 @@ class Pool:
         self._ready: list[ClientConnection] = []
         self._next = 0  # where the round goes on
         self._all: set[ClientConnection] = set()  # also those that only finish what they have
-        self._connecting: dict[ClientConnection, Task | None] = {}
+        self._connecting: dict[Dial, Task | None] = {}
         self._failures = 0
         self._failure: str | None = None  # why the last attempt failed, until the back-off has passed
         self._backoff: Timer | None = None
         self._closed = False
         self._all_lost: Future[None] | None = None
-        self.queue: OrderedDict[ClientCall[Any], None] = OrderedDict()
+        self.queue: OrderedDict[Exchange[Any], None] = OrderedDict()
+        self.keepalive = config.keepalive
+        """How often connections made from now on are pinged."""
 
-    def submit(self, call: ClientCall[Any]) -> None:
+    def submit(self, call: Exchange[Any]) -> None:
         """Start the call, queue it, or fail it."""
         connection = self._pick()
         if connection is not None and not self.queue:
@@ -133,7 +73,7 @@ class Pool:
             call, _ = queue.popitem(last=False)
             call.start(connection)
 
-    def call_ended(self, call: ClientCall[Any]) -> None:
+    def call_ended(self, call: Exchange[Any]) -> None:
         """A call ended while some wait: it leaves the queue, or leaves room."""
         self.queue.pop(call, None)
         if call.stream is not None:
@@ -151,8 +91,13 @@ class Pool:
     def lost(self, connection: ClientConnection) -> None:
         """The connection is gone."""
         self._all.discard(connection)
-        if not self._all and self._all_lost is not None and not self._all_lost.done():
-            self._all_lost.set_result(None)
+        self._check_closed()
+
+    def pings_refused(self) -> None:
+        """Ping half as often from now on (gRPC proposal A8)."""
+        time_s = self.keepalive.time_s
+        if time_s is not None:
+            self.keepalive = replace(self.keepalive, time_s=min(2 * time_s, 1e9))
 
     async def close(self) -> None:
         """Cancel every call and close every connection; returns when they are closed."""
@@ -171,11 +116,15 @@ class Pool:
                 if stream.call is not None:
                     stream.call.cancel()
             connection.break_off(ErrorCode.NO_ERROR, "the channel was closed")
-        if self._all:
+        if self._all or self._connecting:
             self._all_lost = self._runtime.future()
             timer = self._runtime.call_later(1.0, self._abort_all)  # a server that does not read must not hold us up
             await self._all_lost
             timer.cancel()
+
+    def _check_closed(self) -> None:
+        if not self._all and not self._connecting and self._all_lost is not None and not self._all_lost.done():
+            self._all_lost.set_result(None)
 
     def _abort_all(self) -> None:
         for connection in list(self._all):
@@ -204,37 +153,49 @@ class Pool:
             connection.wake()
             self._ready.remove(connection)
         for _ in range(self._config.connections - len(self._ready) - len(self._connecting)):
-            connection = ClientConnection(self, self._runtime, self._config)
-            self._all.add(connection)
-            self._connecting[connection] = None
-            task = self._runtime.spawn(self._connect(connection))
-            if connection in self._connecting:  # an eager task may have ended already
-                self._connecting[connection] = task
+            dial = Dial(self, self._runtime, self._tls, self._config)
+            self._connecting[dial] = None
+            task = self._runtime.spawn(self._connect(dial))
+            if dial in self._connecting:  # an eager task may have ended already
+                self._connecting[dial] = task
 
-    async def _connect(self, connection: ClientConnection) -> None:
-        transport = self._config.transport
+    async def _connect(self, dial: Dial) -> None:
+        failure: TransportError | None = None
         try:
-            await self._runtime.connect(self._address, connection, tls=self._tls, config=transport)
-            await connection.ready(transport.connect_timeout_s)
+            for _ in range(1 + self._config.connect_retries):
+                try:
+                    connection = await dial.run(self._address)
+                    break
+                except HungUpError as error:
+                    failure = error
+            else:
+                assert failure is not None
+                raise failure
         except TransportError as error:
-            self._give_up(connection)
+            del self._connecting[dial]
             self._failed(str(error))
+            return
         except BaseException:
-            self._give_up(connection)
+            del self._connecting[dial]
             raise
-        else:
-            del self._connecting[connection]
-            self._failures = 0
-            self._failure = None
-            self._ready.append(connection)
-            self.dispatch()
+        finally:
+            self._check_closed()
+        del self._connecting[dial]
+        self._failures = 0
+        self._failure = None
+        self._ready.append(connection)
+        self.dispatch()
 
-    def _give_up(self, connection: ClientConnection) -> None:
-        del self._connecting[connection]
-        if connection.link is None:
-            self.lost(connection)
-        else:
-            connection.link.abort()
+    def made(self, connection: ClientConnection) -> None:
+        """There is a link, which is to be closed in the end."""
+        self._all.add(connection)
+        if self._closed:
+            self._runtime.call_soon(connection.abandon)
+
+    def in_use(self, candidate: Candidate) -> int:
+        """Connections to that candidate, those on their way included."""
+        ready = sum(connection.candidate == candidate for connection in self._ready)
+        return ready + sum(dial.first == candidate for dial in self._connecting)
 
     def _failed(self, reason: str) -> None:
         config = self._config

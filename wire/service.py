@@ -205,7 +205,7 @@ class RequestCallable(_Callable[C], Generic[Q, C]):
 
         `timeout` in seconds; None: no deadline. `wait_for_ready`; None: as the channel is configured.
         """
-        return self._call(self._channel, self._method, request, timeout, metadata, wait_for_ready)
+        return self._call(self._channel, self._method, request, (timeout, metadata, wait_for_ready))
 
 
 class RequestsCallable(_Callable[C], Generic[Q, C]):
@@ -222,4 +222,4 @@ class RequestsCallable(_Callable[C], Generic[Q, C]):
         wait_for_ready: bool | None = None,
     ) -> C:
         """As for `RequestCallable`; requests come from `requests`, or by the call's `send` and `end`."""
-        return self._call(self._channel, self._method, requests, timeout, metadata, wait_for_ready)
+        return self._call(self._channel, self._method, requests, (timeout, metadata, wait_for_ready))

@@ -218,7 +218,7 @@ def test_a_graceful_stop_ends_no_open_call(kind: Kind, engine: EngineName) -> No
             calls = [client.stub.Chat() for _ in range(5)]
             for call in calls:
                 await exchange(call)
-            connection = calls[0].connection
+            connection = calls[0]._exchange.connection
             assert connection is not None
             async with grpcio_server(kind, address=first.address), anyio.create_task_group() as tasks:
                 tasks.start_soon(first.stop, TIMEOUT_S)  # two servers share the port: SO_REUSEPORT is grpcio's default

@@ -136,7 +136,8 @@ class Links:
     async def connect(self, address: str, **options: Any) -> Recorder:
         config = options.pop("config", quick())
         recorder = Recorder(self.runtime, **options)
-        link = await self.runtime.connect(parse_address(address), recorder, tls=self.client_tls, config=config)
+        (candidate,) = await self.runtime.resolve(parse_address(address), config.connect_timeout_s)
+        link = await self.runtime.connect(candidate, recorder, tls=self.client_tls, config=config)
         assert recorder.link is link
         return recorder
 

@@ -22,7 +22,7 @@ from wire.transport import sockets
 from wire.transport.address import parse_address
 from wire.transport.link import Link, Peer, Runtime
 from wire.transport.tls import ClientTls, ServerTls
-from wire.transport.tls_link import TlsLink
+from wire.transport.tls_link import LOST_IN_HANDSHAKE, TlsLink
 
 
 class Server:
@@ -43,7 +43,8 @@ class Server:
 
     async def connect(self, tls: ClientTls | None, **config: Any) -> Recorder:
         recorder = Recorder(self.runtime)
-        await self.runtime.connect(self.address, recorder, tls=tls, config=quick(**config))
+        (candidate,) = await self.runtime.resolve(self.address, 5)
+        await self.runtime.connect(candidate, recorder, tls=tls, config=quick(**config))
         return recorder
 
     async def refusal(self, tls: ClientTls, **config: Any) -> str:
@@ -221,7 +222,7 @@ def test_a_client_that_vanishes_in_its_handshake_is_told_once(
         server.listener.close()
 
     run_loop(loop, test)
-    assert refused(caplog) == [TlsLink._lost_in_handshake()]
+    assert refused(caplog) == [LOST_IN_HANDSHAKE]
 
 
 def test_a_connect_that_is_cancelled_in_the_handshake_closes_its_socket(loop: str, certificates: Certificates) -> None:

@@ -72,6 +72,10 @@ Fields = tuple[tuple[bytes, bytes], ...]
 """Decoded fields in order, names in lower case: `((b":method", b"POST"), (b"te", b"trailers"))`."""
 
 
+NO_LIMIT: Final = 2**32 - 1
+"""`Engine.peer_max_header_list_bytes` of a peer that did not say: no more fits a setting."""
+
+
 class HeaderList:
     """A decoded field section (RFC 7541 §1.3 calls it a header list).
 
@@ -174,6 +178,10 @@ class Engine(Protocol):
 
     held_bytes: int
     """DATA accepted and not yet taken: queued on the streams behind closed windows, or framed since the last `take`."""
+
+    peer_max_header_list_bytes: int
+    """Largest field section that the peer takes, counted as in RFC 9113 §6.5.2; it may treat more as it likes. The
+    engine sends any."""
 
     queued_replies: int
     """PING and SETTINGS acknowledgements and RST_STREAMs that the peer's frames made the engine queue since the last

@@ -33,7 +33,7 @@ from wire.http2.codes import (
     FrameType,
     Setting,
 )
-from wire.http2.engine import Fields, HeaderList, Sink, Stream
+from wire.http2.engine import NO_LIMIT, Fields, HeaderList, Sink, Stream
 from wire.http2.fields import content_length
 from wire.http2.h2_reader import (
     ACK,
@@ -123,6 +123,7 @@ class H2Engine:
         self.queued_replies = 0
         self.held_bytes = 0
         self._waiting_bytes = 0  # of `held_bytes`, what is queued on streams
+        self.peer_max_header_list_bytes = NO_LIMIT
         self._client = client
         self._sink = sink
         self._config = config
@@ -269,6 +270,9 @@ class H2Engine:
         payload = b"".join([_SETTING.pack(*setting) for setting in settings.items()])
         self._h2.receive_data(pack_frame(FrameType.SETTINGS, 0, 0, payload))
         self._update_can_open()
+        limit = settings.get(Setting.MAX_HEADER_LIST_SIZE)
+        if limit is not None:
+            self.peer_max_header_list_bytes = limit
         self._sink.on_settings()
         if Setting.INITIAL_WINDOW_SIZE in settings:
             self._ready.update({id_: stream for id_, stream in self.streams.items() if stream.queued_bytes})

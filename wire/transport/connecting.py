@@ -1,8 +1,8 @@
 """From an address to a connected, non-blocking socket, on any event loop.
 
-Names are looked up by the system (in a thread, unless they are literal), every candidate is tried in turn within its
-share of the time, and a hybrid vsock is asked for its port. Everything that fails raises `ConnectError`. Imports
-`anyio`, `errors`, `address` and `sockets`.
+`resolve` gives the candidates that an address stands for: names are looked up by the system (in a thread, unless they
+are literal). `connect` tries one of them; a hybrid vsock is asked for its port. Which one is tried when is `racing`'s
+to say. Everything that fails raises `ConnectError`. Imports `anyio`, `errors`, `address`, `link` and `sockets`.
 """
 
 from __future__ import annotations
@@ -27,52 +27,38 @@ from wire.transport.address import (
     VsockAddress,
     printable,
 )
-
-Candidate = tuple[int, Any]
-"""A socket family and what `socket.connect` takes for it."""
+from wire.transport.link import Candidate
 
 _MAX_ANSWER_BYTES = (
     64  # "OK ", a port of at most ten digits and a newline, with room to spare for naming a wrong answer
 )
 
 
-async def connect(address: Address, timeout_s: float) -> socket.socket:
+async def connect(candidate: Candidate, timeout_s: float) -> socket.socket:
     """A connected socket, its options set. Closes what it opened when it is cancelled. Raises `ConnectError`."""
-    end = anyio.current_time() + timeout_s
-    refusal: ConnectError | None = None
     try:
         with anyio.fail_after(timeout_s):
-            candidates = await resolve(address)
+            return await _connect(candidate.address, candidate.family, candidate.sockaddr)
     except TimeoutError:
-        raise sockets.connect_error(address, socket.gaierror(socket.EAI_AGAIN, "")) from None
-    for tried, (family, sockaddr) in enumerate(candidates):
-        share_s = (end - anyio.current_time()) / (len(candidates) - tried)
-        try:
-            with anyio.fail_after(share_s):
-                return await _connect_candidate(address, family, sockaddr)
-        except ConnectError as error:
-            refusal = refusal or error
-        except TimeoutError:
-            timed_out = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-            refusal = refusal or sockets.connect_error(address, timed_out)
-    assert refusal is not None  # there is at least one candidate
-    try:
-        raise refusal
-    finally:
-        refusal = None  # its traceback holds this frame
+        timed_out = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        raise sockets.connect_error(candidate.address, timed_out) from None
 
 
-async def resolve(address: Address) -> list[Candidate]:
-    """Every socket address that `address` stands for, in the order to try them. Raises `ConnectError`."""
+async def resolve(address: Address, timeout_s: float) -> list[Candidate]:
+    """Every socket address that `address` stands for, in the order of the name look-up. Raises `ConnectError`."""
     if isinstance(address, VsockAddress):
         if address.cid == CID_ANY or address.port == VSOCK_PORT_ANY:
             raise ConnectError(f"cannot connect to {address}: give a CID and a port; `any` is for listening")
-        return [(sockets.AF_VSOCK, (address.cid, address.port))]
+        return [Candidate(address, sockets.AF_VSOCK, (address.cid, address.port))]
     if isinstance(address, UnixAddress | HybridVsockAddress):
-        return [(sockets.AF_UNIX, sockets.unix_sockaddr(address))]
+        return [Candidate(address, sockets.AF_UNIX, sockets.unix_sockaddr(address))]
     candidates: list[Candidate] = []
-    for one in address.addresses if isinstance(address, TcpAddresses) else (address,):
-        candidates += await _look_up(one)
+    try:
+        with anyio.fail_after(timeout_s):
+            for one in address.addresses if isinstance(address, TcpAddresses) else (address,):
+                candidates += await _look_up(one)
+    except TimeoutError:
+        raise sockets.connect_error(address, socket.gaierror(socket.EAI_AGAIN, "")) from None
     return candidates
 
 
@@ -87,10 +73,10 @@ async def _look_up(address: TcpAddress) -> list[Candidate]:
             found = await anyio.getaddrinfo(address.host, address.port, family=family, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise sockets.connect_error(address, error) from None
-    return [(entry[0], entry[4]) for entry in found]
+    return [Candidate(address, entry[0], entry[4]) for entry in found]
 
 
-async def _connect_candidate(address: Address, family: int, sockaddr: Any) -> socket.socket:
+async def _connect(address: Address, family: int, sockaddr: Any) -> socket.socket:
     try:
         sock = sockets.new_socket(family)
     except OSError as error:

@@ -46,6 +46,19 @@ class Peer:
     """The peer's certificate, DER, where it sent one that was verified."""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One socket address that a channel's target stands for: what one attempt to connect needs.
+
+    `address` is what it came from, as errors and certificates name it; `sockaddr` is what `socket.connect` takes for
+    the family.
+    """
+
+    address: Address
+    family: int
+    sockaddr: Any
+
+
 class Receiver(Protocol):
     """What a link calls. None of these may raise."""
 
@@ -141,7 +154,8 @@ class Runtime(Protocol):
         """Call once, after the callbacks that are due now; never from within this method."""
 
     def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> Any:
-        """`call_soon` for other threads. Raises RuntimeError once the event loop has ended."""
+        """As `call_soon`, from any thread and in the middle of anything, as finalizers run. Raises RuntimeError once
+        the loop is closed."""
 
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer: ...
 
@@ -153,11 +167,17 @@ class Runtime(Protocol):
 
     def future(self) -> Future[Any]: ...
 
+    async def resolve(self, address: Address, timeout_s: float) -> list[Candidate]:
+        """Every socket address that `address` stands for, at least one. Raises `ConnectError`."""
+
     async def connect(
-        self, address: Address, receiver: Receiver, *, tls: ClientTls | None, config: TransportConfig
+        self, candidate: Candidate, receiver: Receiver, *, tls: ClientTls | None, config: TransportConfig
     ) -> Link:
-        """Connect to one address, names resolved, every candidate tried in turn. `receiver.link_made` was called when
-        it returns. Raises `ConnectError` or `TlsError`, whose text names the address and says what to do about it."""
+        """Connect to one socket address. `receiver.link_made` was called when it returns.
+
+        Raises `ConnectError` or `TlsError`, whose text names the address and says what to do about it; their `errno`
+        is ECONNRESET when the peer took the connection and ended it during the TLS handshake.
+        """
 
     def listen(
         self,

@@ -6,6 +6,7 @@ receiver. Imports `errors`, `config` and its siblings; no event loop.
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from abc import ABC, abstractmethod
@@ -18,9 +19,9 @@ from wire.throttle import Throttle
 from wire.transport import connecting, sockets
 from wire.transport.accepting import AcceptLoop, Guard
 from wire.transport.address import Address, HybridVsockAddress, TcpAddress
-from wire.transport.link import Future, Link, Listener, Peer, Receiver, Task, Timer
+from wire.transport.link import Candidate, Future, Link, Listener, Peer, Receiver, Task, Timer
 from wire.transport.tls import ClientTls, ServerTls
-from wire.transport.tls_link import TlsLink
+from wire.transport.tls_link import LOST_IN_HANDSHAKE, TlsLink
 
 logger = logging.getLogger("wire.transport")
 
@@ -57,11 +58,15 @@ class RuntimeBase(ABC):
         Links call `forget` once they are lost. Raises OSError when the socket is no good; it is closed then.
         """
 
+    async def resolve(self, address: Address, timeout_s: float) -> list[Candidate]:
+        return await connecting.resolve(address, timeout_s)
+
     async def connect(
-        self, address: Address, receiver: Receiver, *, tls: ClientTls | None, config: TransportConfig
+        self, candidate: Candidate, receiver: Receiver, *, tls: ClientTls | None, config: TransportConfig
     ) -> Link:
+        address = candidate.address
         end = self.now() + config.connect_timeout_s
-        sock = await connecting.connect(address, config.connect_timeout_s)
+        sock = await connecting.connect(candidate, config.connect_timeout_s)
         try:
             # To whoever dials a hybrid vsock, the peer is the guest, not the VMM whose socket this is.
             hybrid = isinstance(address, HybridVsockAddress)
@@ -90,7 +95,8 @@ class RuntimeBase(ABC):
             link.abort()
             raise
         if reason is not None:
-            raise TlsError(f"cannot connect to {address}: {reason}")
+            number = errno.ECONNRESET if reason == LOST_IN_HANDSHAKE else None
+            raise TlsError(f"cannot connect to {address}: {reason}", number)
         return link
 
     def listen(

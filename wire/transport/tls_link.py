@@ -19,6 +19,7 @@ from wire.transport.link import Link, Peer, Receiver, Timer
 
 _RECORDS_BYTES = 1 << 18  # OpenSSL decrypts a record (16 KiB) per call, however much is asked for
 
+LOST_IN_HANDSHAKE = "the peer closed the connection during the TLS handshake; it may speak no TLS"
 _NOT_TLS = "the peer does not speak TLS"
 _REASONS = {
     "WRONG_VERSION_NUMBER": _NOT_TLS,
@@ -111,7 +112,7 @@ class TlsLink:
 
     def eof_received(self) -> None:
         if not self._made:
-            self._fail(self._lost_in_handshake())
+            self._fail(LOST_IN_HANDSHAKE)
         elif not self._at_eof:
             self._at_eof = True
             self._receiver.eof_received()
@@ -126,7 +127,7 @@ class TlsLink:
                 error = None  # our close_notify met a peer that was gone
             self._receiver.link_lost(error)
         elif self._error is None:
-            self._error = self._lost_in_handshake()
+            self._error = LOST_IN_HANDSHAKE
             self._finished(self._error)
 
     def pause_writing(self) -> None:
@@ -253,10 +254,6 @@ class TlsLink:
         if self._error is None:
             self._fail(f"the TLS handshake did not finish within {self._timeout_s:g} s")
         self._raw.abort()
-
-    @staticmethod
-    def _lost_in_handshake() -> str:
-        return "the peer closed the connection during the TLS handshake; it may speak no TLS"
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -374,6 +374,8 @@ class TunedEngine(Outbound):
             if not MIN_MAX_FRAME_BYTES <= value <= MAX_MAX_FRAME_BYTES:
                 raise ConnectionFault(_PROTOCOL_ERROR, "a bad SETTINGS_MAX_FRAME_SIZE")
             self._peer_max_frame_bytes = value
+        elif setting == Setting.MAX_HEADER_LIST_SIZE:
+            self.peer_max_header_list_bytes = value
 
     def _widen_streams(self, change: int) -> None:
         """§6.9.2, once for a frame: what it changes in the end."""

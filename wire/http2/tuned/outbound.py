@@ -25,7 +25,7 @@ from wire.http2.codes import (
     ErrorCode,
     Setting,
 )
-from wire.http2.engine import Fields, HeaderList, Sink
+from wire.http2.engine import NO_LIMIT, Fields, HeaderList, Sink
 from wire.http2.late import ResetMemory
 from wire.http2.limits import EXPLAINING_BYTES, Limits
 from wire.http2.queues import Chunk, append_chunk
@@ -80,6 +80,7 @@ class Outbound:
         "can_open",
         "drained",
         "held_bytes",
+        "peer_max_header_list_bytes",
         "queued_replies",
         "streams",
     )
@@ -105,6 +106,7 @@ class Outbound:
         self._peer_max_frame_bytes = MIN_MAX_FRAME_BYTES
         self._peer_max_streams = MAX_STREAM_ID
         self._peer_window_bytes = DEFAULT_WINDOW_BYTES
+        self.peer_max_header_list_bytes = NO_LIMIT
 
         # Ours. The windows are opened again in steps of half their size.
         self._connection = Flow(CONNECTION, DEFAULT_WINDOW_BYTES, config.connection_window_bytes)
