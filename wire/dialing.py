@@ -157,7 +157,18 @@ class ClientConnection(Connection):
 class Dial:
     """One attempt to get one connection."""
 
-    __slots__ = ("_changed", "_config", "_errors", "_owner", "_runtime", "_tasks", "_tls", "first", "winner")
+    __slots__ = (
+        "_changed",
+        "_config",
+        "_errors",
+        "_hung_up",
+        "_owner",
+        "_runtime",
+        "_tasks",
+        "_tls",
+        "first",
+        "winner",
+    )
 
     def __init__(self, owner: Owner, runtime: Runtime, tls: ClientTls | None, config: ChannelConfig) -> None:
         self._owner = owner
@@ -165,7 +176,8 @@ class Dial:
         self._tls = tls
         self._config = config
         self._changed: Future[None] | None = None
-        self._errors: list[TransportError] = []
+        self._errors: list[tuple[str, int | None]] = []
+        self._hung_up = False
         self._tasks: dict[Candidate, Task | None] = {}
         self.first: Candidate | None = None
         """What is tried first, once it is known."""
@@ -177,6 +189,7 @@ class Dial:
         runtime = self._runtime
         self.winner = None
         self._errors.clear()
+        self._hung_up = False
         candidates = await runtime.resolve(address, self._config.transport.connect_timeout_s)
         candidates = preferred(candidates, self._owner.in_use)
         self.first = candidates[0]
@@ -213,7 +226,8 @@ class Dial:
             await connection.ready(max(end - runtime.now(), 0.001))
         except TransportError as error:
             connection.abandon()
-            self._errors.append(error)
+            self._errors.append((error.message, error.errno))  # not the error itself, whose traceback holds this frame
+            self._hung_up |= _hung_up(error)
             race.failed(candidate)
         except BaseException:
             connection.abandon()
@@ -244,18 +258,17 @@ class Dial:
 
     def _failure(self) -> TransportError:
         """One error for all that failed."""
-        errors = self._errors
-        reasons = list(dict.fromkeys(error.message for error in errors))
+        reasons = list(dict.fromkeys(reason for reason, _ in self._errors))
         text = "; ".join(reasons[:_MAX_REASONS])
         if len(reasons) > _MAX_REASONS:
             text += f"; and {len(reasons) - _MAX_REASONS} other addresses failed"
-        if any(isinstance(error, HungUpError) or _hung_up_in_handshake(error) for error in errors):
-            return HungUpError(text, errno.ECONNRESET)
-        return errors[0] if len(reasons) == 1 else ConnectError(text, errors[0].errno)
+        return HungUpError(text, errno.ECONNRESET) if self._hung_up else ConnectError(text, self._errors[0][1])
 
 
-def _hung_up_in_handshake(error: TransportError) -> bool:
-    return not isinstance(error, ConnectError) and error.errno == errno.ECONNRESET
+def _hung_up(error: TransportError) -> bool:
+    """Whether a server took the connection and ended it; `Runtime.connect` says so of a TLS handshake by ECONNRESET."""
+    in_handshake = not isinstance(error, ConnectError) and error.errno == errno.ECONNRESET
+    return in_handshake or isinstance(error, HungUpError)
 
 
 def _streams_opened_in(data: bytes) -> set[int]:

@@ -160,17 +160,15 @@ class Pool:
                 self._connecting[dial] = task
 
     async def _connect(self, dial: Dial) -> None:
-        failure: TransportError | None = None
+        retries = self._config.connect_retries
         try:
-            for _ in range(1 + self._config.connect_retries):
+            for attempt in range(1 + retries):
                 try:
                     connection = await dial.run(self._address)
                     break
-                except HungUpError as error:
-                    failure = error
-            else:
-                assert failure is not None
-                raise failure
+                except HungUpError:
+                    if attempt == retries:
+                        raise
         except TransportError as error:
             del self._connecting[dial]
             self._failed(str(error))
