@@ -246,6 +246,7 @@ def test_a_client_keeps_nothing_of_calls_that_ended(
                 stub = ProbeStub(channel)
                 first = stub.Unary(b"first")
                 peer = await server.accept()
+                await peer.answer(1)
                 await reply(peer, 1, b"first")
                 await first
                 calls = client_calls(stub, 5 if ending is deadline_passes else None)
