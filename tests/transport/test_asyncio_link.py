@@ -102,9 +102,10 @@ def test_a_connect_cancelled_at_any_turn_loses_the_link_that_it_made(loop: str) 
     async def test(runtime: Runtime) -> None:
         server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
         address = parse_address(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        (candidate,) = await runtime.resolve(address, 5)
         for turns in range(12):
             recorder = Recorder(runtime)
-            connecting = asyncio.ensure_future(runtime.connect(address, recorder, tls=None, config=quick()))
+            connecting = asyncio.ensure_future(runtime.connect(candidate, recorder, tls=None, config=quick()))
             for _ in range(turns):
                 await asyncio.sleep(0)
             connecting.cancel()
