@@ -8,7 +8,7 @@ import pytest
 
 import wire
 from wire import errors
-from wire.errors import RpcError, TransportError, WireError
+from wire.errors import RpcError, TransportError, WireError, is_cancellation
 from wire.status import StatusCode, status_from_http, status_from_http2_error
 
 ALL = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, WireError)]
@@ -62,3 +62,13 @@ def test_codes_that_are_not_mapped_are_unknown() -> None:
 def test_the_public_names_are_all_there() -> None:
     assert sorted(wire.__all__) == list(wire.__all__)
     assert all(hasattr(wire, name) for name in wire.__all__)
+
+
+def test_a_group_is_a_cancellation_where_it_holds_nothing_else() -> None:
+    class Cancelled(BaseException):
+        pass
+
+    assert is_cancellation(Cancelled(), Cancelled)
+    assert is_cancellation(BaseExceptionGroup("", [BaseExceptionGroup("", [Cancelled()]), Cancelled()]), Cancelled)
+    assert not is_cancellation(BaseExceptionGroup("", [Cancelled(), ValueError()]), Cancelled)
+    assert not is_cancellation(ValueError(), Cancelled)

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 import wire
-from tests.peers import RawPeer, ask, ask_once, request
+from tests.peers import RawPeer, ask, ask_once, raw_client, request
 from tests.support import Pair, Probe, ProbeStub, collect, end_of, on_pair, paired, run, serving, status_of
 from wire import ServerContext, StatusCode
 from wire.config import EngineName
@@ -184,7 +184,6 @@ def test_a_cancellation_that_a_handler_raises_is_its_calls_status(
     assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("method", ["Unary", "ClientStream"])
 def test_what_ends_the_program_still_does(loop: LoopName, method: str) -> None:
     async def main() -> None:
@@ -193,6 +192,31 @@ def test_what_ends_the_program_still_does(loop: LoopName, method: str) -> None:
 
     with pytest.raises(SystemExit):
         run(main, loop=loop)
+
+
+@pytest.mark.parametrize("method", ["Unary", "ClientStream"])
+def test_cancelling_a_server_from_outside_ends_it(loop: LoopName, method: str) -> None:
+    async def main() -> None:
+        entered = anyio.Event()
+
+        async def wait(request: Any, context: ServerContext) -> bytes:
+            entered.set()
+            await anyio.sleep_forever()
+            return b""
+
+        async def serve(task_status: Any) -> None:
+            async with serving(Probe(**{method: wait})) as (_, address):
+                task_status.started(address)
+                await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as tasks:
+            address = await tasks.start(lambda *, task_status: serve(task_status))
+            async with raw_client(address) as peer:
+                await peer.call(1, framed(b"x"), request(method))
+                await entered.wait()
+                tasks.cancel_scope.cancel()
+
+    run(main, loop=loop)
 
 
 @pytest.mark.parametrize("error", [Odd(), ValueError(), asyncio.CancelledError(), RuntimeError("x")])

@@ -125,6 +125,13 @@ class CallError(RpcError):
     """
 
 
+def is_cancellation(error: BaseException, cancelled: type[BaseException]) -> bool:
+    """True for a task's cancellation, also in a group that holds nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(cancelled)[1] is None
+    return isinstance(error, cancelled)
+
+
 def is_loops_own(error: BaseException, cancelled: type[BaseException]) -> bool:
     """True for what a task must let through, itself or in a group: its cancellation, and what ends the program.
 

@@ -25,7 +25,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wire.config import CallConfig
-from wire.errors import CallError, CodecError, MetadataError, RpcError, UsageError, is_loops_own
+from wire.errors import CallError, CodecError, MetadataError, RpcError, UsageError, is_cancellation, is_loops_own
 from wire.flow import Inbound, Outbound
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream
@@ -280,7 +280,7 @@ class ServerCall(ServerContext):
                     _log.error("%s: the status goes without its metadata: %s", self.route.path, refusal)
             code = StatusCode.UNKNOWN if error.code == StatusCode.OK else error.code
             self.fail(code, error.message, trailing)
-        elif isinstance(error, self.connection.runtime.cancelled):
+        elif is_cancellation(error, self.connection.runtime.cancelled):
             self.fail(StatusCode.CANCELLED, "the call was cancelled")
         elif not self._finished:
             _log.error("%s: the handler raised an exception", self.route.path, exc_info=error)

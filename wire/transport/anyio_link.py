@@ -1,8 +1,9 @@
 """The event loop of trio, through anyio: links driven by tasks that wait for their socket, and the runtime that makes
 them.
 
-Callbacks and timers run in one task, the pump; everything spawned runs in one task group. It works on anyio's asyncio
-backend as well, which the contract tests make use of. Imports `anyio` and its siblings.
+Callbacks and timers run in one task, the pump; everything spawned runs in one task group. Cancellation from outside
+ends what was spawned, and the pump only when the runtime closes. It works on anyio's asyncio backend as well, which
+the contract tests make use of. Imports `anyio` and its siblings.
 """
 
 from __future__ import annotations
@@ -167,6 +168,9 @@ class AnyioRuntime(RuntimeBase):
         self._timers_looked_at = _LEAST_TIMERS  # their number at which the cancelled ones are dropped
         self._order = count()  # timers due at the same time run in the order they were made
         self._idle: anyio.Event | None = None  # what the pump waits on
+        self.pumping = anyio.CancelScope(shield=True)
+        """Cancelled when the block is left. Until then callbacks and timers run, whatever is cancelled around it: what
+        cleans up in there waits for them."""
 
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         self._ready.append((callback, args))
@@ -203,17 +207,25 @@ class AnyioRuntime(RuntimeBase):
         await anyio.sleep(delay_s)
 
     async def pump(self) -> None:
-        """Run callbacks and timers for ever. Callbacks added by callbacks run in the next round, after other tasks."""
-        while True:
-            if self._ready:
-                await anyio.lowlevel.checkpoint()
-            else:
-                delay_s = self._timers[0][0] - self.now() if self._timers else math.inf
-                self._idle = anyio.Event()
-                with anyio.move_on_after(delay_s):
-                    await self._idle.wait()
-                self._idle = None
-            self.run_due()
+        """Run callbacks and timers until the runtime closes. Callbacks added by callbacks run in the next round, after
+        other tasks. What ends the program is raised by a task of its own: it cancels the others, and these go on."""
+        with self.pumping:
+            while True:
+                try:
+                    await self._wait_and_run()
+                except (KeyboardInterrupt, SystemExit) as error:
+                    self._group.start_soon(_raise, error)
+
+    async def _wait_and_run(self) -> None:
+        if self._ready:
+            await anyio.lowlevel.checkpoint()
+        else:
+            delay_s = self._timers[0][0] - self.now() if self._timers else math.inf
+            self._idle = anyio.Event()
+            with anyio.move_on_after(delay_s):
+                await self._idle.wait()
+            self._idle = None
+        self.run_due()
 
     def run_due(self) -> None:
         """One round: the timers that are due, then the callbacks that were there when it began."""
@@ -248,6 +260,10 @@ def _call(callback: Callable[..., Any], *args: Any) -> None:
         logger.exception("a callback raised")
 
 
+async def _raise(error: BaseException) -> None:
+    raise error
+
+
 async def _run(coroutine: Coroutine[Any, Any, Any], scope: anyio.CancelScope) -> None:
     with scope:
         try:
@@ -273,6 +289,7 @@ async def open_anyio_runtime(name: str) -> AsyncIterator[AnyioRuntime]:
         finally:
             runtime.close()
             runtime.run_due()  # reports the links lost
+            runtime.pumping.cancel()
             group.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -59,6 +59,9 @@ def run(async_function: Callable[..., Awaitable[T]], *args: Any, loop: LoopName 
         except BaseExceptionGroup as group:
             if group.subgroup(KeyboardInterrupt) is not None:  # Ctrl-C, which struck in some task
                 raise KeyboardInterrupt from None
+            ends = group.subgroup(SystemExit)
+            if ends is not None:
+                raise SystemExit(_first(ends).args[0] if _first(ends).args else None) from None
             raise
 
     async def main() -> T:
@@ -71,3 +74,8 @@ def run(async_function: Callable[..., Awaitable[T]], *args: Any, loop: LoopName 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main())
+
+
+def _first(group: BaseExceptionGroup[SystemExit]) -> SystemExit:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
