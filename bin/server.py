@@ -31,7 +31,8 @@ _DESCRIPTION = "Serve echo.v1.EchoService and crypto.v1.CryptoService."
 _EPILOG = """\
 addresses:  host:port   unix:/path   unix-abstract:name   vsock:CID:PORT (CID may be any)   hvsock:///path/v.sock:PORT
 
-SIGTERM and SIGINT (Ctrl-C) let open calls end and then exit with status 0; a second one exits at once.
+SIGTERM and SIGINT (Ctrl-C) let open calls end and then exit with status 0; a second one exits at once. Handlers that
+do not end within 5 s of being cancelled are left behind, with status 1.
 """
 
 _log = logging.getLogger(PROG)
@@ -91,6 +92,7 @@ async def _serve_alone(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_exit_at, signals)
                 await server.stop()
+                _leave_behind(server.still_running)
                 tasks.cancel_scope.cancel()
 
 
@@ -98,6 +100,13 @@ async def _exit_at(signals: AsyncIterator[signal.Signals]) -> None:
     await anext(signals)
     _log.warning("stopping at once")
     os._exit(cli.FAILED)
+
+
+def _leave_behind(methods: list[str]) -> None:
+    """End the process where handlers swallow their cancellation: the event loop would wait for them for ever."""
+    if methods:
+        logging.shutdown()
+        os._exit(cli.FAILED)
 
 
 async def _serve_as_worker(make_server: Callable[[], wire.Server], worker: Worker) -> None:
@@ -111,6 +120,7 @@ async def _serve_as_worker(make_server: Callable[[], wire.Server], worker: Worke
             await anext(signals)
             worker.draining()
             await server.stop()
+            _leave_behind(server.still_running)
 
 
 def _keep_out_of_core_dumps() -> None:

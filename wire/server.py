@@ -354,6 +354,9 @@ class Server:
         """Connections that are open, or whose handlers have not all ended."""
         self.context = copy_context()
         """In which the server was entered. Each handler runs in a copy of it."""
+        self.still_running: list[str] = []
+        """Once `stop` has ended: methods whose handlers swallowed their cancellation. The event loop would wait for
+        them, so a program that must end does so by `os._exit`, as `bin.server`."""
         self.stopping = False
         self._stopped = False
         self._waiting: list[Future[None]] = []  # for `_stopped`, or for the last connection to go
@@ -402,6 +405,7 @@ class Server:
     async def stop(self, grace_s: float | None = None) -> None:
         """Accept nothing more, let open calls end within `grace_s` (None: as configured), then cancel them.
 
+        Handlers have 5 s to end once they are cancelled; then it returns without them, and `still_running` names them.
         May be called again, with less grace, while it runs or after it was cancelled."""
         runtime = self._open_runtime()
         self.stopping = True
@@ -417,6 +421,12 @@ class Server:
         for connection in list(self.connections):
             if connection.link is not None:
                 connection.link.abort()
+            if connection.running:
+                self.still_running += [call.method for call in connection.running]
+                self.connections.discard(connection)  # nobody is to wait for it again
+        if self.still_running and not self._stopped:
+            names = ", ".join(sorted(set(self.still_running)))
+            _log.error("%d handlers did not end when cancelled: %s", len(self.still_running), names)
         self._stopped = True
         self._notify()
 

@@ -41,7 +41,7 @@ _BACKOFF_S: Final = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Before a replacement is started, by how many workers of its slot in a row died young. Connections wait meanwhile, so
 the longest stays well under the time that clients give to connecting."""
 _YOUNG_S: Final = 1.0
-_LATE_S: Final = 5.0
+_LATE_S: Final = 7.0  # a server gives its handlers 5 s of it, and then ends its process itself
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 _HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
@@ -77,7 +77,7 @@ def run_workers(
     """Run `work` in `count` processes that share `addresses`, until SIGTERM or SIGINT; a second signal kills them.
 
     `work` ends its worker: with status 0 when it returns, 1 when it raises. It must return on SIGTERM, once what it had
-    begun is finished, for which it has `grace_s` (5 s more, and it is killed); SIGINT it does not see. `started` is
+    begun is finished, for which it has `grace_s` (7 s more, and it is killed); SIGINT it does not see. `started` is
     called once, here, when all workers accept, with the addresses that were bound. Returns the exit status: 0 after a
     clean drain, 1 when a worker failed at the start or had to be killed at the end.
 

@@ -1,0 +1,52 @@
+"""The server's end when a handler will not end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+import wire
+from proto.echo.v1 import EchoRequest
+from services.echo import EchoStub
+from tests.support import run, status_of
+from wire.transport.runtime import LoopName
+
+ROOT = Path(__file__).parent.parent.parent
+OPTIONS = ("--listen", "127.0.0.1:0", "--grace", "0", "--rsa-bits", "none")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_handlers_that_swallow_their_cancellation_are_named_and_left_behind(loop: LoopName, workers: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bin.stubborn_server", *OPTIONS, "--workers", workers, "--loop", loop],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    stdout, stderr = process.stdout, process.stderr
+
+    async def call_and_stop() -> None:
+        while not (line := stderr.readline()).startswith("listening on "):
+            assert line, "it did not start"
+        async with wire.Channel(line.split()[-1]) as channel, anyio.create_task_group() as tasks:
+            tasks.start_soon(status_of, EchoStub(channel).Echo(EchoRequest(payload=b"x")))
+            assert await anyio.to_thread.run_sync(stdout.readline) == "entered\n"
+            process.send_signal(signal.SIGTERM)
+
+    try:
+        run(call_and_stop)
+        _, log = process.communicate(timeout=30)
+        assert log.count("did not end when cancelled: /echo.v1.EchoService/") == 1
+        assert process.returncode == 1
+    finally:
+        process.kill()
+        process.communicate()
