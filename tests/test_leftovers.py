@@ -296,8 +296,11 @@ def test_a_client_keeps_nothing_of_attempts_that_failed(loop: LoopName, certific
             with socket.create_server(("127.0.0.1", 0)) as silent:
                 port = silent.getsockname()[1]
                 async with wire.Channel(f"127.0.0.1:{port}", tls=tls) as channel:
-                    with anyio.move_on_after(0):
-                        await ProbeStub(channel).Unary(b"x")
+                    call = ProbeStub(channel).Unary(b"x")
+                    await anyio.wait_readable(silent)  # it is connected, and waits for the handshake
+                    await turns()
+                    call.cancel()
+                    del call
             async with serving() as (_, address), wire.Channel(address, tls=tls) as channel:
                 assert (await status_of(ProbeStub(channel).Unary(b"x")))[0] is wire.StatusCode.UNAVAILABLE
             async with wire.Channel(f"127.0.0.1:{port}") as channel:

@@ -47,7 +47,7 @@ SLACK_MIB = 8.0
 STAYS_MIB = 48.0
 """What may stay after the peers are gone: holes in the allocator's arenas."""
 
-TURN_MS = 200.0
+TURN_MS = 1000.0
 """The longest turn of the loop. In CPU time, on machines slower than those that the goal (below) is for."""
 
 STARVED_MS = 2000.0
@@ -352,7 +352,7 @@ def unread_mib(config: ServerConfig, streams: int = 0) -> float:
 
 def replies_mib(config: ServerConfig, copies: int = 2) -> float:
     """What one connection's replies hold that its peer has not taken: in two copies while they are written, with TLS in
-    three, and a message."""
+    up to four (encrypted, and both kinds once more in the link), and a message."""
     return (copies * config.reply_buffer_bytes + config.calls.max_receive_message_bytes) / MIB
 
 

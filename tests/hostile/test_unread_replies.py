@@ -66,7 +66,7 @@ def test_replies_that_are_not_read_from_the_socket(rig: Rig) -> None:
         _ask(rig, "Large", 400 if rig.full else 80, peer=rig.connect(reads=False))
 
 
-@hostile(lambda config: replies_mib(config, copies=3), tls=True)
+@hostile(lambda config: replies_mib(config, copies=4), tls=True)
 def test_replies_over_tls_that_are_not_read_from_the_socket(rig: Rig) -> None:
     for _ in rig.rounds():
         _ask(rig, "Large", 400 if rig.full else 80, peer=rig.connect(reads=False))
