@@ -21,6 +21,7 @@ LAYERS = [
     ("client_call",),
     ("service",),
     ("server_call", "pool"),
+    ("slow_handlers",),
     ("server", "channel", "workers"),
     ("__init__",),
 ]

@@ -293,9 +293,20 @@ class ServerConfig:
     grace_s: float = 30.0
     """How long `Server.stop` lets open calls go on before it cancels them."""
 
+    slow_handler_s: float | None = 0.1
+    """A handler that holds the event loop for longer, without an `await`, is named in the log, once for each method;
+    None: nothing watches. 0.1 s: other calls wait that long, and what takes so long belongs in a thread. A thread looks
+    twice in that time while there are connections, at no cost to calls."""
+
     def __post_init__(self) -> None:
         _check_ranges(
-            self, {"preface_timeout_s": (0.001, 86_400), "reply_buffer_bytes": (1, 1 << 40), "grace_s": (0, 86_400)}
+            self,
+            {
+                "preface_timeout_s": (0.001, 86_400),
+                "reply_buffer_bytes": (1, 1 << 40),
+                "grace_s": (0, 86_400),
+                "slow_handler_s": (0.001, 86_400),
+            },
         )
         _check_name(self, "engine", EngineName)
 

@@ -27,6 +27,7 @@ from wire.rpc.compression import compressor
 from wire.rpc.headers import RequestHead, parse_request, parse_similar_request, status_response
 from wire.server_call import Route, ServerCall
 from wire.service import Servicer
+from wire.slow_handlers import SlowHandlers
 from wire.status import StatusCode
 from wire.throttle import Throttle
 from wire.transport import sockets
@@ -121,7 +122,7 @@ class ServerConnection(Connection):
 
     def link_made(self, link: Link) -> None:
         self.peer = link.peer
-        self._server.connections.add(self)
+        self._server.connection_made(self)
         _log.debug("%s connected", link.peer.address)
         self._preface_timer = self.runtime.call_later(self._preface_timeout_s, self._preface_missing)
         super().link_made(link)
@@ -348,6 +349,7 @@ class Server:
         self.routes = _routes(servicers, self._config.calls)
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
+        self._slow_handlers: SlowHandlers | None = None
         self._listeners: list[Listener] = []
         self.warnings = Throttle(_log)
         self.connections: set[ServerConnection] = set()
@@ -366,6 +368,11 @@ class Server:
             raise UsageError("a server can be entered only once")
         self.context = copy_context()
         self._runtime = await self._exits.enter_async_context(open_runtime())
+        if self._config.slow_handler_s is not None:
+            watch = SlowHandlers(self._runtime, self._config.slow_handler_s, self.routes, self.connections)
+            watch.start()
+            self._exits.callback(watch.stop)
+            self._slow_handlers = watch
         return self
 
     async def __aexit__(
@@ -435,6 +442,12 @@ class Server:
         runtime = self._open_runtime()
         while not self._stopped:
             await self._wait(runtime)
+
+    def connection_made(self, connection: ServerConnection) -> None:
+        """A connection has its link."""
+        self.connections.add(connection)
+        if self._slow_handlers is not None:
+            self._slow_handlers.connected()
 
     def connection_changed(self, connection: ServerConnection) -> None:
         """A connection was lost, or the last handler of a lost one has ended."""
