@@ -76,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         started=say_listening,
         grace_s=config.grace_s,
         backlog=config.transport.backlog,
+        hang_timeout_s=config.hang_timeout_s,
     )
 
 
@@ -117,7 +118,10 @@ async def _serve_as_worker(make_server: Callable[[], wire.Server], worker: Worke
                 server.serve(sock)
             wire.tune_process()
             worker.accepting()
-            await anext(signals)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(worker.keep_beating)
+                await anext(signals)
+                tasks.cancel_scope.cancel()
             worker.draining()
             await server.stop()
             _leave_behind(server.still_running)

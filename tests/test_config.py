@@ -45,6 +45,7 @@ OUT_OF_RANGE = [
     (ServerConfig, "preface_timeout_s", 0),
     (ServerConfig, "grace_s", -1),
     (ServerConfig, "slow_handler_s", 0),
+    (ServerConfig, "hang_timeout_s", 0),
     (ChannelConfig, "connections", 0),
     (ChannelConfig, "backoff_multiplier", 0.5),
     (ChannelConfig, "backoff_jitter", 2),
@@ -86,6 +87,7 @@ def test_none_means_unlimited_where_it_may() -> None:
     assert CallConfig(max_send_message_bytes=None).max_send_message_bytes is None
     assert KeepaliveConfig(time_s=None).time_s is None
     assert ServerConfig(slow_handler_s=None).slow_handler_s is None
+    assert ServerConfig(hang_timeout_s=None).hang_timeout_s is None
 
 
 def test_a_channel_may_not_ping_more_often_than_every_ten_seconds() -> None:

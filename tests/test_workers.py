@@ -17,7 +17,8 @@ import pytest
 from wire.errors import ConfigurationError, ListenError
 from wire.transport import sockets
 from wire.transport.address import TcpAddress, UnixAddress, parse_address
-from wire.workers import bind_for_workers, run_workers
+from wire.transport.runtime import LoopName
+from wire.workers import _Slot, _Supervisor, bind_for_workers, run_workers
 
 ROOT = Path(__file__).parent.parent
 
@@ -139,6 +140,72 @@ def test_connection_that_a_killed_worker_had_not_accepted_is_not_lost(
     with program.connect() as waiting:
         os.kill(deaf, signal.SIGKILL)
         assert int(waiting.recv(64)) not in (deaf, program.process.pid)
+
+
+def test_worker_that_is_stopped_is_killed_and_replaced(start: Start) -> None:
+    program = start("answer", "127.0.0.1:0", 2, HANG_TIMEOUT_S="1")
+    victim = program.ask_until(lambda seen: len(seen) == 2).pop()
+    os.kill(victim, signal.SIGSTOP)
+    program.ask_until(lambda seen: len(seen - {victim}) == 2)  # what the victim had not accepted waits for another
+    status, stderr = program.end(signal.SIGTERM)
+    assert status == 0
+    assert f"(process {victim}) has hung for 1 s and was killed; another takes its place" in stderr
+    assert stderr.count(str(victim)) == 1
+
+
+def test_worker_whose_event_loop_does_not_turn_is_killed_and_replaced(
+    start: Start, tmp_path: Path, loop: LoopName
+) -> None:
+    marker = tmp_path / "spinning"
+    program = start("spinning_at_first", "127.0.0.1:0", 1, SPINNING_WORKER=str(marker), LOOP=loop, HANG_TIMEOUT_S="0.5")
+    victim = int(marker.read_text())
+    os.kill(victim, signal.SIGTERM)
+    assert program.process.stdout is not None
+    assert program.process.stdout.readline() == "spinning\n"
+    assert program.ask() not in (victim, program.process.pid)
+    status, stderr = program.end(signal.SIGTERM)
+    assert status == 0
+    assert f"(process {victim}) has hung" in stderr
+
+
+class Hanging:
+    """A supervisor of one worker, whose beats and kills are seen, at times that are given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.killed: list[int] = []
+        monkeypatch.setattr(os, "kill", lambda pid, number: self.killed.append(pid))
+        self.slot = _Slot(0, pid=7)
+        with socket.socket() as signals:
+            self.supervisor = _Supervisor([self.slot], print, 0.0, signals, 10.0)
+        self.supervisor._end_hung(100.0)
+
+    def look(self, *times: float) -> list[int]:
+        for now in times:
+            self.supervisor._end_hung(now)
+        return self.killed
+
+
+def test_worker_that_never_beats_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Hanging(monkeypatch).look(*range(101, 200)) == []
+
+
+def test_worker_hangs_when_its_beat_is_too_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = Hanging(monkeypatch)
+    hanging.slot.beat_at = 100.0
+    assert hanging.look(102, 104, 106, 108, 109.9) == []
+    assert hanging.look(110, 112) == [7]
+
+
+def test_supervisor_that_was_itself_stopped_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = Hanging(monkeypatch)
+    hanging.slot.beat_at = 100.0
+    assert hanging.look(102, 500, 502, 504, 506, 508, 509.9) == []
+    assert hanging.look(510) == [7]
+
+
+def test_hang_timeout_out_of_range_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="hang_timeout_s"):
+        run_workers(["127.0.0.1:0"], 1, print, hang_timeout_s=0)
 
 
 def test_second_signal_kills_workers_that_do_not_end(start: Start) -> None:

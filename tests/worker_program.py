@@ -10,9 +10,12 @@ import select
 import signal
 import sys
 from pathlib import Path
+from typing import cast
 
+import wire
 from wire import workers
 from wire.errors import WireError
+from wire.transport.runtime import LoopName
 from wire.workers import Worker, run_workers
 
 
@@ -24,7 +27,8 @@ def answer(worker: Worker) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     worker.accepting()
     while True:
-        readable, _, _ = select.select([wake, *(sock.fileno() for sock in worker.sockets)], [], [])
+        worker.beat()
+        readable, _, _ = select.select([wake, *(sock.fileno() for sock in worker.sockets)], [], [], worker.beat_s)
         if wake in readable:
             return
         for sock in worker.sockets:
@@ -55,6 +59,29 @@ def stubborn(worker: Worker) -> None:
         signal.pause()
 
 
+async def _beating(worker: Worker) -> None:
+    await worker.keep_beating()
+
+
+def spinning_at_first(worker: Worker) -> None:
+    """The first worker's event loop turns, until SIGTERM has its handler never return; its replacement answers."""
+    marker = Path(os.environ["SPINNING_WORKER"])
+    if marker.exists():
+        answer(worker)
+        return
+    marker.write_text(str(os.getpid()))
+
+    def spin(*_: object) -> None:
+        print("spinning", flush=True)
+        while True:
+            pass
+
+    signal.signal(signal.SIGTERM, spin)
+    worker.beat()  # so that the supervisor watches by the time that it says it has started
+    worker.accepting()
+    wire.run(_beating, worker, loop=cast(LoopName, os.environ["LOOP"]))
+
+
 def late(worker: Worker) -> None:
     """Does not end, under a supervisor that does not wait long."""
     stubborn(worker)
@@ -66,10 +93,18 @@ def broken(worker: Worker) -> None:
 
 if __name__ == "__main__":
     mode, address, count = sys.argv[1:]
-    work = {each.__name__: each for each in (answer, deaf_at_first, stubborn, late, broken)}[mode]
+    work = {each.__name__: each for each in (answer, deaf_at_first, spinning_at_first, stubborn, late, broken)}[mode]
     if work is late:
         workers._LATE_S = 0.0  # type: ignore[misc]
     try:
-        sys.exit(run_workers([address], int(count), work, started=lambda bound: print(*bound, flush=True), grace_s=0.0))
+        status = run_workers(
+            [address],
+            int(count),
+            work,
+            started=lambda bound: print(*bound, flush=True),
+            grace_s=0.0,
+            hang_timeout_s=float(os.environ.get("HANG_TIMEOUT_S", "10")),
+        )
+        sys.exit(status)
     except WireError as error:
         sys.exit(str(error))

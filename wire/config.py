@@ -298,6 +298,10 @@ class ServerConfig:
     None: nothing watches. 0.1 s: other calls wait that long, and what takes so long belongs in a thread. A thread looks
     twice in that time while there are connections, at no cost to calls."""
 
+    hang_timeout_s: float | None = 10.0
+    """Several workers: one whose event loop has not turned for so long is killed and replaced (`run_workers`); None: it
+    is not. 10 s: what waited for it has mostly given up by then, and no handler may hold a loop that long."""
+
     def __post_init__(self) -> None:
         _check_ranges(
             self,
@@ -306,6 +310,7 @@ class ServerConfig:
                 "reply_buffer_bytes": (1, 1 << 40),
                 "grace_s": (0, 86_400),
                 "slow_handler_s": (0.001, 86_400),
+                "hang_timeout_s": (0.1, 86_400),
             },
         )
         _check_name(self, "engine", EngineName)

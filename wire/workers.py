@@ -11,8 +11,10 @@ such thing, so there all workers accept from one. Either way a socket outlives t
 which a dead worker had not accepted yet waits for its replacement rather than being reset.
 
 A worker says by a byte on a pipe that it accepts. The end of that pipe, which the kernel sees to however the worker
-dies, says that it no longer does. The supervisor runs no event loop and no threads: that makes forking safe.
-Imports `errors` and `transport`'s `address` and `sockets`. Needs `os.fork`, so not Windows.
+dies, says that it no longer does. Further bytes, from its event loop now and then, say that it is not stuck: a worker
+that began to send them and falls silent is killed and replaced. The supervisor runs no event loop and no threads: that
+makes forking safe.
+Imports `errors` and `transport`'s `address`, `sockets` and `runtime`. Needs `os.fork`, so not Windows.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from typing import Final
 from wire.errors import ConfigurationError
 from wire.transport import sockets
 from wire.transport.address import parse_address
+from wire.transport.runtime import open_runtime
 
 _log = logging.getLogger("wire.workers")
 
@@ -41,12 +44,15 @@ _BACKOFF_S: Final = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Before a replacement is started, by how many workers of its slot in a row died young. Connections wait meanwhile, so
 the longest stays well under the time that clients give to connecting."""
 _YOUNG_S: Final = 1.0
+_ACCEPTING: Final = b"+"
+_BEAT: Final = b"."
+_BEATS: Final = 4  # of a worker, within the time after which it counts as hung
 _LATE_S: Final = 7.0  # a server gives its handlers 5 s of it, and then ends its process itself
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 _HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Worker:
     """What a worker process gets to work with."""
 
@@ -54,15 +60,38 @@ class Worker:
     """From 0 to the number of workers - 1; a replacement takes over its predecessor's."""
     sockets: Sequence[socket.socket]
     """Listening sockets to accept from, one for each address, in their order."""
-    _pipe: int
+    beat_s: float | None
+    """How often to call `beat`; None: nobody listens for it."""
+    _pipe: int | None
 
     def accepting(self) -> None:
         """Say that connections are being accepted."""
-        os.write(self._pipe, b"+")
+        self._say(_ACCEPTING)
+
+    def beat(self) -> None:
+        """Say that the event loop turns. Whoever does so once must go on until `draining`, or is killed as hung."""
+        self._say(_BEAT)
+
+    async def keep_beating(self) -> None:
+        """Call `beat` every `beat_s`: to be run as a task, and cancelled before `draining`."""
+        if self.beat_s is None:
+            return
+        async with open_runtime() as runtime:
+            while True:
+                self.beat()
+                await runtime.sleep(self.beat_s)
 
     def draining(self) -> None:
         """Say that no more connections are accepted, so that a replacement may start while this worker finishes."""
-        os.close(self._pipe)
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
+    def _say(self, what: bytes) -> None:
+        if self._pipe is not None:
+            # A supervisor that does not read has been stopped; one that is gone has this worker end by other means.
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                os.write(self._pipe, what)
 
 
 def run_workers(
@@ -73,19 +102,23 @@ def run_workers(
     started: Callable[[list[str]], object] = lambda bound: None,
     grace_s: float = 30.0,
     backlog: int = 1024,
+    hang_timeout_s: float | None = 10.0,
 ) -> int:
     """Run `work` in `count` processes that share `addresses`, until SIGTERM or SIGINT; a second signal kills them.
 
     `work` ends its worker: with status 0 when it returns, 1 when it raises. It must return on SIGTERM, once what it had
-    begun is finished, for which it has `grace_s` (7 s more, and it is killed); SIGINT it does not see. `started` is
-    called once, here, when all workers accept, with the addresses that were bound. Returns the exit status: 0 after a
-    clean drain, 1 when a worker failed at the start or had to be killed at the end.
+    begun is finished, for which it has `grace_s` (7 s more, and it is killed); SIGINT it does not see. One that
+    has called `Worker.beat` and does not do so again for `hang_timeout_s` is killed and replaced (None: it is not).
+    `started` is called once, here, when all workers accept, with the addresses that were bound. Returns the exit
+    status: 0 after a clean drain, 1 when a worker failed at the start or had to be killed at the end.
 
     To be called from the main thread of a process that has no other. Raises `ConfigurationError`, `AddressError` and
     `ListenError` before anything is forked.
     """
     if count < 1:
         raise ConfigurationError(f"the number of workers is {count}, but must be at least 1")
+    if hang_timeout_s is not None and not hang_timeout_s > 0:
+        raise ConfigurationError(f"hang_timeout_s is {hang_timeout_s!r}, but must be more than 0, or None")
     if not hasattr(os, "fork"):
         raise ConfigurationError("several workers need a system that can fork, and this one cannot")
     with contextlib.ExitStack() as stack:
@@ -96,7 +129,7 @@ def run_workers(
             for slot, sock in zip(slots, shared, strict=True):
                 slot.sockets.append(stack.enter_context(sock))
             bound.append(sockets.bound_address(shared[0]))
-        supervisor = _Supervisor(slots, work, grace_s, stack.enter_context(_signals()))
+        supervisor = _Supervisor(slots, work, grace_s, stack.enter_context(_signals()), hang_timeout_s)
         return supervisor.run(lambda: started(bound))
 
 
@@ -123,7 +156,10 @@ class _Slot:
     sockets: list[socket.socket] = field(default_factory=list)
     pipe: int | None = None
     """None while no worker fills it."""
+    pid: int = 0
     accepting: bool = False
+    beat_at: float | None = None
+    """When its worker last said that it is not stuck; None: never yet."""
     started_at: float = 0.0
     young_deaths: int = 0
     """In a row."""
@@ -135,12 +171,20 @@ class _Supervisor:
     """The state of one `run_workers`."""
 
     def __init__(
-        self, slots: list[_Slot], work: Callable[[Worker], object], grace_s: float, signals: socket.socket
+        self,
+        slots: list[_Slot],
+        work: Callable[[Worker], object],
+        grace_s: float,
+        signals: socket.socket,
+        hang_timeout_s: float | None,
     ) -> None:
         self._slots = slots
         self._work = work
         self._grace_s = grace_s
         self._signals = signals
+        self._hang_timeout_s = hang_timeout_s
+        self._looked_at = 0.0  # for workers that hang
+        self._hung: set[int] = set()  # process ids; killed, and not waited for yet
         self._living: dict[int, int] = {}
         """Process id → index, of all children not waited for yet; one that drains has left its slot."""
         self._started = False
@@ -163,6 +207,7 @@ class _Supervisor:
                         self._on_signals()
                     else:
                         self._on_pipe(key.data)
+                self._end_hung(time.monotonic())
                 self._reap()
                 if not self._started and self._stop_by is None and all(slot.accepting for slot in self._slots):
                     self._started = True
@@ -177,6 +222,8 @@ class _Supervisor:
             due = [self._stop_by + _LATE_S]
         else:
             due = [slot.due for slot in self._slots if slot.pipe is None]
+            if self._hang_timeout_s is not None and any(slot.beat_at is not None for slot in self._slots):
+                due.append(self._looked_at + self._hang_timeout_s / _BEATS)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _fill_slots(self) -> None:
@@ -211,6 +258,7 @@ class _Supervisor:
         slot.started_at = now
         if pid:
             self._living[pid] = slot.index
+            slot.pid = pid
             slot.pipe = read
             self._selector.register(read, selectors.EVENT_READ, slot)
         else:
@@ -242,21 +290,50 @@ class _Supervisor:
 
     def _on_pipe(self, slot: _Slot) -> None:
         assert slot.pipe is not None
-        if os.read(slot.pipe, 16):
-            slot.accepting = True
+        said = os.read(slot.pipe, 4096)
+        if said:
+            if _ACCEPTING in said:
+                slot.accepting = True
+            if _BEAT in said:
+                slot.beat_at = time.monotonic()
             return
-        self._selector.unregister(slot.pipe)
-        os.close(slot.pipe)
-        slot.pipe = None
         if not self._started and not slot.accepting and self._stop_by is None:
             self._status = 1  # the worker has said why, and its replacement would fare no better
             self._stop()
         self._vacate(slot)
 
+    def _end_hung(self, now: float) -> None:
+        """Kill the workers whose last beat is too long ago, and have them replaced."""
+        timeout_s = self._hang_timeout_s
+        if timeout_s is None or self._stop_by is not None:
+            return
+        if now - self._looked_at > timeout_s / 2:
+            # This process was itself stopped, and the workers perhaps with it: their time begins anew.
+            for slot in self._slots:
+                if slot.beat_at is not None:
+                    slot.beat_at = now
+        self._looked_at = now
+        for slot in self._slots:
+            if slot.beat_at is not None and now - slot.beat_at >= timeout_s:
+                _log.error(
+                    "worker %d (process %d) has hung for %g s and was killed; another takes its place",
+                    slot.index,
+                    slot.pid,
+                    timeout_s,
+                )
+                self._hung.add(slot.pid)
+                os.kill(slot.pid, signal.SIGKILL)
+                self._vacate(slot)
+
     def _vacate(self, slot: _Slot) -> None:
         """Plan the replacement of a worker that accepts no more."""
+        if slot.pipe is not None:
+            self._selector.unregister(slot.pipe)
+            os.close(slot.pipe)
+            slot.pipe = None
         now = time.monotonic()
         slot.accepting = False
+        slot.beat_at = None
         slot.young_deaths = slot.young_deaths + 1 if now - slot.started_at < _YOUNG_S else 0
         slot.due = now + _BACKOFF_S[min(slot.young_deaths, len(_BACKOFF_S) - 1)]
 
@@ -267,7 +344,9 @@ class _Supervisor:
                 continue
             del self._living[pid]
             code = os.waitstatus_to_exitcode(status)
-            if self._stop_by is None:
+            if pid in self._hung:
+                self._hung.discard(pid)  # it was said when it was killed
+            elif self._stop_by is None:
                 _log.warning("worker %d (process %d) %s; another takes its place", index, pid, _how(code))
             elif code not in (0, -signal.SIGTERM):  # the latter: before it had a handler
                 _log.warning("worker %d (process %d) %s", index, pid, _how(code))
@@ -294,7 +373,9 @@ class _Supervisor:
                 for sock in other.sockets:
                     if sock not in slot.sockets:
                         sock.close()
-            self._work(Worker(slot.index, slot.sockets, pipe))
+            os.set_blocking(pipe, False)
+            beat_s = None if self._hang_timeout_s is None else self._hang_timeout_s / _BEATS
+            self._work(Worker(slot.index, slot.sockets, beat_s, pipe))
             status = 0
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
