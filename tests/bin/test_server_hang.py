@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ def test_worker_that_a_handler_holds_up_is_replaced(loop: LoopName) -> None:
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert process.stderr is not None
 
@@ -46,5 +49,6 @@ def test_worker_that_a_handler_holds_up_is_replaced(loop: LoopName) -> None:
         assert log.count("has hung for 1 s and was killed; another takes its place") == 1
         assert process.returncode == 0
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a worker that is held up would not end with its supervisor
         process.communicate()
