@@ -13,7 +13,17 @@ from tests.certificates import Certificates
 from tests.clocks import ManualClock
 from tests.http2 import frames
 from tests.peers import IMPATIENT, raw_server, reply
-from tests.support import Probe, ProbeStub, collect, paired, run, serving, short_directory, status_of
+from tests.support import (
+    Probe,
+    ProbeStub,
+    collect,
+    paired,
+    run,
+    serving,
+    short_directory,
+    start,
+    status_of,
+)
 from wire import ServerContext, StatusCode
 from wire.config import EngineName
 from wire.http2.codes import ErrorCode, Setting
@@ -160,6 +170,45 @@ def test_a_handshake_that_fails_is_unavailable_and_harms_nobody(
             async with wire.Channel(address, tls=bad[problem]) as channel:
                 assert (await status_of(ProbeStub(channel).Unary(b"", timeout=5)))[0] is StatusCode.UNAVAILABLE
             assert await ProbeStub(good).Unary(b"2") == b"2"
+
+    run(main, loop=loop)
+
+
+@pytest.mark.parametrize("server_speaks_tls", [True, False])
+def test_tls_that_one_side_alone_speaks_is_named_on_both(
+    loop: LoopName,
+    engine: EngineName,
+    certificates: Certificates,
+    server_speaks_tls: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        server_tls = wire.ServerTls(certificates.server, certificates.server_key) if server_speaks_tls else None
+        client_tls = None if server_speaks_tls else wire.ClientTls(certificates.ca)
+        server_config, config = wire.ServerConfig(engine=engine), wire.ChannelConfig(engine=engine)
+        async with (
+            serving(config=server_config, tls=server_tls) as (_, address),
+            wire.Channel(address, tls=client_tls, config=config) as channel,
+        ):
+            code, message = await status_of(ProbeStub(channel).Unary(b""))
+            assert code is StatusCode.UNAVAILABLE
+            said = "this port speaks TLS" if server_speaks_tls else "does not speak TLS"
+            assert said in message
+            assert "broke HTTP/2" not in message
+            while not caplog.records:
+                await anyio.lowlevel.checkpoint()
+        assert [said in each.getMessage() for each in caplog.records] == [True]
+
+    run(main, loop=loop)
+
+
+def test_calls_from_another_thread_are_refused(loop: LoopName) -> None:
+    async def main() -> None:
+        async with paired() as pair:
+            for method in ("Unary", "ServerStream", "ClientStream", "Bidi"):
+                with pytest.raises(wire.UsageError, match=r"^a channel's calls are made in the thread [^.\n]+$"):
+                    await anyio.to_thread.run_sync(start, pair.stub, method)
+            assert await pair.stub.Unary(b"goes on") == b"goes on"
 
     run(main, loop=loop)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
-from collections.abc import Awaitable
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import anyio
 import pytest
@@ -13,8 +18,10 @@ import wire
 from proto.echo.v1 import EchoRequest, EchoResponse
 from tests.clocks import ManualClock
 from tests.http2 import frames
+from tests.leftovers import COUNTED
 from tests.peers import IMPATIENT, RawPeer, answered, raw_server, reply
 from tests.support import (
+    ENGINES,
     Pair,
     Probe,
     ProbeStub,
@@ -23,13 +30,14 @@ from tests.support import (
     ignore_rpc_errors,
     on_pair,
     run,
+    serving,
     start,
     status_of,
     turns,
 )
 from wire import RpcError, ServerContext, StatusCode
 from wire.config import EngineName
-from wire.http2.codes import ErrorCode, FrameType
+from wire.http2.codes import ErrorCode, FrameType, Setting
 from wire.metadata import Fields
 from wire.rpc.framing import frame as framed
 from wire.transport.runtime import LoopName
@@ -455,7 +463,226 @@ def test_calls_that_nobody_awaits_end_all_the_same(loop: LoopName, caplog: pytes
     assert not [each for each in caplog.records if each.levelname == "ERROR"]
 
 
+# Calls that nobody refers to any more.
+
+
+class Running(Probe):
+    """Handlers that end only when they are cancelled, and how many of them run."""
+
+    count = 0
+
+    async def Unary(self, request: bytes, context: ServerContext) -> bytes:  # type: ignore[override]
+        if request == b"short":
+            return request
+        self.count += 1
+        try:
+            return await _never(request, context)
+        finally:
+            self.count -= 1
+
+    async def ServerStream(self, request: bytes, context: ServerContext) -> AsyncIterator[bytes]:  # type: ignore[override]
+        self.count += 1
+        try:
+            yield request
+            await anyio.sleep_forever()
+        finally:
+            self.count -= 1
+
+    async def until(self, count: int) -> None:
+        while self.count != count:
+            await anyio.lowlevel.checkpoint()
+
+
+@contextmanager
+def abandoned(method: str, count: int) -> Iterator[None]:
+    """So many calls are let go of in the block, by reference counting alone, and a warning names each."""
+    gc.disable()
+    try:
+        with catch_warnings(record=True) as found:
+            simplefilter("always")
+            yield
+    finally:
+        gc.enable()
+    texts = [str(each.message) for each in found if each.category is ResourceWarning]
+    assert texts == [f"a call of /probe.v1.Probe/{method} was abandoned before it ended, and is cancelled"] * count
+
+
+@COUNTED
+def test_streams_that_are_left_end_on_the_server(loop: LoopName, engine: EngineName) -> None:
+    running = Running()
+
+    async def main(pair: Pair) -> None:
+        with abandoned("ServerStream", 1000):
+            for _ in range(1000):
+                async for response in pair.stub.ServerStream(b"x"):
+                    assert response == b"x"
+                    break
+            await running.until(0)
+        assert await pair.stub.Unary(b"short") == b"short"
+
+    on_pair(main, running, loop=loop, engine=engine)
+
+
+@COUNTED
+def test_unary_calls_that_are_let_go_of_end_on_the_server(loop: LoopName, engine: EngineName) -> None:
+    running = Running()
+
+    async def main(pair: Pair) -> None:
+        with abandoned("Unary", 50):
+            calls = [pair.stub.Unary(b"x") for _ in range(50)]
+            await running.until(50)
+            calls.clear()
+            await running.until(0)
+        assert await pair.stub.Unary(b"short") == b"short"
+
+    on_pair(main, running, loop=loop, engine=engine)
+
+
+@COUNTED
+@pytest.mark.parametrize("method", METHODS)
+def test_a_call_may_be_let_go_of_in_another_thread(
+    loop: LoopName, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        calls = [getattr(stub, method)(b"x") if method in {"Unary", "ServerStream"} else getattr(stub, method)()]
+        await peer.until(FrameType.HEADERS, 3)
+        with abandoned(method, 1):
+            await anyio.to_thread.run_sync(calls.clear)
+        await peer.until(FrameType.RST_STREAM, 3)
+        assert peer.frames[-1].code is ErrorCode.CANCEL
+
+    answered(test, loop=loop)
+    assert not raised
+
+
+@COUNTED
+def test_a_call_may_be_let_go_of_after_its_loop(loop: LoopName, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    calls = []
+
+    async def main(pair: Pair) -> None:
+        calls.append(pair.stub.Unary(b"x"))
+        await calls[0]
+
+    on_pair(main, loop=loop)
+    calls[0]._exchange.code = None  # as if its channel had never been closed
+    with abandoned("Unary", 1):
+        calls.clear()
+    assert not raised
+
+
+# Metadata over the server's limit.
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_request_over_the_servers_limit_fails_unsent(engine: EngineName, method: str) -> None:
+    async def test(stub: ProbeStub, peer: RawPeer) -> None:
+        code, message = await end_of(start(stub, method, metadata=[("k", "v" * 2000)]), method)
+        assert code is StatusCode.RESOURCE_EXHAUSTED
+        assert re.fullmatch(
+            r"the call's metadata makes a request header of 2\d{3} bytes; the server takes 1000", message
+        )
+        await peer.barrier()
+        assert max(peer.answers) == 1
+
+    answered(test, engine=engine, settings={Setting.MAX_HEADER_LIST_SIZE: 1000})
+
+
+@pytest.mark.parametrize("server_engine", ENGINES)
+@pytest.mark.parametrize("method", METHODS)
+def test_large_metadata_costs_the_call_alone(engine: EngineName, server_engine: EngineName, method: str) -> None:
+    async def main() -> None:
+        config, server_config = wire.ChannelConfig(engine=engine), wire.ServerConfig(engine=server_engine)
+        async with (
+            serving(config=server_config) as (server, address),
+            wire.Channel(address, config=config) as channel,
+        ):
+            stub = ProbeStub(channel)
+            neighbour = stub.Bidi()
+            for each in (b"before", b"after"):
+                await neighbour.send(each)
+                assert await anext(neighbour) == each
+                code, message = await end_of(start(stub, method, metadata=[("k", "v" * 100_000)]), method)
+                assert code is StatusCode.RESOURCE_EXHAUSTED
+                assert "16384" in message
+            assert len(server.connections) == 1
+            neighbour.cancel()
+
+    run(main)
+
+
 # Retries, and connections that go away.
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("goes_away", [True, False])
+@pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
+def test_streamed_requests_are_sent_again_in_order(
+    engine: EngineName, method: str, goes_away: bool, ended: bool
+) -> None:
+    given = []
+
+    async def main() -> None:
+        go_on = anyio.Event()
+
+        async def requests() -> AsyncIterator[bytes]:
+            for each in (b"a", b"b", b"c"):
+                given.append(each)
+                yield each
+            if not ended:
+                await go_on.wait()
+                given.append(b"d")
+                yield b"d"
+
+        config = wire.ChannelConfig(engine=engine, transport=IMPATIENT)
+        async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
+            call = getattr(ProbeStub(channel), method)(requests())
+            peer = await server.accept()
+            sent = framed(b"a") + framed(b"b") + framed(b"c")
+            while peer.answers[1].data != sent or peer.answers[1].ended != ended:
+                await peer.receive()
+            if goes_away:
+                await peer.send(frames.goaway(last_id=0))
+                peer, stream_id = await server.accept(), 1
+            else:
+                await peer.send(frames.rst_stream(1, ErrorCode.REFUSED_STREAM))
+                stream_id = 3
+            while peer.answers[stream_id].data != sent:
+                await peer.receive()
+            go_on.set()
+            answer = await peer.answer(stream_id)
+            assert answer.data == (sent if ended else sent + framed(b"d"))
+            await reply(peer, stream_id, b"again")
+            assert (await call if method == "ClientStream" else (await collect(call))[0]) == b"again"
+
+    run(main)
+    assert given == ([b"a", b"b", b"c"] if ended else [b"a", b"b", b"c", b"d"])
+
+
+@pytest.mark.parametrize("goes_away", [True, False])
+@pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
+def test_more_requests_than_are_kept_are_not_sent_again(engine: EngineName, method: str, goes_away: bool) -> None:
+    async def main() -> None:
+        calls = wire.CallConfig(retry_buffer_bytes=12)
+        config = wire.ChannelConfig(engine=engine, transport=IMPATIENT, calls=calls)
+        async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
+            stub = ProbeStub(channel)
+            call = getattr(stub, method)([b"a", b"b", b"c"])
+            peer = await server.accept()
+            await peer.answer(1)
+            await peer.send(frames.goaway(last_id=0) if goes_away else frames.rst_stream(1, ErrorCode.REFUSED_STREAM))
+            assert (await end_of(call, method))[0] is StatusCode.UNAVAILABLE
+            after = stub.Unary(b"after")  # the first that comes after it
+            peer, stream_id = (await server.accept(), 1) if goes_away else (peer, 3)
+            assert (await peer.answer(stream_id)).data == framed(b"after")
+            await reply(peer, stream_id, b"")
+            await after
+
+    run(main)
 
 
 @pytest.mark.parametrize("method", ["Unary", "ServerStream"])

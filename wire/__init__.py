@@ -2,18 +2,21 @@
 
 What users need is exported here. What lies underneath, from the bytes up:
 
-    transport/    sockets, TLS and event loops: bytes in, bytes out
-    http2/        bytes ⇄ frames and streams; one contract (`engine`), two engines (`tuned/`, `h2_engine`)
+    transport/    sockets, TLS and event loops: bytes in, bytes out; `racing` orders a target's addresses
+    http2/        bytes ⇄ frames and streams; one contract (`engine`), two engines (`tuned/`, `h2_engine`), and what
+                  both share: `receiving` (windows), `queues` (DATA that waits), `late` (frames after a reset), `limits`
     rpc/          streams ⇄ messages: framing, compression, header fields
     codec/        messages ⇄ betterproto2 objects, by functions compiled for each class
     connection    joins a link, an engine and the calls on it
+    message_decoder   messages → objects within limits, long ones in a thread
     flow          messages of streaming calls, bounded in both directions
     server, server_call             accepting, finding handlers, one call on a server
-    channel, pool, client_call      connecting, one call on a client
+    channel, pool, dialing          connections of a client: which call runs where, and how one is made
+    client_call, exchange           one call on a client: what its user holds, and what does the work
     service       services as plain data, typed stubs and servicers
     config        every knob of a server or channel
     process       knobs of the whole process
-    errors, status, metadata, deadline
+    errors, status, metadata, deadline, throttle (log lines that peers can cause)
 
 docs/architecture.md follows one call through these files.
 """

@@ -19,6 +19,7 @@ from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
 from wire.deadline import DeadlineTimer
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import Engine, HeaderList, Sink, Stream, engine_factory
+from wire.http2.preface import TLS_CLIENT, TLS_SERVER
 from wire.transport.link import Future, Link, Runtime, Timer
 
 _FLUSH_BYTES = 1 << 16  # a sender that never waits is written out, and must look at the link, after so many bytes
@@ -329,7 +330,8 @@ class Connection:
         pass
 
     def on_connection_error(self, code: ErrorCode, reason: str) -> None:
-        self.error = f"the peer broke HTTP/2: {reason} ({code.name})"
+        told = reason in (TLS_CLIENT, TLS_SERVER)
+        self.error = reason if told else f"the peer broke HTTP/2: {reason} ({code.name})"
         self.runtime.call_soon(self._close)
 
     def _close(self) -> None:

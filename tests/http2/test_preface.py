@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wire.http2.codes import PREFACE
-from wire.http2.preface import HTTP1, HTTP1_ANSWER, NOT_HTTP2, instead_of_preface
+from wire.http2.preface import HTTP1, HTTP1_ANSWER, NOT_HTTP2, TLS_CLIENT, instead_of_preface
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_methods_that_begin_as_the_preface_does_are_known_by_their_second_byte()
         assert instead_of_preface(PREFACE[1:], second) == HTTP1
 
 
-@pytest.mark.parametrize("garbage", [b"SSH-2.0-x\r\n", b"\x16\x03\x01", b"GETTING", b"get / HTTP/1.1", b"PRI * HTTP/3"])
+@pytest.mark.parametrize("garbage", [b"SSH-2.0-x\r\n", b"GETTING", b"get / HTTP/1.1", b"PRI * HTTP/3"])
 def test_all_else_is_something_else(garbage: bytes) -> None:
     assert instead_of_preface(PREFACE, garbage) == NOT_HTTP2
 
@@ -31,3 +31,7 @@ def test_the_answer_is_whole_and_says_what_is_spoken_here() -> None:
     assert b"Content-Length: %d\r\n" % len(body) in head
     assert b"gRPC" in body
     assert b"HTTP/2" in body
+
+
+def test_tls_is_named() -> None:
+    assert instead_of_preface(PREFACE, b"\x16\x03\x01\x02") == TLS_CLIENT

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import anyio
 
 import wire
-from tests.support import LOCAL, TIMEOUT_S
+from tests.support import LOCAL, TIMEOUT_S, status_of
 from wire.config import EngineName
 
 ECHO = wire.UnaryUnary("Echo", bytes, bytes)
@@ -414,3 +414,19 @@ async def wire_client(
     config = wire.ChannelConfig(engine=engine, calls=wire.CallConfig(compression=compression))
     async with wire.Channel(address, config=config, tls=tls) as channel:
         yield WireClient(channel, **options)
+
+
+async def large_metadata_costs_the_call_alone(client: WireClient) -> None:
+    """A call with more metadata than the server takes fails; its connection and its neighbours go on."""
+    neighbour = client.stub.Chat()
+    await neighbour.send(b"before")
+    assert await anext(neighbour) == b"before"
+    connection = neighbour._exchange.connection
+    for _ in range(3):
+        code, _ = await status_of(client.stub.Echo(b"x", metadata=[("k", "v" * 100_000)]))
+        assert code is wire.StatusCode.RESOURCE_EXHAUSTED
+    await neighbour.send(b"after")
+    assert await anext(neighbour) == b"after"
+    assert connection is not None
+    assert not connection.closing
+    neighbour.cancel()

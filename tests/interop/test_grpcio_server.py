@@ -24,6 +24,7 @@ from tests.interop.exchange import (
     Seen,
     compressed_both_ways,
     kind_of,
+    large_metadata_costs_the_call_alone,
     relay,
     wire_client,
 )
@@ -318,5 +319,13 @@ def test_protobuf_messages_are_those_of_google(kind: Kind, engine: EngineName) -
         ):
             reply = await EchoStub(channel).Echo(EchoRequest(payload=b"\x00payload\xff"))
             assert reply == EchoResponse(payload=b"\x00payload\xff")
+
+    run(main)
+
+
+def test_large_metadata(kind: Kind, engine: EngineName) -> None:
+    async def main() -> None:
+        async with grpcio_server(kind) as server, wire_client(server.address, engine) as client:
+            await large_metadata_costs_the_call_alone(client)
 
     run(main)

@@ -24,6 +24,7 @@ from tests.interop.exchange import (
     Outcome,
     Seen,
     kind_of,
+    large_metadata_costs_the_call_alone,
     requests_over_the_servers_limit_are_refused,
     responses_over_the_clients_limit_are_refused,
     wire_client,
@@ -235,5 +236,13 @@ def test_our_client_over_mutual_tls(engine: EngineName, certificates: Certificat
     async def main() -> None:
         async with grpclib_server(context) as (address, _), wire_client(address, engine, tls=ours) as client:
             assert (await client.call(ECHO, b"x" * 100_000)).replies == [b"x" * 100_000]
+
+    run(main)
+
+
+def test_large_metadata_to_its_server(engine: EngineName) -> None:
+    async def main() -> None:
+        async with grpclib_server() as (address, _), wire_client(address, engine) as client:
+            await large_metadata_costs_the_call_alone(client)
 
     run(main)

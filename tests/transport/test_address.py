@@ -65,6 +65,7 @@ def test_an_address_means_what_its_text_says_and_reads_back_the_same(text: str, 
     [
         ("", "is empty"),
         ("localhost", 'write "localhost:50051"'),
+        ("50051", 'there is no host before the port; write "localhost:50051"'),
         (":50051", "0.0.0.0:port"),
         ("*:50051", "no host name or IP address has"),
         ("local host:50051", "no host name or IP address has"),

@@ -165,7 +165,7 @@ def test_a_client_that_speaks_no_tls_is_refused_with_one_line(
         server.listener.close()
 
     run_loop(loop, test)
-    assert refused(caplog) == ["the peer does not speak TLS"] * 3
+    assert refused(caplog) == ["the peer does not speak TLS, and this port speaks TLS"] * 3
 
 
 def test_a_server_that_speaks_no_tls_is_told(loop: str, certificates: Certificates) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from wire.config import Http2Config
 from wire.http2.codes import MAX_STREAM_ID, PREFACE, ErrorCode, FrameType
 from wire.http2.limits import HARD_HEADER_FACTOR
-from wire.http2.preface import instead_of_preface
+from wire.http2.preface import TLS_SERVER, instead_of_preface, is_tls_alert
 
 HEADER: Final = Struct(">HBBBL")  # length in two parts, type, flags, stream id (§4.1)
 HEADER_BYTES: Final = 9
@@ -81,6 +81,7 @@ class FrameReader:
         "_block",
         "_block_flags",
         "_block_stream_id",
+        "_client",
         "_continuations",
         "_max_block_bytes",
         "_max_continuations",
@@ -98,7 +99,8 @@ class FrameReader:
         self._max_frame_bytes = config.max_frame_bytes
         self._max_block_bytes = HARD_HEADER_FACTOR * config.max_header_list_bytes
         self._max_continuations = config.max_continuation_frames
-        self._preface = b"" if client else PREFACE
+        self._client = client
+        self._preface = PREFACE
         self._settled = False  # SETTINGS came
         self.has_more = False
         """`read` ended with its slice, and there may be whole frames behind that."""
@@ -130,6 +132,11 @@ class FrameReader:
                 return
             data = bytes(self._rest)
             self._rest.clear()
+        if self._preface and self._client:
+            if is_tls_alert(data):
+                raise PeerError(ErrorCode.PROTOCOL_ERROR, TLS_SERVER)
+            if data:
+                self._preface = b""
         if self._preface:
             at = min(len(self._preface), len(data))
             if data[:at] != self._preface[:at]:

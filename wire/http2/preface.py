@@ -1,4 +1,4 @@
-"""What comes in place of the client's preface (RFC 9113 §3.4), and what an HTTP/1 client is told. Imports `codes`."""
+"""What comes in place of a preface (RFC 9113 §3.4), and what an HTTP/1 client is told. Imports `codes`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from wire.http2.codes import PREFACE
 
 NOT_HTTP2: Final = "this is not HTTP/2"
 HTTP1: Final = "this is HTTP/1"
+TLS_CLIENT: Final = "the peer speaks TLS, and this port does not speak TLS"
+TLS_SERVER: Final = "this port speaks TLS, and the channel has no ClientTls"
+
+_TLS_HANDSHAKE: Final = b"\x16\x03"  # how a record begins (RFC 8446 §5.1)
+_TLS_ALERT: Final = b"\x15\x03"
 
 _HTTP1_METHODS: Final = tuple(
     f"{method} ".encode() for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
@@ -22,8 +27,15 @@ HTTP1_ANSWER: Final = (
 
 def instead_of_preface(left: bytes, data: bytes) -> str:
     """What the connection error says when `data` came where `left` of the preface was to come: `HTTP1` where that
-    begins with a method of HTTP/1, as far as it has come, and else `NOT_HTTP2`."""
+    begins with a method of HTTP/1, as far as it has come, `TLS_CLIENT` for a TLS record, and else `NOT_HTTP2`."""
     begun = PREFACE[: len(PREFACE) - len(left)] + data
     if any(begun.startswith(method) or method.startswith(begun) for method in _HTTP1_METHODS):
         return HTTP1
+    if begun.startswith(_TLS_HANDSHAKE) or begun == _TLS_HANDSHAKE[:1]:
+        return TLS_CLIENT
     return NOT_HTTP2
+
+
+def is_tls_alert(data: bytes) -> bool:
+    """Whether a server's first bytes are a TLS alert, and no SETTINGS: as a frame it would be of 1.3 MB."""
+    return data.startswith(_TLS_ALERT)

@@ -212,6 +212,8 @@ def _host_and_port(text: str, rest: str, default_port: int | None) -> tuple[str,
         if not (_HOST.fullmatch(host) and host.isprintable()):
             _refuse(text, "its host has a character that no host name or IP address has")
     if not colon:
+        if default_port is None and _number(rest, 65_535) is not None:
+            _refuse(text, f'there is no host before the port; write "localhost:{rest}"')
         if default_port is None:
             _refuse(
                 text, f'there is no port; write "{printable(rest)}:50051" (or "dns:///{printable(rest)}" for port 443)'

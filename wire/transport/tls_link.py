@@ -21,6 +21,8 @@ _RECORDS_BYTES = 1 << 18  # OpenSSL decrypts a record (16 KiB) per call, however
 
 LOST_IN_HANDSHAKE = "the peer closed the connection during the TLS handshake; it may speak no TLS"
 _NOT_TLS = "the peer does not speak TLS"
+_NOT_TLS_CLIENT = f"{_NOT_TLS}, and this port speaks TLS"
+_PROTOCOL_VERSION_ALERT = b"\x15\x03\x01\0\x02\x02\x46"  # RFC 8446 §6.2; OpenSSL sends none to who speaks no TLS
 _REASONS = {
     "WRONG_VERSION_NUMBER": _NOT_TLS,
     "HTTP_REQUEST": _NOT_TLS,
@@ -184,7 +186,12 @@ class TlsLink:
             self._flush()
             return False
         except ssl.SSLError as error:
-            self._fail(_reason(error))
+            reason = _reason(error)
+            if reason == _NOT_TLS and self._ssl.server_side:
+                reason = _NOT_TLS_CLIENT
+                if not self._outgoing.pending:
+                    self._outgoing.write(_PROTOCOL_VERSION_ALERT)
+            self._fail(reason)
             return False
         self._flush()
         if self._ssl.selected_alpn_protocol() != "h2":  # RFC 9113 §3.3

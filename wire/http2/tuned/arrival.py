@@ -11,7 +11,7 @@ from typing import Final
 from wire.config import Http2Config
 from wire.http2.codes import PREFACE, ErrorCode
 from wire.http2.limits import HARD_HEADER_FACTOR
-from wire.http2.preface import instead_of_preface
+from wire.http2.preface import TLS_SERVER, instead_of_preface, is_tls_alert
 from wire.http2.tuned.decoder import ConnectionFault
 from wire.http2.tuned.frames import (
     ACK,
@@ -68,6 +68,7 @@ class Arrival:
         "_block",
         "_block_flags",
         "_block_stream_id",
+        "_client",
         "_config",
         "_continuations",
         "_max_block_bytes",
@@ -83,7 +84,8 @@ class Arrival:
         self.rest = b""
         self.start = 0
         self.guarded = True
-        self._preface_left = b"" if client else PREFACE
+        self._client = client
+        self._preface_left = PREFACE
         self._config = config
         # A field block between its HEADERS and the frame with END_HEADERS (§4.3); stream 0 while there is none.
         self._block_stream_id = 0
@@ -128,7 +130,14 @@ class Arrival:
         self._block.clear()
 
     def _take_preface(self, data: bytes) -> bytes:
-        """What is behind the client's preface (§3.4). Its first wrong byte ends the connection."""
+        """What is behind the client's preface (§3.4). Its first wrong byte ends the connection. A server has no bytes
+        before its SETTINGS; a client looks whether what came first is TLS."""
+        if self._client:
+            if is_tls_alert(data):
+                raise _protocol_error(TLS_SERVER)
+            if data:
+                self._preface_left = b""
+            return data
         left = self._preface_left
         size = min(len(left), len(data))
         if data[:size] != left[:size]:
