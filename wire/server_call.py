@@ -522,10 +522,11 @@ class _UnaryRequestCall(ServerCall):
 class _StreamRequestCall(ServerCall):
     """A call with a stream of requests: its handler starts with the headers, and takes them as they come."""
 
-    __slots__ = ("_inbound",)
+    __slots__ = ("_inbound", "_opened_at")
 
     def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
         super().__init__(connection, stream, head)
+        self._opened_at = connection.heard_at
         reader = MessageReader(connection.max_receive_bytes, head.decompress)
         self._inbound = Inbound(connection.runtime, reader, self.route.decoder)
         self._inbound.attach(connection, stream)
@@ -546,8 +547,10 @@ class _StreamRequestCall(ServerCall):
             self.on_end()
 
     def on_reset(self, code: int, by_peer: bool) -> bool:
-        # Its handler was started by the headers alone, which cost the client nothing.
-        return super().on_reset(code, by_peer) and self._inbound.received > 0
+        # Headers that a reset follows in the same read started a handler that nobody ever waited for. A later reset,
+        # as by a client whose deadline has passed, ends one of the handlers that `running` bounds.
+        waited = self._inbound.received > 0 or self.connection.heard_at > self._opened_at
+        return super().on_reset(code, by_peer) and waited
 
     def on_end(self) -> None:
         if self._inbound.partial:

@@ -6,7 +6,8 @@ explain is free, the budgets are for the rest. Imports only `wire.config`. What 
 
 - A reset (CVE-2023-44487, CVE-2025-8671): every RST_STREAM that a peer's frame made us send (a stream error, a refused
   stream); at a server also every RST_STREAM received for an open stream that had brought no handler a request, for
-  those cost us a stream and nobody waits for them. Streams that had are bounded by the handlers that may run. Not
+  those cost us a stream and nobody waits for them. Streams that had are bounded by the handlers that may run; so are
+  streams of requests whose reset comes in a later read than their headers, with a message or without. Not
   `Engine.reset`, nor NO_ERROR after a complete response, nor what a client receives: it opened those streams itself.
 - A control: SETTINGS, and each entry of one past `FREE_SETTINGS`; PRIORITY, GOAWAY, frames of unknown type; an
   informational response; DATA that is `tiny`, on streams of any state; and where nothing explains them:
