@@ -23,8 +23,9 @@ check: venv-dev ## Run the linters and the type checker
 	@$(PYTHON_IN_VENV) -m ruff format --check
 	@$(PYTHON_IN_VENV) -m mypy
 
-proto: venv-dev ## Generate the message classes from proto/**/*.proto
-	@$(PYTHON_IN_VENV) -m proto.generate
+proto: venv-dev ## Generate messages, bases and stubs from the .proto files
+	@for tree in 'proto proto' 'wire/standard/protos wire/standard/generated'; do set -- $$tree; \
+		$(PYTHON_IN_VENV) -m wire.generate --quiet -I $$1 --out $$2 $$(find $$1 -name '*.proto' | sort) || exit 1; done
 
 run-server: venv-run ## Serve Echo and Crypto on 127.0.0.1:50051 (ARGS="--help" for all flags)
 	@exec $(PYTHON_IN_VENV) -m bin.server $(ARGS)

@@ -18,23 +18,23 @@ import time
 import wire
 from benchmarks.engine import IN_FLIGHT, frame, request_reads
 from proto.echo.v1 import EchoRequest, EchoResponse
-from services.echo import ECHO_SERVICE
+from proto.echo.v1.echo_wire import EchoServiceStub
 from wire.server import ServerConnection
 from wire.transport.link import Peer
 from wire.transport.runtime import open_runtime
 
 
 class PlainEcho(wire.Servicer):
-    service = ECHO_SERVICE
+    service = EchoServiceStub.service
 
-    def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+    def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
         return EchoResponse(payload=request.payload)
 
 
 class AsyncEcho(wire.Servicer):
-    service = ECHO_SERVICE
+    service = EchoServiceStub.service
 
-    async def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+    async def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
         return EchoResponse(payload=request.payload)
 
 

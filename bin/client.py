@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, Final
 import wire
 from bin import cli
 from proto.crypto.v1 import Algorithm, GetPublicKeyRequest, GetPublicKeyResponse, KeyType, SignRequest
+from proto.crypto.v1.crypto_wire import CryptoServiceStub
 from proto.echo.v1 import EchoRequest
+from proto.echo.v1.echo_wire import EchoServiceStub
 from services.algorithms import RULES, verify
-from services.crypto import CryptoStub
-from services.echo import EchoStub
 from services.keys import RSA_BITS
 
 PROG: Final = "bin.client"
@@ -74,7 +74,7 @@ def metadata_of(args: argparse.Namespace) -> list[tuple[str, str | bytes]]:
 
 
 async def _echo(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
-    reply = await EchoStub(channel).Echo(EchoRequest(payload=data), **options)
+    reply = await EchoServiceStub(channel).echo(EchoRequest(payload=data), **options)
     if args.json:
         _print_json(payload=reply.payload)
     else:
@@ -84,11 +84,11 @@ async def _echo(channel: wire.Channel, args: argparse.Namespace, data: bytes, op
 
 async def _sign(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
     algorithm = ALGORITHMS[args.algorithm or DEFAULT_ALGORITHM[args.key]]
-    stub = CryptoStub(channel)
+    stub = CryptoServiceStub(channel)
     request = SignRequest(
         key_type=KEYS[args.key], algorithm=algorithm, data=data, prehashed=args.prehash, rsa_bits=args.rsa_bits
     )
-    reply = await stub.Sign(request, **options)
+    reply = await stub.sign(request, **options)
     if args.verify:
         public = await _get_public_key(stub, args, options)
         if reply.key_id != public.key_id or not verify(
@@ -106,7 +106,7 @@ async def _sign(channel: wire.Channel, args: argparse.Namespace, data: bytes, op
 
 
 async def _public_key(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
-    reply = await _get_public_key(CryptoStub(channel), args, options)
+    reply = await _get_public_key(CryptoServiceStub(channel), args, options)
     if args.json:
         _print_json(der=reply.der, pem=reply.pem, key_id=reply.key_id)
     else:
@@ -116,8 +116,10 @@ async def _public_key(channel: wire.Channel, args: argparse.Namespace, data: byt
 _COMMANDS: Final = {"echo": _echo, "sign": _sign, "public-key": _public_key}
 
 
-async def _get_public_key(stub: CryptoStub, args: argparse.Namespace, options: dict[str, Any]) -> GetPublicKeyResponse:
-    return await stub.GetPublicKey(GetPublicKeyRequest(key_type=KEYS[args.key], rsa_bits=args.rsa_bits), **options)
+async def _get_public_key(
+    stub: CryptoServiceStub, args: argparse.Namespace, options: dict[str, Any]
+) -> GetPublicKeyResponse:
+    return await stub.get_public_key(GetPublicKeyRequest(key_type=KEYS[args.key], rsa_bits=args.rsa_bits), **options)
 
 
 def _input(args: argparse.Namespace) -> bytes:

@@ -22,9 +22,9 @@ import anyio
 import wire
 from bin.load import Exchange, Load, LoadRun, NewExchange, Tally
 from proto.crypto.v1 import SignRequest
+from proto.crypto.v1.crypto_wire import CryptoServiceStub
 from proto.echo.v1 import EchoRequest, EchoResponse
-from services.crypto import CryptoStub
-from services.echo import EchoStub
+from proto.echo.v1.echo_wire import EchoServiceStub
 
 MethodName = Literal["echo", "echo-stream", "sign"]
 _REPORT_EACH_S = 0.2
@@ -166,23 +166,23 @@ def _stop_when_told(connection: Connection, run: LoadRun) -> None:
 def _exchanges(channel: wire.Channel, plan: Plan) -> NewExchange:
     match plan.request:
         case SignRequest():
-            sign = partial(CryptoStub(channel).Sign, plan.request, timeout=plan.timeout_s)
+            sign = partial(CryptoServiceStub(channel).sign, plan.request, timeout=plan.timeout_s)
             return lambda: sign
         case request if plan.method == "echo":
-            echo = partial(EchoStub(channel).Echo, request, timeout=plan.timeout_s)
+            echo = partial(EchoServiceStub(channel).echo, request, timeout=plan.timeout_s)
             return lambda: echo
         case request:
-            return partial(_stream_exchange, EchoStub(channel), request)
+            return partial(_stream_exchange, EchoServiceStub(channel), request)
 
 
-def _stream_exchange(stub: EchoStub, request: EchoRequest) -> Exchange:
+def _stream_exchange(stub: EchoServiceStub, request: EchoRequest) -> Exchange:
     """One message there and back, on a stream that stays open, and is opened again when it has ended."""
     call: wire.StreamStreamCall[EchoRequest, EchoResponse] | None = None
 
     async def exchange() -> EchoResponse:
         nonlocal call
         if call is None:
-            call = stub.EchoStream()
+            call = stub.echo_stream()
         try:
             await call.send(request)
             return await anext(aiter(call))

@@ -1,4 +1,4 @@
-"""Crypto: signs with the server's keys. The service's description, its stub and its servicer."""
+"""Crypto: signs with the server's keys."""
 
 from __future__ import annotations
 
@@ -15,23 +15,12 @@ from proto.crypto.v1 import (
     SignRequest,
     SignResponse,
 )
+from proto.crypto.v1.crypto_wire import CryptoServiceBase
 from services.algorithms import RULES, Sign, signer
 from services.keys import RSA_BITS, KeyRing, SigningKey
 from services.threads import Threads, available_cores
 
-SIGN = wire.UnaryUnary("Sign", SignRequest, SignResponse)
-GET_PUBLIC_KEY = wire.UnaryUnary("GetPublicKey", GetPublicKeyRequest, GetPublicKeyResponse)
-CRYPTO_SERVICE = wire.Service("crypto.v1.CryptoService", (SIGN, GET_PUBLIC_KEY))
-
 MAX_DATA_BYTES: Final = 1 << 20
-
-
-class CryptoStub(wire.Stub):
-    """Calls a crypto service over a channel."""
-
-    service = CRYPTO_SERVICE
-    Sign = SIGN
-    GetPublicKey = GET_PUBLIC_KEY
 
 
 class _Signer(NamedTuple):
@@ -46,13 +35,11 @@ class _Signer(NamedTuple):
     """Bounds of the data: up to the limit, or exactly a digest."""
 
 
-class CryptoServicer(wire.Servicer):
+class CryptoServicer(CryptoServiceBase):
     """Signs with `keys`; data of more than `max_data_bytes` is refused.
 
     Signatures that take long are made in `threads` threads, by default one for each core.
     """
-
-    service = CRYPTO_SERVICE
 
     def __init__(self, keys: KeyRing, *, max_data_bytes: int = MAX_DATA_BYTES, threads: int | None = None) -> None:
         self._keys = keys
@@ -70,7 +57,7 @@ class CryptoServicer(wire.Servicer):
                     signer(key.private, rule, prehashed), key.key_id, key.key_type in _DEAR, *bounds
                 )
 
-    def Sign(self, request: SignRequest, context: wire.ServerContext) -> SignResponse | Awaitable[SignResponse]:
+    def sign(self, request: SignRequest, context: wire.ServerContext) -> SignResponse | Awaitable[SignResponse]:
         data = request.data
         chosen = self._signers.get((request.key_type, request.rsa_bits, request.algorithm, request.prehashed))
         if chosen is None:
@@ -82,7 +69,7 @@ class CryptoServicer(wire.Servicer):
             return self._threads.run(_signed, sign, data, key_id)
         return SignResponse(signature=sign(data), key_id=key_id)
 
-    def GetPublicKey(self, request: GetPublicKeyRequest, context: wire.ServerContext) -> GetPublicKeyResponse:
+    def get_public_key(self, request: GetPublicKeyRequest, context: wire.ServerContext) -> GetPublicKeyResponse:
         key = self._key(request.key_type, request.rsa_bits)
         return GetPublicKeyResponse(der=key.der, pem=key.pem, key_id=key.key_id)
 

@@ -1,4 +1,4 @@
-"""Echo: returns what it is sent. The service's description, its stub and its servicer."""
+"""Echo: returns what it is sent."""
 
 from __future__ import annotations
 
@@ -7,37 +7,24 @@ from collections.abc import AsyncIterator
 
 import wire
 from proto.echo.v1 import EchoRequest, EchoResponse
+from proto.echo.v1.echo_wire import EchoServiceBase
 
 _log = logging.getLogger("services.echo")
 
-ECHO = wire.UnaryUnary("Echo", EchoRequest, EchoResponse)
-ECHO_STREAM = wire.StreamStream("EchoStream", EchoRequest, EchoResponse)
-ECHO_SERVICE = wire.Service("echo.v1.EchoService", (ECHO, ECHO_STREAM))
 
-
-class EchoStub(wire.Stub):
-    """Calls an echo service over a channel."""
-
-    service = ECHO_SERVICE
-    Echo = ECHO
-    EchoStream = ECHO_STREAM
-
-
-class EchoServicer(wire.Servicer):
+class EchoServicer(EchoServiceBase):
     """Returns each payload, and logs the first `logged_bytes` of it at DEBUG."""
-
-    service = ECHO_SERVICE
 
     def __init__(self, *, logged_bytes: int = 64) -> None:
         self._logged_bytes = logged_bytes
 
-    def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+    def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
         payload = request.payload
         if _log.isEnabledFor(logging.DEBUG):
             self._log_payload(payload, context)
         return EchoResponse(payload=payload)
 
-    async def EchoStream(
+    async def echo_stream(
         self, requests: AsyncIterator[EchoRequest], context: wire.ServerContext
     ) -> AsyncIterator[EchoResponse]:
         async for request in requests:

@@ -284,14 +284,14 @@ def answered(
         channel_config = wire.ChannelConfig(engine=engine, transport=IMPATIENT, **config)
         async with raw_server() as server, wire.Channel(server.address, config=channel_config) as channel:
             stub = ProbeStub(channel)
-            first = stub.Unary(b"first", timeout=1000)
+            first = stub.unary(b"first", timeout=1000)
             peer = await server.accept(settings)
             await peer.until(FrameType.DATA, 1)
             await reply(peer, 1, b"first")
             assert await first == b"first"
             await test(stub, peer)
             last_id = max(peer.answers)
-            last = stub.Unary(b"last")
+            last = stub.unary(b"last")
             stream_id = last_id + 2
             await peer.until(FrameType.HEADERS, stream_id)
             await peer.answer(stream_id)

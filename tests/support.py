@@ -14,6 +14,7 @@ import anyio.abc
 
 import wire
 from wire.config import EngineName
+from wire.service_names import python_name
 from wire.transport.runtime import LoopName
 
 T = TypeVar("T")
@@ -46,10 +47,10 @@ PROBE_SERVICE = wire.Service("probe.v1.Probe", (UNARY, SERVER_STREAM, CLIENT_STR
 
 class ProbeStub(wire.Stub):
     service = PROBE_SERVICE
-    Unary = UNARY
-    ServerStream = SERVER_STREAM
-    ClientStream = CLIENT_STREAM
-    Bidi = BIDI
+    unary = UNARY
+    server_stream = SERVER_STREAM
+    client_stream = CLIENT_STREAM
+    bidi = BIDI
 
 
 class Probe(wire.Servicer):
@@ -59,20 +60,20 @@ class Probe(wire.Servicer):
 
     def __init__(self, **handlers: Callable[..., Any]) -> None:
         for name, handler in handlers.items():
-            setattr(self, name, handler)
+            setattr(self, python_name(name), handler)
 
-    def Unary(self, request: bytes, context: wire.ServerContext) -> bytes:
+    def unary(self, request: bytes, context: wire.ServerContext) -> bytes:
         return request
 
-    def ServerStream(self, request: bytes, context: wire.ServerContext) -> Iterator[bytes]:
+    def server_stream(self, request: bytes, context: wire.ServerContext) -> Iterator[bytes]:
         """Each byte of the request as a message."""
         for byte in request:
             yield bytes([byte])
 
-    async def ClientStream(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> bytes:
+    async def client_stream(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> bytes:
         return b"".join([each async for each in requests])
 
-    async def Bidi(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
+    async def bidi(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
         async for each in requests:
             yield each
 
@@ -129,8 +130,8 @@ async def collect(call: AsyncIterator[T] | Any) -> list[T]:
 def start(stub: ProbeStub, method: str, **options: Any) -> Any:
     """A call of any kind, with one request, and the status it ends with as what it gives."""
     if method in {"Unary", "ServerStream"}:
-        return getattr(stub, method)(b"x", **options)
-    return getattr(stub, method)([b"x"], **options)
+        return getattr(stub, python_name(method))(b"x", **options)
+    return getattr(stub, python_name(method))([b"x"], **options)
 
 
 async def end_of(call: Any, method: str) -> tuple[wire.StatusCode, str]:

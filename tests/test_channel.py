@@ -46,12 +46,12 @@ def test_a_channel_is_entered_once_and_used_inside(loop: LoopName) -> None:
     async def main() -> None:
         channel = wire.Channel("127.0.0.1:1")
         with pytest.raises(wire.UsageError, match="not open"):
-            ProbeStub(channel).Unary(b"")
+            ProbeStub(channel).unary(b"")
         async with channel:
             with pytest.raises(wire.UsageError, match="only once"):
                 await channel.__aenter__()
         for timeout in (None, 5):
-            assert await status_of(ProbeStub(channel).Unary(b"", timeout=timeout)) == (
+            assert await status_of(ProbeStub(channel).unary(b"", timeout=timeout)) == (
                 StatusCode.CANCELLED,
                 "the channel was closed",
             )
@@ -82,7 +82,7 @@ def test_the_authority_is_the_target_or_what_is_configured(authority: str | None
             port = server.address.rpartition(":")[2]
             config = wire.ChannelConfig(authority=authority, transport=IMPATIENT)
             async with wire.Channel(target.format(port=port), config=config) as channel:
-                call = ProbeStub(channel).Unary(b"")
+                call = ProbeStub(channel).unary(b"")
                 peer = await server.accept()
                 fields = dict((await peer.answer(1)).headers or ())
                 assert fields[b":authority"].decode() == sent.format(port=port)
@@ -100,10 +100,10 @@ def test_the_authority_of_a_unix_socket_is_localhost(loop: LoopName) -> None:
         return request
 
     async def main() -> None:
-        async with short_directory() as directory, wire.Server([Probe(Unary=unary)]) as server:
+        async with short_directory() as directory, wire.Server([Probe(unary=unary)]) as server:
             address = await server.listen(f"unix:{directory}/s")
             async with wire.Channel(address) as channel:
-                await ProbeStub(channel).Unary(b"")
+                await ProbeStub(channel).unary(b"")
 
     run(main, loop=loop)
     assert seen == [b"localhost"]
@@ -115,7 +115,7 @@ def test_a_refused_connection_is_unavailable_and_names_the_target(loop: LoopName
         async with serving() as (_, address):
             target_ = target.format(port=address.rpartition(":")[2])
         async with wire.Channel(target_) as channel:
-            for call in (ProbeStub(channel).Unary(b""), ProbeStub(channel).Unary(b"", timeout=5)):
+            for call in (ProbeStub(channel).unary(b""), ProbeStub(channel).unary(b"", timeout=5)):
                 code, message = await status_of(call)
                 assert code is StatusCode.UNAVAILABLE
                 assert target_.rpartition(":")[2] in message
@@ -130,7 +130,7 @@ def test_the_next_address_is_tried_when_one_refuses() -> None:
         async with serving() as (_, address):
             target = f"ipv4:{gone.removeprefix('ipv4:')},{address.removeprefix('ipv4:')}"
             async with wire.Channel(target) as channel:
-                assert await ProbeStub(channel).Unary(b"x", timeout=5) == b"x"
+                assert await ProbeStub(channel).unary(b"x", timeout=5) == b"x"
 
     run(main)
 
@@ -145,8 +145,8 @@ def test_tls_and_mutual_tls(loop: LoopName, engine: EngineName, certificates: Ce
         async with serving(config=wire.ServerConfig(engine=engine), tls=tls) as (_, address):
             mine = wire.ClientTls(certificates.ca, certificates.client, certificates.client_key)
             async with wire.Channel(address, tls=mine, config=config) as channel:
-                assert await ProbeStub(channel).Unary(bytes(100_000), timeout=5) == bytes(100_000)
-                assert await collect(ProbeStub(channel).Bidi([b"1", b"2"])) == [b"1", b"2"]
+                assert await ProbeStub(channel).unary(bytes(100_000), timeout=5) == bytes(100_000)
+                assert await collect(ProbeStub(channel).bidi([b"1", b"2"])) == [b"1", b"2"]
 
     run(main, loop=loop)
 
@@ -166,10 +166,10 @@ def test_a_handshake_that_fails_is_unavailable_and_harms_nobody(
     async def main() -> None:
         tls = wire.ServerTls(certificates.server, certificates.server_key, certificates.ca)
         async with serving(tls=tls) as (_, address), wire.Channel(address, tls=mine) as good:
-            assert await ProbeStub(good).Unary(b"1") == b"1"
+            assert await ProbeStub(good).unary(b"1") == b"1"
             async with wire.Channel(address, tls=bad[problem]) as channel:
-                assert (await status_of(ProbeStub(channel).Unary(b"", timeout=5)))[0] is StatusCode.UNAVAILABLE
-            assert await ProbeStub(good).Unary(b"2") == b"2"
+                assert (await status_of(ProbeStub(channel).unary(b"", timeout=5)))[0] is StatusCode.UNAVAILABLE
+            assert await ProbeStub(good).unary(b"2") == b"2"
 
     run(main, loop=loop)
 
@@ -190,7 +190,7 @@ def test_tls_that_one_side_alone_speaks_is_named_on_both(
             serving(config=server_config, tls=server_tls) as (_, address),
             wire.Channel(address, tls=client_tls, config=config) as channel,
         ):
-            code, message = await status_of(ProbeStub(channel).Unary(b""))
+            code, message = await status_of(ProbeStub(channel).unary(b""))
             assert code is StatusCode.UNAVAILABLE
             said = "this port speaks TLS" if server_speaks_tls else "does not speak TLS"
             assert said in message
@@ -208,7 +208,7 @@ def test_calls_from_another_thread_are_refused(loop: LoopName) -> None:
             for method in ("Unary", "ServerStream", "ClientStream", "Bidi"):
                 with pytest.raises(wire.UsageError, match=r"^a channel's calls are made in the thread [^.\n]+$"):
                     await anyio.to_thread.run_sync(start, pair.stub, method)
-            assert await pair.stub.Unary(b"goes on") == b"goes on"
+            assert await pair.stub.unary(b"goes on") == b"goes on"
 
     run(main, loop=loop)
 
@@ -228,7 +228,7 @@ def test_leaving_the_block_cancels_calls_and_says_goodbye(loop: LoopName, engine
         async with raw_server() as server:
             async with wire.Channel(server.address, config=config) as channel:
                 stub = ProbeStub(channel)
-                call: Any = stub.Unary(b"") if method == "Unary" else stub.Bidi()
+                call: Any = stub.unary(b"") if method == "Unary" else stub.bidi()
                 peer = await server.accept()
                 await peer.barrier()
             assert call.code is StatusCode.CANCELLED
@@ -245,10 +245,10 @@ def test_leaving_the_block_before_anything_has_connected(loop: LoopName, clock: 
     async def main() -> None:
         async with raw_server() as server:
             async with wire.Channel(server.address) as channel:
-                unborn = ProbeStub(channel).Unary(b"")
+                unborn = ProbeStub(channel).unary(b"")
             assert unborn.code is StatusCode.CANCELLED
             async with wire.Channel(server.address, config=wire.ChannelConfig(transport=IMPATIENT)) as channel:
-                waiting = ProbeStub(channel).Unary(b"")
+                waiting = ProbeStub(channel).unary(b"")
                 while not channel.pool._all or not next(iter(channel.pool._all)).link:
                     await anyio.lowlevel.checkpoint()
             assert waiting.code is StatusCode.CANCELLED
@@ -264,11 +264,11 @@ def test_a_call_in_a_task_ends_when_its_channel_does(loop: LoopName) -> None:
 
     async def main() -> None:
         async with (
-            serving(Probe(Unary=_never)) as (_, address),
+            serving(Probe(unary=_never)) as (_, address),
             anyio.create_task_group() as tasks,
             wire.Channel(address) as channel,
         ):
-            tasks.start_soon(wait, ProbeStub(channel).Unary(b""))
+            tasks.start_soon(wait, ProbeStub(channel).unary(b""))
             while not channel.pool._ready:
                 await anyio.lowlevel.checkpoint()
 
@@ -280,7 +280,7 @@ def test_a_server_that_does_not_read_cannot_hold_the_close_up(loop: LoopName, cl
     async def main() -> None:
         async with raw_server() as server, anyio.create_task_group() as tasks:
             async with wire.Channel(server.address) as channel:
-                calls = [ProbeStub(channel).Unary(bytes(1 << 20)) for _ in range(30)]
+                calls = [ProbeStub(channel).unary(bytes(1 << 20)) for _ in range(30)]
                 peer = await server.accept({Setting.INITIAL_WINDOW_SIZE: 2**31 - 1})
                 await peer.send(frames.window_update(0, 2**31 - 1 - 65_535))
                 while not any(each.congested for each in channel.pool._all):
@@ -303,8 +303,8 @@ def test_two_channels_to_one_server_are_apart(loop: LoopName) -> None:
     async def main() -> None:
         async with paired() as pair:
             async with wire.Channel(pair.address) as other:
-                assert await ProbeStub(other).Unary(b"1") == b"1"
-            assert await pair.stub.Unary(b"2") == b"2"
+                assert await ProbeStub(other).unary(b"1") == b"1"
+            assert await pair.stub.unary(b"2") == b"2"
 
     run(main, loop=loop)
 
@@ -321,7 +321,7 @@ def test_requests_of_a_channel_without_a_server_do_not_run(loop: LoopName) -> No
         async with serving() as (_, address):
             pass
         async with wire.Channel(address) as channel:
-            assert (await status_of(collect(ProbeStub(channel).Bidi(requests()))))[0] is StatusCode.UNAVAILABLE
+            assert (await status_of(collect(ProbeStub(channel).bidi(requests()))))[0] is StatusCode.UNAVAILABLE
 
     run(main, loop=loop)
     assert pulled <= 1
@@ -338,7 +338,7 @@ def test_the_target_may_be_where_a_server_will_be(loop: LoopName) -> None:
             results: list[bytes] = []
 
             async def call() -> None:
-                results.append(await ProbeStub(channel).Unary(b"x", wait_for_ready=True, timeout=9))
+                results.append(await ProbeStub(channel).unary(b"x", wait_for_ready=True, timeout=9))
 
             tasks.start_soon(call)
             while channel.pool._failures < 2:

@@ -40,6 +40,7 @@ from wire.config import EngineName
 from wire.http2.codes import ErrorCode, FrameType, Setting
 from wire.metadata import Fields
 from wire.rpc.framing import frame as framed
+from wire.service_names import python_name
 from wire.transport.runtime import LoopName
 
 METHODS = ["Unary", "ServerStream", "ClientStream", "Bidi"]
@@ -56,7 +57,7 @@ def trailers_only(*fields: tuple[bytes, bytes], status: bytes = b"200") -> bytes
 
 def test_a_unary_request_leaves_whole(engine: EngineName) -> None:
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.Unary(b"hello", timeout=1.5, metadata=[("k", "v"), ("k-bin", b"\xff")])
+        call = stub.unary(b"hello", timeout=1.5, metadata=[("k", "v"), ("k-bin", b"\xff")])
         await peer.until(FrameType.DATA, 3)
         fields = dict(peer.answers[3].headers or ())
         assert fields[b":method"] == b"POST"
@@ -79,7 +80,7 @@ def test_a_unary_request_leaves_whole(engine: EngineName) -> None:
 
 def test_requests_are_compressed_where_the_channel_says_so(engine: EngineName) -> None:
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.Bidi([b"a", b"b"])
+        call = stub.bidi([b"a", b"b"])
         answer = await peer.answer(3)
         assert dict(answer.headers or ())[b"grpc-encoding"] == b"gzip"
         assert answer.data[0] == 1
@@ -204,7 +205,7 @@ def test_not_exactly_one_response_is_unimplemented(engine: EngineName, method: s
 
 def test_responses_without_end_to_a_call_that_takes_one_are_cut_off(engine: EngineName) -> None:
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.ClientStream()
+        call = stub.client_stream()
         await peer.until(FrameType.HEADERS, 3)
         await peer.send(OK_HEADERS, *[frames.data(3, framed(b"x")) for _ in range(10)])
         assert (await peer.until(FrameType.RST_STREAM, 3)).code is ErrorCode.CANCEL
@@ -235,7 +236,7 @@ def test_resets_map_to_statuses(code: int, status: StatusCode) -> None:
     """PROTOCOL-HTTP2.md, "Errors"."""
 
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.Unary(b"x")
+        call = stub.unary(b"x")
         await peer.answer(3)
         await peer.send(frames.rst_stream(3, code))
         assert (await status_of(call))[0] is status
@@ -251,7 +252,7 @@ def test_a_reset_at_the_deadline_is_the_deadlines(clock: ManualClock, passed_s: 
     """Also a moment before it: the server keeps it by a clock of its own."""
 
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.Unary(b"x", timeout=5)
+        call = stub.unary(b"x", timeout=5)
         await peer.answer(3)
         clock._now += passed_s  # the timer has not fired yet
         await peer.send(frames.rst_stream(3, ErrorCode.CANCEL))
@@ -262,7 +263,7 @@ def test_a_reset_at_the_deadline_is_the_deadlines(clock: ManualClock, passed_s: 
 
 def test_metadata_and_status_are_read_from_the_call(engine: EngineName) -> None:
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.Bidi()
+        call = stub.bidi()
         await peer.until(FrameType.HEADERS, 3)
         assert call.initial_metadata is None
         assert call.trailing_metadata is None
@@ -284,7 +285,7 @@ def test_metadata_and_status_are_read_from_the_call(engine: EngineName) -> None:
 
 def test_waiting_for_initial_metadata_of_a_call_that_fails_raises() -> None:
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.ServerStream(b"")
+        call = stub.server_stream(b"")
         await peer.answer(3)
         await peer.send(trailers_only((b"grpc-status", b"7")))
         with pytest.raises(RpcError, match="PERMISSION_DENIED"):
@@ -300,21 +301,21 @@ ECHO_GATHER = wire.StreamUnary("EchoGather", EchoRequest, EchoResponse)
 
 class EchoStub(wire.Stub):
     service = wire.Service("typed.v1.Echo", (ECHO, ECHO_STREAM, ECHO_GATHER))
-    Echo = ECHO
-    EchoStream = ECHO_STREAM
-    EchoGather = ECHO_GATHER
+    echo = ECHO
+    echo_stream = ECHO_STREAM
+    echo_gather = ECHO_GATHER
 
 
 def test_an_undecodable_response_is_internal(engine: EngineName) -> None:
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
         typed = EchoStub(stub.channel)
         bad = framed(b"\x0a\x05hi")
-        unary = typed.Echo(EchoRequest())
+        unary = typed.echo(EchoRequest())
         await peer.answer(3)
         await peer.send(OK_HEADERS, frames.data(3, bad), OK_TRAILERS)
         assert (await status_of(unary))[0] is unary.code is StatusCode.INTERNAL
 
-        stream = typed.EchoStream(EchoRequest())
+        stream = typed.echo_stream(EchoRequest())
         await peer.answer(5)
         await peer.send(frames.headers(5, frames.RESPONSE), frames.data(5, framed(b"") + bad + framed(b"")))
         assert await anext(aiter(stream)) == EchoResponse()
@@ -324,7 +325,7 @@ def test_an_undecodable_response_is_internal(engine: EngineName) -> None:
         assert stream.code is StatusCode.INTERNAL
         await peer.until(FrameType.RST_STREAM, 5)
 
-        gather = typed.EchoGather([])
+        gather = typed.echo_gather([])
         await peer.answer(7)
         await peer.send(frames.headers(7, frames.RESPONSE), frames.data(7, bad))
         await peer.send(frames.headers(7, frames.TRAILERS, end=True))
@@ -387,7 +388,7 @@ def test_a_deadline_ends_the_call_and_tells_the_server(
 def test_a_timeout_is_a_finite_number(timeout: float) -> None:
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
         with pytest.raises(wire.ConfigurationError):
-            stub.Unary(b"", timeout=timeout)
+            stub.unary(b"", timeout=timeout)
 
     answered(test)
 
@@ -395,7 +396,7 @@ def test_a_timeout_is_a_finite_number(timeout: float) -> None:
 @pytest.mark.parametrize("timeout", [0, -1])
 def test_a_timeout_that_has_passed_fails_the_call(timeout: float) -> None:
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        assert (await status_of(stub.Unary(b"", timeout=timeout)))[0] is StatusCode.DEADLINE_EXCEEDED
+        assert (await status_of(stub.unary(b"", timeout=timeout)))[0] is StatusCode.DEADLINE_EXCEEDED
         await peer.barrier()
 
     answered(test)
@@ -404,11 +405,11 @@ def test_a_timeout_that_has_passed_fails_the_call(timeout: float) -> None:
 def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
         with pytest.raises(wire.MetadataError):
-            stub.Unary(b"", metadata={"grpc-x": "1"})
+            stub.unary(b"", metadata={"grpc-x": "1"})
         with pytest.raises(wire.EncodeError):
-            stub.Unary("text")  # type: ignore[arg-type]
+            stub.unary("text")  # type: ignore[arg-type]
         with pytest.raises(RpcError, match="RESOURCE_EXHAUSTED"):
-            stub.Unary(bytes(1025))
+            stub.unary(bytes(1025))
         await peer.barrier()
         assert set(peer.answers) == {0, 1}
 
@@ -420,11 +421,11 @@ def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:
 
 def test_a_call_may_be_awaited_again() -> None:
     async def main(pair: Pair) -> None:
-        unary = pair.stub.Unary(b"x")
+        unary = pair.stub.unary(b"x")
         assert [await unary, await unary] == [b"x", b"x"]
-        gathered = pair.stub.ClientStream([b"x", b"y"])
+        gathered = pair.stub.client_stream([b"x", b"y"])
         assert [await gathered, await gathered] == [b"xy", b"xy"]
-        failing = pair.stub.Unary(b"x", timeout=0)
+        failing = pair.stub.unary(b"x", timeout=0)
         assert await status_of(failing) == await status_of(failing)
 
     on_pair(main)
@@ -432,7 +433,7 @@ def test_a_call_may_be_awaited_again() -> None:
 
 def test_two_tasks_cannot_wait_for_one_call(loop: LoopName) -> None:
     async def main(pair: Pair) -> None:
-        for call in (pair.stub.Unary(b"x"), pair.stub.ClientStream(), pair.stub.Bidi()):
+        for call in (pair.stub.unary(b"x"), pair.stub.client_stream(), pair.stub.bidi()):
             waiting: Any = status_of(call) if not isinstance(call, wire.StreamStreamCall) else collect(call)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ignore_rpc_errors, waiting)
@@ -441,7 +442,7 @@ def test_two_tasks_cannot_wait_for_one_call(loop: LoopName) -> None:
                     await (call if isinstance(call, Awaitable) else collect(call))
                 call.cancel()
 
-    on_pair(main, Probe(Unary=_never), loop=loop)
+    on_pair(main, Probe(unary=_never), loop=loop)
 
 
 async def _never(request: bytes, context: ServerContext) -> bytes:
@@ -451,12 +452,12 @@ async def _never(request: bytes, context: ServerContext) -> bytes:
 
 def test_calls_that_nobody_awaits_end_all_the_same(loop: LoopName, caplog: pytest.LogCaptureFixture) -> None:
     async def main(pair: Pair) -> None:
-        kept = pair.stub.Unary(b"kept")
+        kept = pair.stub.unary(b"kept")
         for _ in range(10):
-            pair.stub.Unary(b"dropped")
-            pair.stub.Unary(b"failed", timeout=0)
-            pair.stub.Bidi([b"x"])
-        assert await pair.stub.Unary(b"last") == b"last"
+            pair.stub.unary(b"dropped")
+            pair.stub.unary(b"failed", timeout=0)
+            pair.stub.bidi([b"x"])
+        assert await pair.stub.unary(b"last") == b"last"
         assert await kept == b"kept"
 
     on_pair(main, loop=loop)
@@ -471,7 +472,7 @@ class Running(Probe):
 
     count = 0
 
-    async def Unary(self, request: bytes, context: ServerContext) -> bytes:  # type: ignore[override]
+    async def unary(self, request: bytes, context: ServerContext) -> bytes:  # type: ignore[override]
         if request == b"short":
             return request
         self.count += 1
@@ -480,7 +481,7 @@ class Running(Probe):
         finally:
             self.count -= 1
 
-    async def ServerStream(self, request: bytes, context: ServerContext) -> AsyncIterator[bytes]:  # type: ignore[override]
+    async def server_stream(self, request: bytes, context: ServerContext) -> AsyncIterator[bytes]:  # type: ignore[override]
         self.count += 1
         try:
             yield request
@@ -514,11 +515,11 @@ def test_streams_that_are_left_end_on_the_server(loop: LoopName, engine: EngineN
     async def main(pair: Pair) -> None:
         with abandoned("ServerStream", 1000):
             for _ in range(1000):
-                async for response in pair.stub.ServerStream(b"x"):
+                async for response in pair.stub.server_stream(b"x"):
                     assert response == b"x"
                     break
             await running.until(0)
-        assert await pair.stub.Unary(b"short") == b"short"
+        assert await pair.stub.unary(b"short") == b"short"
 
     on_pair(main, running, loop=loop, engine=engine)
 
@@ -529,11 +530,11 @@ def test_unary_calls_that_are_let_go_of_end_on_the_server(loop: LoopName, engine
 
     async def main(pair: Pair) -> None:
         with abandoned("Unary", 50):
-            calls = [pair.stub.Unary(b"x") for _ in range(50)]
+            calls = [pair.stub.unary(b"x") for _ in range(50)]
             await running.until(50)
             calls.clear()
             await running.until(0)
-        assert await pair.stub.Unary(b"short") == b"short"
+        assert await pair.stub.unary(b"short") == b"short"
 
     on_pair(main, running, loop=loop, engine=engine)
 
@@ -547,7 +548,11 @@ def test_a_call_may_be_let_go_of_in_another_thread(
     monkeypatch.setattr(sys, "unraisablehook", raised.append)
 
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        calls = [getattr(stub, method)(b"x") if method in {"Unary", "ServerStream"} else getattr(stub, method)()]
+        calls = [
+            getattr(stub, python_name(method))(b"x")
+            if method in {"Unary", "ServerStream"}
+            else getattr(stub, python_name(method))()
+        ]
         await peer.until(FrameType.HEADERS, 3)
         with abandoned(method, 1):
             await anyio.to_thread.run_sync(calls.clear)
@@ -565,7 +570,7 @@ def test_a_call_may_be_let_go_of_after_its_loop(loop: LoopName, monkeypatch: pyt
     calls = []
 
     async def main(pair: Pair) -> None:
-        calls.append(pair.stub.Unary(b"x"))
+        calls.append(pair.stub.unary(b"x"))
         await calls[0]
 
     on_pair(main, loop=loop)
@@ -602,7 +607,7 @@ def test_large_metadata_costs_the_call_alone(engine: EngineName, server_engine: 
             wire.Channel(address, config=config) as channel,
         ):
             stub = ProbeStub(channel)
-            neighbour = stub.Bidi()
+            neighbour = stub.bidi()
             for each in (b"before", b"after"):
                 await neighbour.send(each)
                 assert await anext(neighbour) == each
@@ -640,7 +645,7 @@ def test_streamed_requests_are_sent_again_in_order(
 
         config = wire.ChannelConfig(engine=engine, transport=IMPATIENT)
         async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
-            call = getattr(ProbeStub(channel), method)(requests())
+            call = getattr(ProbeStub(channel), python_name(method))(requests())
             peer = await server.accept()
             sent = framed(b"a") + framed(b"b") + framed(b"c")
             while peer.answers[1].data != sent or peer.answers[1].ended != ended:
@@ -671,12 +676,12 @@ def test_more_requests_than_are_kept_are_not_sent_again(engine: EngineName, meth
         config = wire.ChannelConfig(engine=engine, transport=IMPATIENT, calls=calls)
         async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
             stub = ProbeStub(channel)
-            call = getattr(stub, method)([b"a", b"b", b"c"])
+            call = getattr(stub, python_name(method))([b"a", b"b", b"c"])
             peer = await server.accept()
             await peer.answer(1)
             await peer.send(frames.goaway(last_id=0) if goes_away else frames.rst_stream(1, ErrorCode.REFUSED_STREAM))
             assert (await end_of(call, method))[0] is StatusCode.UNAVAILABLE
-            after = stub.Unary(b"after")  # the first that comes after it
+            after = stub.unary(b"after")  # the first that comes after it
             peer, stream_id = (await server.accept(), 1) if goes_away else (peer, 3)
             assert (await peer.answer(stream_id)).data == framed(b"after")
             await reply(peer, stream_id, b"")
@@ -711,7 +716,7 @@ def test_calls_that_a_goaway_leaves_out_go_to_a_new_connection(engine: EngineNam
         config = wire.ChannelConfig(engine=engine, transport=IMPATIENT)
         async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
             stub = ProbeStub(channel)
-            seen, unseen = stub.Unary(b"seen"), stub.Unary(b"unseen")
+            seen, unseen = stub.unary(b"seen"), stub.unary(b"unseen")
             old = await server.accept()
             await old.answer(1)
             await old.answer(3)
@@ -723,7 +728,7 @@ def test_calls_that_a_goaway_leaves_out_go_to_a_new_connection(engine: EngineNam
             await reply(old, 1, b"from the old one")
             assert await seen == b"from the old one"
             await old.closed()
-            after = stub.Unary(b"after")
+            after = stub.unary(b"after")
             assert (await new.answer(3)).data == framed(b"after")
             await reply(new, 3, b"")
             await after
@@ -751,7 +756,7 @@ def test_a_server_that_breaks_http2_is_named_in_the_error(engine: EngineName) ->
     async def main() -> None:
         config = wire.ChannelConfig(engine=engine, transport=IMPATIENT)
         async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
-            call = ProbeStub(channel).Unary(b"")
+            call = ProbeStub(channel).unary(b"")
             peer = await server.accept()
             await peer.answer(1)
             await peer.send(frames.data(0, b"x"))

@@ -16,6 +16,7 @@ from tests.support import Pair, Probe, ProbeStub, collect, end_of, ignore_rpc_er
 from wire import RpcError, ServerContext, StatusCode
 from wire.config import EngineName
 from wire.http2.codes import ErrorCode, FrameType
+from wire.service_names import python_name
 from wire.transport.runtime import LoopName
 
 
@@ -26,14 +27,14 @@ def test_leaving_a_stream_early_and_cancelling_it_frees_its_window(engine: Engin
 
     async def main(pair: Pair) -> None:
         for _ in range(12):  # each would keep a whole stream window of the connection's
-            async with pair.stub.ServerStream(b"") as call:
+            async with pair.stub.server_stream(b"") as call:
                 async for _response in call:
                     break
             assert call.code is StatusCode.CANCELLED
-        assert await pair.stub.Unary(bytes(100_000)) == bytes(100_000)
+        assert await pair.stub.unary(bytes(100_000)) == bytes(100_000)
 
     http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=200_000)
-    on_pair(main, Probe(ServerStream=endless), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
+    on_pair(main, Probe(server_stream=endless), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
 
 
 def test_two_slow_streams_do_not_lock_a_channel(engine: EngineName, loop: LoopName) -> None:
@@ -46,15 +47,15 @@ def test_two_slow_streams_do_not_lock_a_channel(engine: EngineName, loop: LoopNa
 
     async def main(pair: Pair) -> None:
         async def read() -> None:
-            async for each in pair.stub.ServerStream(b""):
-                assert await pair.stub.Unary(each) == each
+            async for each in pair.stub.server_stream(b""):
+                assert await pair.stub.unary(each) == each
 
         async with anyio.create_task_group() as tasks:
             for _ in range(2):
                 tasks.start_soon(read)
 
     http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535)
-    on_pair(main, Probe(ServerStream=down), engine=engine, loop=loop, channel_config=wire.ChannelConfig(http2=http2))
+    on_pair(main, Probe(server_stream=down), engine=engine, loop=loop, channel_config=wire.ChannelConfig(http2=http2))
 
 
 def test_streams_that_nobody_reads_leave_the_channel_to_others(engine: EngineName, loop: LoopName) -> None:
@@ -63,26 +64,28 @@ def test_streams_that_nobody_reads_leave_the_channel_to_others(engine: EngineNam
             yield bytes(30_000)
 
     async def main(pair: Pair) -> None:
-        async with pair.stub.ServerStream(b"") as one, pair.stub.ServerStream(b"") as other:
+        async with pair.stub.server_stream(b"") as one, pair.stub.server_stream(b"") as other:
             for call in (one, other):
                 await anext(aiter(call))
             for _ in range(10):
-                assert await pair.stub.Unary(bytes(20_000)) == bytes(20_000)
+                assert await pair.stub.unary(bytes(20_000)) == bytes(20_000)
 
     http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535)
-    on_pair(main, Probe(ServerStream=endless), engine=engine, loop=loop, channel_config=wire.ChannelConfig(http2=http2))
+    on_pair(
+        main, Probe(server_stream=endless), engine=engine, loop=loop, channel_config=wire.ChannelConfig(http2=http2)
+    )
 
 
 def test_ended_streams_whose_messages_nobody_takes_keep_no_window(engine: EngineName) -> None:
     async def main(pair: Pair) -> None:
         kept = []
         for _ in range(12):
-            call = pair.stub.ServerStream(b"123")
+            call = pair.stub.server_stream(b"123")
             assert await anext(aiter(call)) == b"1" * 20_000
             while call.code is None:
                 await anyio.lowlevel.checkpoint()
             kept.append(call)
-        assert await pair.stub.Unary(bytes(100_000)) == bytes(100_000)
+        assert await pair.stub.unary(bytes(100_000)) == bytes(100_000)
         assert await collect(kept[0]) == [b"2" * 20_000, b"3" * 20_000]
 
     def thrice(request: bytes, context: ServerContext) -> Iterator[bytes]:
@@ -90,7 +93,7 @@ def test_ended_streams_whose_messages_nobody_takes_keep_no_window(engine: Engine
             yield bytes([byte]) * 20_000
 
     http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=100_000)
-    on_pair(main, Probe(ServerStream=thrice), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
+    on_pair(main, Probe(server_stream=thrice), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
 
 
 def test_a_reader_that_is_slow_holds_the_server_back(engine: EngineName) -> None:
@@ -103,11 +106,11 @@ def test_a_reader_that_is_slow_holds_the_server_back(engine: EngineName) -> None
             yield bytes(10_000)
 
     async def main(pair: Pair) -> None:
-        call = pair.stub.ServerStream(b"")
+        call = pair.stub.server_stream(b"")
         responses = aiter(call)
         await anext(responses)
         for _ in range(5):
-            await pair.stub.Unary(b"")  # so often, everything sent has arrived
+            await pair.stub.unary(b"")  # so often, everything sent has arrived
         held = yielded
         assert held * 10_000 < 65_535 + 65_536 + 3 * 10_000  # the stream's window, and what the server may queue
         for _ in range(held + 10):
@@ -115,14 +118,14 @@ def test_a_reader_that_is_slow_holds_the_server_back(engine: EngineName) -> None
         call.cancel()
 
     http2 = wire.Http2Config(stream_window_bytes=65_535)
-    on_pair(main, Probe(ServerStream=endless), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
+    on_pair(main, Probe(server_stream=endless), engine=engine, channel_config=wire.ChannelConfig(http2=http2))
 
 
 def test_a_sender_waits_for_a_server_that_does_not_read(loop: LoopName, engine: EngineName) -> None:
     sent = 0
 
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.Bidi()
+        call = stub.bidi()
 
         async def send() -> None:
             nonlocal sent
@@ -154,7 +157,7 @@ def test_a_sender_that_waits_is_let_go_when_the_call_ends(engine: EngineName, ho
         calls = wire.CallConfig(send_buffer_bytes=4096)
         config = wire.ChannelConfig(engine=engine, transport=IMPATIENT, calls=calls)
         async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
-            call = ProbeStub(channel).Bidi(timeout=5)
+            call = ProbeStub(channel).bidi(timeout=5)
             peer = await server.accept()
 
             async def send() -> None:
@@ -184,7 +187,7 @@ def test_a_sender_that_waits_is_let_go_when_the_call_ends(engine: EngineName, ho
 
 def test_sending_after_the_end_is_a_usage_error(engine: EngineName) -> None:
     async def main(pair: Pair) -> None:
-        call = pair.stub.Bidi()
+        call = pair.stub.bidi()
         await call.send(b"1")
         await call.end()
         await call.end()
@@ -201,13 +204,13 @@ def test_sending_to_a_call_that_ended_well_is_a_usage_error() -> None:
         yield await anext(requests)
 
     async def main(pair: Pair) -> None:
-        call = pair.stub.Bidi()
+        call = pair.stub.bidi()
         await call.send(b"1")
         assert await collect(call) == [b"1"]
         with pytest.raises(wire.UsageError, match="takes no more"):
             await call.send(b"2")
 
-    on_pair(main, Probe(Bidi=one))
+    on_pair(main, Probe(bidi=one))
 
 
 @pytest.mark.parametrize("server_resets", [False, True])
@@ -215,7 +218,7 @@ def test_a_stream_that_only_the_server_has_ended_is_let_go(engine: EngineName, s
     """Or it would count against the limit of streams for as long as the connection lives."""
 
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.Bidi()
+        call = stub.bidi()
         await peer.until(FrameType.HEADERS, 3)
         answer = frames.headers(3, frames.RESPONSE) + frames.headers(3, frames.TRAILERS, end=True)
         await peer.send(answer, frames.rst_stream(3, ErrorCode.NO_ERROR) if server_resets else b"")
@@ -243,10 +246,10 @@ def test_an_early_answer_stops_the_iterator_of_requests(loop: LoopName, engine: 
             finally:
                 stopped.set()
 
-        assert await pair.stub.ClientStream(requests()) == b"1"
+        assert await pair.stub.client_stream(requests()) == b"1"
         await stopped.wait()
 
-    on_pair(main, Probe(ClientStream=early), engine=engine, loop=loop)
+    on_pair(main, Probe(client_stream=early), engine=engine, loop=loop)
 
 
 def test_an_iterator_that_waits_for_room_is_closed_when_its_call_ends(loop: LoopName, engine: EngineName) -> None:
@@ -260,7 +263,7 @@ def test_an_iterator_that_waits_for_room_is_closed_when_its_call_ends(loop: Loop
             closed.set()
 
     async def test(stub: ProbeStub, peer: RawPeer) -> None:
-        call = stub.Bidi(requests())
+        call = stub.bidi(requests())
         while len(peer.answers[3].data) < 65_535 - 100:
             await peer.receive()
         await peer.send(frames.rst_stream(3))
@@ -279,7 +282,7 @@ def test_an_iterator_of_requests_that_raises_ends_the_call(loop: LoopName, metho
             yield b"1"
             raise error
 
-        call = getattr(pair.stub, method)(requests())
+        call = getattr(pair.stub, python_name(method))(requests())
         code, message = await end_of(call, method)
         assert code is StatusCode.CANCELLED
         assert type(error).__name__ in message
@@ -292,7 +295,7 @@ def test_an_iterator_of_requests_that_raises_ends_the_call(loop: LoopName, metho
 )
 def test_an_iterated_request_that_cannot_be_sent_ends_the_call(request_: Any, code: StatusCode) -> None:
     async def main(pair: Pair) -> None:
-        assert (await status_of(pair.stub.ClientStream([b"1", request_])))[0] is code
+        assert (await status_of(pair.stub.client_stream([b"1", request_])))[0] is code
 
     config = wire.ChannelConfig(calls=wire.CallConfig(max_send_message_bytes=1024))
     on_pair(main, channel_config=config)
@@ -300,7 +303,7 @@ def test_an_iterated_request_that_cannot_be_sent_ends_the_call(request_: Any, co
 
 def test_streams_go_both_ways_at_once(loop: LoopName, engine: EngineName) -> None:
     async def main(pair: Pair) -> None:
-        call = pair.stub.Bidi()
+        call = pair.stub.bidi()
         responses = aiter(call)
         for number in range(20):
             await call.send(b"%d" % number)
@@ -316,7 +319,7 @@ def test_streams_go_both_ways_at_once(loop: LoopName, engine: EngineName) -> Non
 def test_messages_of_any_size_travel(engine: EngineName, size: int) -> None:
     async def main(pair: Pair) -> None:
         message = bytes(size)
-        assert await pair.stub.Unary(message) == message
-        assert await collect(pair.stub.Bidi([message, b"", message])) == [message, b"", message]
+        assert await pair.stub.unary(message) == message
+        assert await collect(pair.stub.bidi([message, b"", message])) == [message, b"", message]
 
     on_pair(main, engine=engine)

@@ -69,7 +69,7 @@ def test_the_next_address_is_tried_at_once_when_one_fails(
         async with bad_server(behaviour) as bad, serving() as (_, good):
             for target in (both(bad.address, good), both(good, bad.address)):
                 async with wire.Channel(target, config=wire.ChannelConfig(engine=engine)) as channel:
-                    assert await ProbeStub(channel).Unary(b"x") == b"x"
+                    assert await ProbeStub(channel).unary(b"x") == b"x"
 
     run(main, loop=loop)
 
@@ -79,7 +79,7 @@ def test_a_silent_address_is_waited_for_a_quarter_of_a_second(loop: LoopName, cl
         async with raw_server() as bad, serving() as (_, good):
             config = wire.ChannelConfig(transport=IMPATIENT)
             async with wire.Channel(both(bad.address, good), config=config) as channel:
-                call = ProbeStub(channel).Unary(b"x")
+                call = ProbeStub(channel).unary(b"x")
                 peer = await bad._arrived.receive()
                 clock.advance(0.26)
                 assert await call == b"x"
@@ -93,7 +93,7 @@ def test_all_addresses_that_failed_are_named() -> None:
         async with serving() as (_, first), serving() as (_, second):
             pass
         async with wire.Channel(both(first, second)) as channel:
-            code, message = await status_of(ProbeStub(channel).Unary(b""))
+            code, message = await status_of(ProbeStub(channel).unary(b""))
         assert code is StatusCode.UNAVAILABLE
         for address in (first, second):
             assert f"cannot connect to {address}: nothing listens there" in message
@@ -107,7 +107,7 @@ def test_connections_spread_over_the_addresses(loop: LoopName) -> None:
             config = wire.ChannelConfig(connections=4)
             async with wire.Channel(both(first, second), config=config) as channel:
                 stub = ProbeStub(channel)
-                await stub.Unary(b"")
+                await stub.unary(b"")
                 while len(one.connections) + len(two.connections) < 4:
                     await anyio.lowlevel.checkpoint()
                 assert (len(one.connections), len(two.connections)) == (2, 2)
@@ -142,7 +142,7 @@ def test_a_client_that_pings_too_often_pings_half_as_often() -> None:
         config = wire.ChannelConfig(transport=IMPATIENT, keepalive=wire.KeepaliveConfig(time_s=10))
         async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
             for expected_s in (20, 40):
-                call = ProbeStub(channel).Unary(b"")
+                call = ProbeStub(channel).unary(b"")
                 peer = await server.accept()
                 await peer.answer(1)
                 await peer.send(frames.goaway(1, ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings"))
@@ -162,7 +162,7 @@ def test_a_server_that_requires_a_certificate_is_named_as_the_reason(
             serving(Probe(), tls=tls) as (_, address),
             wire.Channel(address, tls=wire.ClientTls(certificates.ca)) as channel,
         ):
-            code, message = await status_of(ProbeStub(channel).Unary(b""))
+            code, message = await status_of(ProbeStub(channel).unary(b""))
         assert code is StatusCode.UNAVAILABLE
         assert "the server requires a client certificate" in message
 

@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 
 import wire
 from proto.crypto.v1 import Algorithm, GetPublicKeyRequest, GetPublicKeyResponse, KeyType, SignRequest
+from proto.crypto.v1.crypto_wire import CryptoServiceStub
 from proto.echo.v1 import EchoRequest
-from services.crypto import CryptoServicer, CryptoStub
-from services.echo import EchoServicer, EchoStub
+from proto.echo.v1.echo_wire import EchoServiceStub
+from services.crypto import CryptoServicer
+from services.echo import EchoServicer
 from services.keys import KeyRing
 from tests.support import run
 from wire.config import EngineName
@@ -52,25 +54,25 @@ async def _everything(address: str, engine: EngineName, keys: KeyRing) -> None:
     async with wire.Server([EchoServicer(), CryptoServicer(keys)], config=config) as server:
         bound = await server.listen(address)
         async with wire.Channel(bound, config=wire.ChannelConfig(engine=engine)) as channel:
-            await _echoes(EchoStub(channel))
-            await _signs(CryptoStub(channel))
+            await _echoes(EchoServiceStub(channel))
+            await _signs(CryptoServiceStub(channel))
             assert len(server.connections) == 1
         await server.stop()
         assert not server.connections
         async with wire.Channel(bound, config=wire.ChannelConfig(engine=engine)) as channel:
             with pytest.raises(wire.RpcError, match="cannot connect") as failure:
-                await EchoStub(channel).Echo(EchoRequest(payload=b"anybody?"))
+                await EchoServiceStub(channel).echo(EchoRequest(payload=b"anybody?"))
             assert failure.value.code is wire.StatusCode.UNAVAILABLE
 
 
-async def _echoes(stub: EchoStub) -> None:
+async def _echoes(stub: EchoServiceStub) -> None:
     for payload in (b"", b"hello", bytes(range(256)), b"x" * (1 << 20)):
-        assert (await stub.Echo(EchoRequest(payload=payload), timeout=10)).payload == payload
+        assert (await stub.echo(EchoRequest(payload=payload), timeout=10)).payload == payload
 
     replies: dict[int, bytes] = {}
 
     async def echo(number: int) -> None:
-        replies[number] = (await stub.Echo(EchoRequest(payload=b"%d" % number))).payload
+        replies[number] = (await stub.echo(EchoRequest(payload=b"%d" % number))).payload
 
     async with anyio.create_task_group() as tasks:
         for number in range(50):
@@ -78,11 +80,11 @@ async def _echoes(stub: EchoStub) -> None:
     assert replies == {number: b"%d" % number for number in range(50)}
 
     payloads = [b"%d" % number for number in range(100)]
-    call = stub.EchoStream([EchoRequest(payload=payload) for payload in payloads])
+    call = stub.echo_stream([EchoRequest(payload=payload) for payload in payloads])
     assert [reply.payload async for reply in call] == payloads
     assert call.code is wire.StatusCode.OK
 
-    call = stub.EchoStream()
+    call = stub.echo_stream()
     async with call:
         for payload in payloads[:3]:  # one at a time, each answered before the next is sent
             await call.send(EchoRequest(payload=payload))
@@ -91,13 +93,13 @@ async def _echoes(stub: EchoStub) -> None:
         assert [reply async for reply in call] == []
 
 
-async def _signs(stub: CryptoStub) -> None:
+async def _signs(stub: CryptoServiceStub) -> None:
     public = {
-        key_type: await stub.GetPublicKey(GetPublicKeyRequest(key_type=key_type))
+        key_type: await stub.get_public_key(GetPublicKeyRequest(key_type=key_type))
         for key_type in (KeyType.RSA, KeyType.P256, KeyType.P384, KeyType.ED25519)
     }
     for algorithm, key_type, verify in _verifications(public):
-        reply = await stub.Sign(SignRequest(key_type=key_type, algorithm=algorithm, data=_DATA), timeout=10)
+        reply = await stub.sign(SignRequest(key_type=key_type, algorithm=algorithm, data=_DATA), timeout=10)
         assert reply.key_id == public[key_type].key_id
         verify(reply.signature, _DATA)
 
@@ -105,10 +107,10 @@ async def _signs(stub: CryptoStub) -> None:
     request = SignRequest(
         key_type=KeyType.P256, algorithm=Algorithm.ECDSA_P256_SHA256_ASN1, data=digest, prehashed=True
     )
-    _ec_verify(public[KeyType.P256], hashes.SHA256())((await stub.Sign(request)).signature, _DATA)
+    _ec_verify(public[KeyType.P256], hashes.SHA256())((await stub.sign(request)).signature, _DATA)
 
     with pytest.raises(wire.RpcError, match="ED25519 needs a key of type ED25519, not RSA") as failure:
-        await stub.Sign(SignRequest(key_type=KeyType.RSA, algorithm=Algorithm.ED25519, data=_DATA))
+        await stub.sign(SignRequest(key_type=KeyType.RSA, algorithm=Algorithm.ED25519, data=_DATA))
     assert failure.value.code is wire.StatusCode.INVALID_ARGUMENT
 
 

@@ -41,25 +41,25 @@ class Endless(Probe):
         finally:
             self.left += 1
 
-    async def Unary(self, request: bytes, context: wire.ServerContext) -> bytes:  # type: ignore[override]
+    async def unary(self, request: bytes, context: wire.ServerContext) -> bytes:  # type: ignore[override]
         if request == b"fail":
             raise wire.RpcError(wire.StatusCode.ABORTED)
         await self.wait()
         return request
 
-    async def ServerStream(  # type: ignore[override]
+    async def server_stream(  # type: ignore[override]
         self, request: bytes, context: wire.ServerContext
     ) -> AsyncIterator[bytes]:
         while True:
             yield bytes(10_000)  # until the window is closed
             self.entered.set()
 
-    async def ClientStream(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> bytes:
+    async def client_stream(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> bytes:
         await anext(requests)
         await self.wait()
         return b""
 
-    async def Bidi(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
+    async def bidi(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
         async for each in requests:
             yield each
             self.entered.set()
@@ -166,10 +166,10 @@ def test_a_broken_off_tls_handshake_is_freed_before_any_timer(loop: LoopName, ce
 def client_calls(stub: ProbeStub, timeout: float | None = None) -> list[Any]:
     """A call of each kind, with a request that the peer does not answer."""
     return [
-        stub.Unary(b"x", timeout=timeout),
-        stub.ServerStream(b"x", timeout=timeout),
-        stub.ClientStream([b"x"], timeout=timeout),
-        stub.Bidi([b"x"], timeout=timeout),
+        stub.unary(b"x", timeout=timeout),
+        stub.server_stream(b"x", timeout=timeout),
+        stub.client_stream([b"x"], timeout=timeout),
+        stub.bidi([b"x"], timeout=timeout),
     ]
 
 
@@ -244,7 +244,7 @@ def test_a_client_keeps_nothing_of_calls_that_ended(
         with uncollected() as found:
             async with raw_server() as server, wire.Channel(server.address, config=config) as channel:
                 stub = ProbeStub(channel)
-                first = stub.Unary(b"first")
+                first = stub.unary(b"first")
                 peer = await server.accept()
                 await peer.answer(1)
                 await reply(peer, 1, b"first")
@@ -296,15 +296,15 @@ def test_a_client_keeps_nothing_of_attempts_that_failed(loop: LoopName, certific
             with socket.create_server(("127.0.0.1", 0)) as silent:
                 port = silent.getsockname()[1]
                 async with wire.Channel(f"127.0.0.1:{port}", tls=tls) as channel:
-                    call = ProbeStub(channel).Unary(b"x")
+                    call = ProbeStub(channel).unary(b"x")
                     await anyio.wait_readable(silent)  # it is connected, and waits for the handshake
                     await turns()
                     call.cancel()
                     del call
             async with serving() as (_, address), wire.Channel(address, tls=tls) as channel:
-                assert (await status_of(ProbeStub(channel).Unary(b"x")))[0] is wire.StatusCode.UNAVAILABLE
+                assert (await status_of(ProbeStub(channel).unary(b"x")))[0] is wire.StatusCode.UNAVAILABLE
             async with wire.Channel(f"127.0.0.1:{port}") as channel:
-                assert (await status_of(ProbeStub(channel).Unary(b"x")))[0] is wire.StatusCode.UNAVAILABLE
+                assert (await status_of(ProbeStub(channel).unary(b"x")))[0] is wire.StatusCode.UNAVAILABLE
             await turns()
         assert found == {}
 

@@ -28,23 +28,23 @@ LIGHT = kinds.Tree(label="light")
 
 class Stub(wire.Stub):
     service = SERVICE
-    Unary = UNARY
-    Bidi = BIDI
+    unary = UNARY
+    bidi = BIDI
 
 
 class Servicer(wire.Servicer):
     service = SERVICE
 
-    def Unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:
+    def unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:
         return request
 
-    async def Bidi(self, requests: AsyncIterator[kinds.Tree], context: wire.ServerContext) -> AsyncIterator[kinds.Tree]:
+    async def bidi(self, requests: AsyncIterator[kinds.Tree], context: wire.ServerContext) -> AsyncIterator[kinds.Tree]:
         async for request in requests:
             yield request
 
 
 class AsyncServicer(Servicer):
-    async def Unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:  # type: ignore[override]
+    async def unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:  # type: ignore[override]
         await anyio.sleep(0)
         return request
 
@@ -78,9 +78,9 @@ def test_long_messages_are_decoded_in_a_thread_and_short_ones_are_not(
             bound = await server.listen("127.0.0.1:0")
             async with wire.Channel(bound, config=wire.ChannelConfig(engine=engine)) as channel:
                 stub = Stub(channel)
-                assert await stub.Unary(LIGHT) == LIGHT
+                assert await stub.unary(LIGHT) == LIGHT
                 assert threads == [False, False]
-                assert await stub.Unary(HEAVY) == HEAVY
+                assert await stub.unary(HEAVY) == HEAVY
                 assert threads == [False, False, True, True]
 
     run(main, loop=loop)
@@ -92,7 +92,7 @@ def test_a_stream_keeps_its_order_across_both_ways(engine: EngineName, loop: Loo
         async with wire.Server([Servicer()], config=wire.ServerConfig(engine=engine)) as server:
             bound = await server.listen("127.0.0.1:0")
             async with wire.Channel(bound, config=wire.ChannelConfig(engine=engine)) as channel:
-                assert [response async for response in Stub(channel).Bidi(sent)] == sent
+                assert [response async for response in Stub(channel).bidi(sent)] == sent
         assert threads.count(True) == 6
 
     run(main, loop=loop)
@@ -107,18 +107,18 @@ def test_a_message_over_a_limit_ends_its_call_with_internal_and_no_other(limit: 
             bound = await strict_server.listen("127.0.0.1:0")
             async with wire.Channel(bound) as channel:
                 with pytest.raises(wire.RpcError, match="the limit") as failure:
-                    await Stub(channel).Unary(wrong)
+                    await Stub(channel).unary(wrong)
                 assert failure.value.code is wire.StatusCode.INTERNAL
                 with pytest.raises(wire.RpcError, match="the limit") as failure:
-                    _ = [response async for response in Stub(channel).Bidi([wrong])]
-                assert await Stub(channel).Unary(LIGHT) == LIGHT
+                    _ = [response async for response in Stub(channel).bidi([wrong])]
+                assert await Stub(channel).unary(LIGHT) == LIGHT
         async with wire.Server([Servicer()]) as server:
             bound = await server.listen("127.0.0.1:0")
             async with wire.Channel(bound, config=wire.ChannelConfig(calls=strict)) as channel:
                 with pytest.raises(wire.RpcError, match="the response could not be decoded") as failure:
-                    await Stub(channel).Unary(wrong)
+                    await Stub(channel).unary(wrong)
                 assert failure.value.code is wire.StatusCode.INTERNAL
-                assert await Stub(channel).Unary(LIGHT) == LIGHT
+                assert await Stub(channel).unary(LIGHT) == LIGHT
 
     run(main, loop=loop)
 
@@ -132,9 +132,9 @@ def test_what_was_decoded_of_a_message_that_is_refused_is_freed_at_once(method: 
         async with wire.Server([Servicer()], config=wire.ServerConfig(calls=strict)) as server:
             bound = await server.listen("127.0.0.1:0")
             async with wire.Channel(bound) as channel:
-                call = Stub(channel).Unary(HEAVY) if method == "Unary" else None
+                call = Stub(channel).unary(HEAVY) if method == "Unary" else None
                 with pytest.raises(wire.RpcError, match="the limit"):
-                    _ = await call if call else [each async for each in Stub(channel).Bidi([HEAVY])]
+                    _ = await call if call else [each async for each in Stub(channel).bidi([HEAVY])]
                 del call
                 await turns()
                 # Only what the thread decoded in part would leave trees by the thousand.
@@ -191,7 +191,7 @@ def test_a_call_that_is_cancelled_while_its_request_is_decoded_never_reaches_its
     handled: list[object] = []
 
     class Watched(Servicer):
-        def Unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:
+        def unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:
             handled.append(request.label)
             return request
 
@@ -209,12 +209,12 @@ def test_a_call_that_is_cancelled_while_its_request_is_decoded_never_reaches_its
             route.decoder.decode = held
             bound = await server.listen("127.0.0.1:0")
             async with wire.Channel(bound) as channel:
-                call = Stub(channel).Unary(HEAVY)
+                call = Stub(channel).unary(HEAVY)
                 await anyio.to_thread.run_sync(begun.wait)
                 (connection,) = server.connections
                 assert len(connection.running) == 1
                 call.cancel()
-                assert await Stub(channel).Unary(LIGHT) == LIGHT  # which shows that the reset has come
+                assert await Stub(channel).unary(LIGHT) == LIGHT  # which shows that the reset has come
                 go_on.set()
                 while connection.running:
                     await turns(1)

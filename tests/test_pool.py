@@ -45,7 +45,7 @@ async def until(condition: Callable[[], Any]) -> None:
 def test_calls_over_the_limit_wait_in_order(loop: LoopName, engine: EngineName, method: str) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
         def start(body: bytes) -> Any:
-            return stub.Unary(body) if method == "Unary" else stub.Bidi([body])
+            return stub.unary(body) if method == "Unary" else stub.bidi([body])
 
         calls = [start(b"%d" % number) for number in range(4)]
         peer = await server.accept({Setting.MAX_CONCURRENT_STREAMS: 1})
@@ -63,11 +63,11 @@ def test_calls_over_the_limit_wait_in_order(loop: LoopName, engine: EngineName, 
 
 def test_a_call_that_waits_ends_at_its_deadline_unsent(engine: EngineName, clock: ManualClock) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        first = stub.Unary(b"first")
+        first = stub.unary(b"first")
         peer = await server.accept({Setting.MAX_CONCURRENT_STREAMS: 1})
         await peer.answer(1)
-        expiring, cancelled = stub.Unary(b"expiring", timeout=5), stub.Unary(b"cancelled")
-        last = stub.Unary(b"last", timeout=50)
+        expiring, cancelled = stub.unary(b"expiring", timeout=5), stub.unary(b"cancelled")
+        last = stub.unary(b"last", timeout=50)
         cancelled.cancel()
         clock.advance(5.1)
         assert (await status_of(expiring))[0] is StatusCode.DEADLINE_EXCEEDED
@@ -86,7 +86,7 @@ def test_a_call_that_waits_ends_at_its_deadline_unsent(engine: EngineName, clock
 
 def test_a_raised_limit_lets_waiting_calls_go(engine: EngineName) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        calls = [stub.Unary(b"%d" % number) for number in range(3)]
+        calls = [stub.unary(b"%d" % number) for number in range(3)]
         peer = await server.accept({Setting.MAX_CONCURRENT_STREAMS: 1})
         await peer.answer(1)
         await peer.send(frames.settings({Setting.MAX_CONCURRENT_STREAMS: 10}))
@@ -101,7 +101,7 @@ def test_a_raised_limit_lets_waiting_calls_go(engine: EngineName) -> None:
 
 def test_thousands_of_waiting_calls_may_end_together(clock: ManualClock) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        calls = [stub.Unary(b"", timeout=5, wait_for_ready=True) for _ in range(5000)]
+        calls = [stub.unary(b"", timeout=5, wait_for_ready=True) for _ in range(5000)]
         clock.advance(6)
         assert {call.code for call in calls} == {StatusCode.DEADLINE_EXCEEDED}
         assert len(stub.channel.pool.queue) == 0
@@ -114,7 +114,7 @@ def test_thousands_of_waiting_calls_may_end_together(clock: ManualClock) -> None
 
 def test_calls_wait_for_the_first_connection_and_go_together(loop: LoopName, engine: EngineName) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        calls = [stub.Unary(b"%d" % number) for number in range(3)]
+        calls = [stub.unary(b"%d" % number) for number in range(3)]
         peer = await server.accept()
         for number in range(3):
             await peer.answer(2 * number + 1)
@@ -128,7 +128,7 @@ def test_calls_wait_for_the_first_connection_and_go_together(loop: LoopName, eng
 def test_a_lost_connection_is_replaced_without_a_pause(loop: LoopName, engine: EngineName, clock: ManualClock) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
         for _ in range(3):
-            call = stub.Unary(b"")
+            call = stub.unary(b"")
             peer = await server.accept()
             await peer.answer(1)
             await reply(peer, 1, b"")
@@ -144,7 +144,7 @@ def test_a_server_that_hangs_up_is_asked_again_at_once_and_a_few_times(
     engine: EngineName, last_words: bytes, clock: ManualClock
 ) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        call = stub.Unary(b"")
+        call = stub.unary(b"")
         for _ in range(4):
             peer: RawPeer = await server._arrived.receive()
             if last_words:
@@ -159,7 +159,7 @@ def test_a_server_that_hangs_up_is_asked_again_at_once_and_a_few_times(
 
 def test_a_server_that_hangs_up_once_costs_no_call(loop: LoopName, engine: EngineName, clock: ManualClock) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        call = stub.Unary(b"")
+        call = stub.unary(b"")
         stopping: RawPeer = await server._arrived.receive()
         await stopping.send(frames.settings(), frames.goaway())
         peer = await server.accept()
@@ -173,7 +173,7 @@ def test_a_server_that_hangs_up_once_costs_no_call(loop: LoopName, engine: Engin
 @pytest.mark.parametrize("last_words", [b"HTTP/1.1 400 Bad Request\r\n\r\n", frames.goaway()])
 def test_a_server_that_does_not_speak_http2_is_unavailable(engine: EngineName, last_words: bytes) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        call = stub.Unary(b"")
+        call = stub.unary(b"")
         peer: RawPeer = await server._arrived.receive()
         await peer.send(last_words)
         await peer.stream.aclose()
@@ -186,7 +186,7 @@ def test_a_server_that_does_not_speak_http2_is_unavailable(engine: EngineName, l
 
 def test_a_server_that_says_nothing_is_given_up_in_time(engine: EngineName, clock: ManualClock) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        call = stub.Unary(b"")
+        call = stub.unary(b"")
         await server._arrived.receive()
         await until(lambda: any(each.link for each in stub.channel.pool._all))
         await turns()
@@ -213,7 +213,7 @@ def test_failed_attempts_come_further_and_further_apart(clock: ManualClock, monk
         async with wire.Channel(address) as channel:
             stub = ProbeStub(channel)
             pauses = []
-            waiting = stub.Unary(b"", wait_for_ready=True)
+            waiting = stub.unary(b"", wait_for_ready=True)
             for attempt in range(1, 14):
                 while channel.pool._failures < attempt:
                     await anyio.lowlevel.checkpoint()
@@ -236,7 +236,7 @@ def test_a_connection_that_works_starts_the_pauses_anew(clock: ManualClock) -> N
         async with serving() as (_, address):
             pass
         async with wire.Channel(address) as channel:
-            waiting = ProbeStub(channel).Unary(b"", wait_for_ready=True)
+            waiting = ProbeStub(channel).unary(b"", wait_for_ready=True)
             for attempt in (1, 2):
                 while channel.pool._failures < attempt:
                     await anyio.lowlevel.checkpoint()
@@ -247,7 +247,7 @@ def test_a_connection_that_works_starts_the_pauses_anew(clock: ManualClock) -> N
                 await waiting
                 await server.stop(0)
             await until(lambda: not channel.pool._all)
-            assert (await status_of(ProbeStub(channel).Unary(b"")))[0] is StatusCode.UNAVAILABLE
+            assert (await status_of(ProbeStub(channel).unary(b"")))[0] is StatusCode.UNAVAILABLE
             (pause,) = clock.pending
             assert pause <= 1.2
 
@@ -260,17 +260,17 @@ def test_calls_made_during_the_pause_fail_at_once(loop: LoopName, clock: ManualC
             pass
         async with wire.Channel(address) as channel:
             stub = ProbeStub(channel)
-            first = await status_of(stub.Unary(b""))
+            first = await status_of(stub.unary(b""))
             assert first[0] is StatusCode.UNAVAILABLE
-            call = stub.Unary(b"")
+            call = stub.unary(b"")
             assert (call.code, call.message) == first
-            patient = stub.Unary(b"", wait_for_ready=True, timeout=1000)
+            patient = stub.unary(b"", wait_for_ready=True, timeout=1000)
             assert patient.code is None
             async with wire.Server([Probe()]) as server:
                 await server.listen(address)
                 clock.advance(1.3)
                 assert await patient == b""
-                assert await stub.Unary(b"x") == b"x"
+                assert await stub.unary(b"x") == b"x"
                 await server.stop(0)
 
     run(main, loop=loop)
@@ -282,8 +282,8 @@ def test_calls_that_wait_for_a_server_end_at_their_deadline(loop: LoopName, cloc
             pass
         config = wire.ChannelConfig(wait_for_ready=True)
         async with wire.Channel(address, config=config) as channel:
-            call = ProbeStub(channel).Unary(b"", timeout=5)
-            impatient = ProbeStub(channel).Unary(b"", wait_for_ready=False)
+            call = ProbeStub(channel).unary(b"", timeout=5)
+            impatient = ProbeStub(channel).unary(b"", wait_for_ready=False)
             assert (await status_of(impatient))[0] is StatusCode.UNAVAILABLE
             clock.advance(5.1)
             assert (await status_of(call))[0] is StatusCode.DEADLINE_EXCEEDED
@@ -296,10 +296,10 @@ def test_calls_that_wait_for_a_server_end_at_their_deadline(loop: LoopName, cloc
 
 def test_calls_go_round_the_connections(loop: LoopName, engine: EngineName) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        first = stub.Unary(b"first")
+        first = stub.unary(b"first")
         peers = [await server.accept() for _ in range(3)]
         await until(lambda: len(stub.channel.pool._ready) == 3)
-        calls = [stub.Unary(b"x") for _ in range(6)]
+        calls = [stub.unary(b"x") for _ in range(6)]
         for peer in peers:
             await peer.barrier()
         counts = [sum(each.data == framed(b"x") for each in peer.answers.values()) for peer in peers]
@@ -316,7 +316,7 @@ def test_calls_go_round_the_connections(loop: LoopName, engine: EngineName) -> N
 
 def test_a_lost_one_of_several_is_replaced_unasked(engine: EngineName) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        call = stub.Unary(b"")
+        call = stub.unary(b"")
         peers = [await server.accept() for _ in range(2)]
         await until(lambda: len(stub.channel.pool._ready) == 2)
         await peers[0].barrier()
@@ -333,10 +333,10 @@ def test_a_lost_one_of_several_is_replaced_unasked(engine: EngineName) -> None:
 
 def test_a_full_connection_is_passed_over(engine: EngineName) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        first = stub.Unary(b"")
+        first = stub.unary(b"")
         peers = [await server.accept({Setting.MAX_CONCURRENT_STREAMS: limit}) for limit in (1, 100)]
         await until(lambda: len(stub.channel.pool._ready) == 2)
-        calls = [stub.Unary(b"") for _ in range(5)]
+        calls = [stub.unary(b"") for _ in range(5)]
         await peers[0].barrier()
         await peers[1].barrier()
         assert sorted(len(peer.answers) - 1 for peer in peers) == [1, 5]
@@ -354,7 +354,7 @@ def test_a_full_connection_is_passed_over(engine: EngineName) -> None:
 
 def test_the_reason_of_a_goaway_reaches_the_calls(engine: EngineName) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        call = stub.Unary(b"")
+        call = stub.unary(b"")
         peer = await server.accept()
         await peer.answer(1)
         await peer.send(frames.goaway(1, ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings"))
@@ -368,7 +368,7 @@ def test_the_reason_of_a_goaway_reaches_the_calls(engine: EngineName) -> None:
 
 def test_what_a_goaway_says_is_cut_and_escaped() -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        call = stub.Unary(b"")
+        call = stub.unary(b"")
         peer = await server.accept()
         await peer.answer(1)
         await peer.send(frames.goaway(1, 0x1234, b"\x1b[31m\r\n\xff" + b"x" * 10_000))
@@ -383,12 +383,12 @@ def test_what_a_goaway_says_is_cut_and_escaped() -> None:
 
 def test_a_retiring_connection_closes_after_its_last_call(engine: EngineName) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
-        call = stub.Bidi()
+        call = stub.bidi()
         old = await server.accept()
         await old.until(FrameType.HEADERS, 1)
         await old.send(frames.goaway(2**31 - 1))
         await old.barrier()
-        next_call = stub.Unary(b"")
+        next_call = stub.unary(b"")
         new = await server.accept()
         await new.answer(1)
         await reply(new, 1, b"")
@@ -405,11 +405,11 @@ def test_a_retiring_connection_closes_after_its_last_call(engine: EngineName) ->
 def test_stream_ids_that_run_out_need_a_new_connection() -> None:
     async def main() -> None:
         async with paired() as pair:
-            assert await pair.stub.Unary(b"1") == b"1"
+            assert await pair.stub.unary(b"1") == b"1"
             (connection,) = pair.channel.pool._ready
             connection.engine.can_open = False
             connection.engine.drained = True
-            assert await pair.stub.Unary(b"2", timeout=5) == b"2"
+            assert await pair.stub.unary(b"2", timeout=5) == b"2"
             assert connection not in pair.channel.pool._ready
             await until(lambda: connection not in pair.channel.pool._all)
 

@@ -34,7 +34,7 @@ def test_one_server_listens_on_several_addresses(loop: LoopName, engine: EngineN
             assert len(set(addresses)) == 3
             for address in addresses:
                 async with wire.Channel(address) as channel:
-                    assert await ProbeStub(channel).Unary(b"x", timeout=5) == b"x"
+                    assert await ProbeStub(channel).unary(b"x", timeout=5) == b"x"
 
     run(main, loop=loop)
 
@@ -45,7 +45,7 @@ def test_a_socket_that_listens_already_is_served(loop: LoopName) -> None:
         address = f"ipv4:127.0.0.1:{sock.getsockname()[1]}"
         async with wire.Server([Probe()]) as server, wire.Channel(address) as channel:
             server.serve(sock)
-            assert await ProbeStub(channel).Unary(b"x") == b"x"
+            assert await ProbeStub(channel).unary(b"x") == b"x"
         assert sock.fileno() == -1
 
     run(main, loop=loop)
@@ -59,7 +59,7 @@ def test_an_address_that_cannot_be_had_is_named(loop: LoopName) -> None:
             with pytest.raises(wire.AddressError):
                 await server.listen("vsock:nowhere")
             async with wire.Channel(address) as channel:
-                assert await ProbeStub(channel).Unary(b"x") == b"x"
+                assert await ProbeStub(channel).unary(b"x") == b"x"
 
     run(main, loop=loop)
 
@@ -166,8 +166,8 @@ def test_calls_that_outlive_the_grace_are_unavailable(loop: LoopName, engine: En
             cancelled.set()
 
     async def main() -> None:
-        async with paired(Probe(Bidi=bidi), engine=engine) as pair, anyio.create_task_group() as tasks:
-            call = pair.stub.Bidi()
+        async with paired(Probe(bidi=bidi), engine=engine) as pair, anyio.create_task_group() as tasks:
+            call = pair.stub.bidi()
             await call.send(b"1")
             assert await anext(aiter(call)) == b"1"
             tasks.start_soon(pair.server.stop, 10)
@@ -199,7 +199,7 @@ def test_a_handler_that_swallows_its_cancellation_cannot_hold_the_stop_up(clock:
         return request
 
     async def main() -> None:
-        async with serving(Probe(Unary=unary)) as (server, address), raw_client(address) as peer:
+        async with serving(Probe(unary=unary)) as (server, address), raw_client(address) as peer:
             await peer.call(1)
             await entered.wait()
             async with anyio.create_task_group() as tasks:
@@ -217,8 +217,8 @@ def test_a_handler_that_swallows_its_cancellation_cannot_hold_the_stop_up(clock:
 
 def test_a_second_stop_with_less_grace_hurries_the_first(loop: LoopName, clock: ManualClock) -> None:
     async def main() -> None:
-        async with paired(Probe(Bidi=slow)) as pair, anyio.create_task_group() as tasks:
-            call = pair.stub.Bidi([b"1"])
+        async with paired(Probe(bidi=slow)) as pair, anyio.create_task_group() as tasks:
+            call = pair.stub.bidi([b"1"])
             assert await anext(aiter(call)) == b"1"
             tasks.start_soon(pair.server.stop, 1000)
             await turns()
@@ -230,8 +230,8 @@ def test_a_second_stop_with_less_grace_hurries_the_first(loop: LoopName, clock: 
 
 def test_a_stop_that_was_cancelled_can_be_made_again(loop: LoopName, clock: ManualClock) -> None:
     async def main() -> None:
-        async with paired(Probe(Bidi=slow)) as pair:
-            call = pair.stub.Bidi([b"1"])
+        async with paired(Probe(bidi=slow)) as pair:
+            call = pair.stub.bidi([b"1"])
             assert await anext(aiter(call)) == b"1"
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(pair.server.stop, 1000)
@@ -245,8 +245,8 @@ def test_a_stop_that_was_cancelled_can_be_made_again(loop: LoopName, clock: Manu
 
 def test_an_error_in_the_block_stops_the_server_without_grace(loop: LoopName, clock: ManualClock) -> None:
     async def main() -> None:
-        async with wire.Server([Probe(Bidi=slow)]) as server, wire.Channel(await server.listen(LOCAL)) as channel:
-            call = ProbeStub(channel).Bidi([b"1"])
+        async with wire.Server([Probe(bidi=slow)]) as server, wire.Channel(await server.listen(LOCAL)) as channel:
+            call = ProbeStub(channel).bidi([b"1"])
             assert await anext(aiter(call)) == b"1"
             raise ZeroDivisionError
 
@@ -271,8 +271,8 @@ def test_a_rolling_restart_under_load_fails_no_call(loop: LoopName, engine: Engi
                 async def load() -> None:
                     nonlocal done, loading
                     while not stopping:
-                        assert await stub.Unary(b"x") == b"x"
-                        assert await collect(stub.ServerStream(b"12")) == [b"1", b"2"]
+                        assert await stub.unary(b"x") == b"x"
+                        assert await collect(stub.server_stream(b"12")) == [b"1", b"2"]
                         done += 1
                     loading -= 1
 
@@ -298,8 +298,8 @@ def test_a_rolling_restart_under_load_fails_no_call(loop: LoopName, engine: Engi
 
 def test_a_connection_that_arrives_while_stopping_is_drained(clock: ManualClock) -> None:
     async def main() -> None:
-        async with paired(Probe(Bidi=slow)) as pair, anyio.create_task_group() as tasks:
-            call = pair.stub.Bidi([b"1"])
+        async with paired(Probe(bidi=slow)) as pair, anyio.create_task_group() as tasks:
+            call = pair.stub.bidi([b"1"])
             assert await anext(aiter(call)) == b"1"
             pair.server.stopping = True  # the listener is not closed yet
             async with raw_client(pair.address) as late:
@@ -315,7 +315,7 @@ def test_a_connection_that_arrives_while_stopping_is_drained(clock: ManualClock)
 
 async def other_connections_are_served(address: str) -> None:
     async with wire.Channel(address) as channel:
-        assert await ProbeStub(channel).Unary(b"x", timeout=5) == b"x"
+        assert await ProbeStub(channel).unary(b"x", timeout=5) == b"x"
 
 
 async def closed_by_the_server(stream: anyio.abc.ByteStream) -> bytes:
@@ -421,7 +421,7 @@ def test_pings_while_a_large_reply_leaves_frame_by_frame_are_welcome(engine: Eng
 
     async def main() -> None:
         config = wire.ServerConfig(engine=engine, keepalive=wire.KeepaliveConfig(max_ping_strikes=0))
-        large = Probe(Unary=lambda request, context: bytes(300_000))
+        large = Probe(unary=lambda request, context: bytes(300_000))
         async with serving(large, config=config) as (_, address), raw_client(address) as peer:
             await peer.call(1)
             while not peer.answers[1].ended:
@@ -454,7 +454,7 @@ def test_deadlines_of_many_calls_leave_their_neighbour_alone(engine: EngineName,
             await peer.barrier()
         assert (await peer.answer(1)).status == 0
 
-    handlers = Probe(Unary=forever, Bidi=forever_bidi)
+    handlers = Probe(unary=forever, bidi=forever_bidi)
     ask(test, handlers, engine=engine, http2=wire.Http2Config(reset_burst=10, resets_per_s=0))
 
 
@@ -494,12 +494,12 @@ def test_floods_cost_their_own_connection_only(engine: EngineName, flood: str) -
         http2 = wire.Http2Config(reset_burst=50, resets_per_s=0, control_burst=200, controls_per_s=0)
         config = wire.ServerConfig(engine=engine, http2=http2)
         async with serving(config=config) as (server, address), wire.Channel(address) as channel:
-            assert await ProbeStub(channel).Unary(b"before") == b"before"
+            assert await ProbeStub(channel).unary(b"before") == b"before"
             async with raw_client(address) as peer:
                 await peer.send(sent)
                 assert (await peer.goaway()).code is code
                 await peer.closed()
-            assert await ProbeStub(channel).Unary(b"after") == b"after"
+            assert await ProbeStub(channel).unary(b"after") == b"after"
             while len(server.connections) > 1:
                 await anyio.lowlevel.checkpoint()
 
@@ -534,7 +534,7 @@ def test_a_peer_that_never_reads_is_not_read_from_and_is_given_up(
 
     async def main() -> None:
         config = wire.ServerConfig(engine=engine)
-        async with serving(Probe(Unary=unary), config=config) as (server, address):
+        async with serving(Probe(unary=unary), config=config) as (server, address):
             with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 windows = frames.settings({4: 2**31 - 1}) + frames.window_update(0, 2**31 - 1 - 65_535)
@@ -555,8 +555,8 @@ def test_a_peer_that_never_reads_is_not_read_from_and_is_given_up(
 
 def test_handlers_of_one_connection_do_not_see_anothers_end(loop: LoopName) -> None:
     async def main() -> None:
-        async with paired(Probe(Bidi=slow)) as pair:
-            call = pair.stub.Bidi()
+        async with paired(Probe(bidi=slow)) as pair:
+            call = pair.stub.bidi()
             await call.send(b"1")
             assert await anext(aiter(call)) == b"1"
             async with raw_client(pair.address) as other:
@@ -584,10 +584,10 @@ def test_tls_is_told_to_the_handler(loop: LoopName, engine: EngineName, certific
         client_tls = wire.ClientTls(certificates.ca, certificates.client, certificates.client_key)
         config = wire.ServerConfig(engine=engine)
         async with (
-            serving(Probe(Unary=unary), config=config, tls=server_tls) as (_, address),
+            serving(Probe(unary=unary), config=config, tls=server_tls) as (_, address),
             wire.Channel(address, tls=client_tls) as channel,
         ):
-            assert await ProbeStub(channel).Unary(bytes(100_000)) == bytes(100_000)
+            assert await ProbeStub(channel).unary(bytes(100_000)) == bytes(100_000)
         assert seen[0].tls_version == "TLSv1.3"
         assert seen[0].certificate is not None
 

@@ -152,7 +152,7 @@ def test_a_timeout_of_zero_has_passed_already() -> None:
         called.append(request)
         return request
 
-    answer = ask_once(framed(b"x"), Probe(Unary=unary), fields=request("Unary", (b"grpc-timeout", b"0S")))
+    answer = ask_once(framed(b"x"), Probe(unary=unary), fields=request("Unary", (b"grpc-timeout", b"0S")))
     assert answer.status == StatusCode.DEADLINE_EXCEEDED
     assert called == [b"next"]
 
@@ -183,11 +183,11 @@ class Typed(wire.Servicer):
     def __init__(self) -> None:
         self.called = 0
 
-    def Unary(self, request: EchoRequest, context: ServerContext) -> EchoResponse:
+    def unary(self, request: EchoRequest, context: ServerContext) -> EchoResponse:
         self.called += 1
         return EchoResponse(payload=request.payload)
 
-    async def Bidi(self, requests: AsyncIterator[EchoRequest], context: ServerContext) -> AsyncIterator[EchoResponse]:
+    async def bidi(self, requests: AsyncIterator[EchoRequest], context: ServerContext) -> AsyncIterator[EchoResponse]:
         async for each in requests:
             self.called += 1
             yield EchoResponse(payload=each.payload)
@@ -217,7 +217,7 @@ def test_binary_metadata_is_taken_padded_unpadded_and_joined() -> None:
         return request
 
     fields = request("Unary", (b"k-bin", b"YQ==,YWI"), (b"k-bin", b"YWI="), (b"plain", b"a,b"))
-    ask_once(framed(b""), Probe(Unary=lambda r, c: unary(r, c) if not seen else r), fields=fields)
+    ask_once(framed(b""), Probe(unary=lambda r, c: unary(r, c) if not seen else r), fields=fields)
     assert seen == [([b"a", b"ab", b"ab"], "a,b")]
 
 
@@ -242,7 +242,7 @@ def test_the_handler_learns_who_calls_what() -> None:
         seen.append((context.method, context.peer.address.startswith("ipv4:127.0.0.1:"), context.time_remaining()))
         return request
 
-    ask_once(framed(b""), Probe(Unary=unary))
+    ask_once(framed(b""), Probe(unary=unary))
     assert seen[0] == ("/probe.v1.Probe/Unary", True, None)
 
 
@@ -254,7 +254,7 @@ def test_initial_and_trailing_metadata_travel(engine: EngineName) -> None:
             context.send_initial_metadata()
         return request
 
-    answer = ask_once(framed(b"x"), Probe(Unary=unary), engine=engine)
+    answer = ask_once(framed(b"x"), Probe(unary=unary), engine=engine)
     assert answer.headers[-2:] == ((b"first", b"1"), (b"first-bin", b"AA"))
     assert answer.trailers == ((b"grpc-status", b"0"), (b"last", b"2"), (b"last-bin", b"/w"))
 
@@ -266,7 +266,7 @@ def test_a_handler_chooses_the_status() -> None:
     def unary(request: bytes, context: ServerContext) -> bytes:
         raise wire.RpcError(StatusCode.NOT_FOUND, "grün 100%", trailing_metadata=wire.Metadata({"k": "v"}))
 
-    answer = ask_once(framed(b""), Probe(Unary=unary))
+    answer = ask_once(framed(b""), Probe(unary=unary))
     assert answer.status == StatusCode.NOT_FOUND
     assert answer.message == "gr%C3%BCn 100%25"
     assert dict(answer.headers)[b"k"] == b"v"
@@ -276,7 +276,7 @@ def test_a_handler_cannot_fail_with_ok() -> None:
     def unary(request: bytes, context: ServerContext) -> bytes:
         raise wire.RpcError(StatusCode.OK)
 
-    assert ask_once(framed(b""), Probe(Unary=unary)).status == StatusCode.UNKNOWN
+    assert ask_once(framed(b""), Probe(unary=unary)).status == StatusCode.UNKNOWN
 
 
 def test_a_status_message_is_cut_before_it_can_break_the_connection(engine: EngineName) -> None:
@@ -284,8 +284,8 @@ def test_a_status_message_is_cut_before_it_can_break_the_connection(engine: Engi
         raise wire.RpcError(StatusCode.ABORTED, "ü" * 100_000)
 
     async def main() -> None:
-        async with paired(Probe(Unary=unary), engine=engine) as pair:
-            code, message = await status_of(pair.stub.Unary(b""))
+        async with paired(Probe(unary=unary), engine=engine) as pair:
+            code, message = await status_of(pair.stub.unary(b""))
             assert code is StatusCode.ABORTED
             assert set(message) == {"ü"}
 
@@ -304,7 +304,7 @@ def _raise(request: bytes, context: ServerContext) -> bytes:
 def test_what_a_handler_raises_is_unknown_and_only_logged(
     handler: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = ask_once(framed(b""), Probe(Unary=handler))
+    answer = ask_once(framed(b""), Probe(unary=handler))
     assert answer.status == StatusCode.UNKNOWN
     assert "secret" not in answer.message
     (record, *_) = [each for each in caplog.records if each.levelno == logging.ERROR]
@@ -323,7 +323,7 @@ def test_a_handler_that_raises_after_a_response_ends_in_trailers(engine: EngineN
         raise ValueError("secret")
 
     handler = asynchronous if kind == "async" else plain
-    answer = ask_once(framed(b""), Probe(ServerStream=handler), fields=request("ServerStream"), engine=engine)
+    answer = ask_once(framed(b""), Probe(server_stream=handler), fields=request("ServerStream"), engine=engine)
     assert answer.data == framed(b"first")
     assert answer.trailers is not None
     assert answer.status == StatusCode.UNKNOWN
@@ -346,7 +346,7 @@ def test_a_response_that_cannot_be_encoded_is_internal(method: str, caplog: pyte
 
 @pytest.mark.parametrize("value", [b"bytes", "text", None, 1])
 def test_a_streaming_handler_that_returns_no_stream_is_unknown(value: Any, caplog: pytest.LogCaptureFixture) -> None:
-    answer = ask_once(framed(b""), Probe(ServerStream=lambda request, context: value), fields=request("ServerStream"))
+    answer = ask_once(framed(b""), Probe(server_stream=lambda request, context: value), fields=request("ServerStream"))
     assert answer.status == StatusCode.UNKNOWN
     assert "iterable" in caplog.text
 
@@ -361,7 +361,7 @@ def test_a_plain_handler_may_return_an_awaitable() -> None:
     async def later(request: bytes) -> bytes:
         return request + b"!"
 
-    answer = ask_once(framed(b"x"), Probe(Unary=lambda request, context: later(request)))
+    answer = ask_once(framed(b"x"), Probe(unary=lambda request, context: later(request)))
     assert answer.data == framed(b"x!")
 
 

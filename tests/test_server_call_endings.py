@@ -41,15 +41,15 @@ class Waiting:
         finally:
             self.left.set()
 
-    async def Unary(self, request: bytes, context: ServerContext) -> bytes:
+    async def unary(self, request: bytes, context: ServerContext) -> bytes:
         await self.wait(context)
         return request
 
-    async def ServerStream(self, request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
+    async def server_stream(self, request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
         yield b"first"
         await self.wait(context)
 
-    async def ClientStream(self, requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
+    async def client_stream(self, requests: AsyncIterator[bytes], context: ServerContext) -> bytes:
         self.contexts.append(context)
         self.entered.set()
         try:
@@ -57,12 +57,14 @@ class Waiting:
         finally:
             self.left.set()
 
-    async def Bidi(self, requests: AsyncIterator[bytes], context: ServerContext) -> AsyncIterator[bytes]:
+    async def bidi(self, requests: AsyncIterator[bytes], context: ServerContext) -> AsyncIterator[bytes]:
         yield b"first"
         await self.wait(context)
 
     def servicer(self) -> Probe:
-        return Probe(Unary=self.Unary, ServerStream=self.ServerStream, ClientStream=self.ClientStream, Bidi=self.Bidi)
+        return Probe(
+            unary=self.unary, server_stream=self.server_stream, client_stream=self.client_stream, bidi=self.bidi
+        )
 
 
 METHODS = ["Unary", "ServerStream", "ClientStream", "Bidi"]
@@ -145,7 +147,7 @@ def test_a_handler_that_swallows_its_cancellation_cannot_answer_any_more(loop: L
         await peer.call(3, fields=request("ClientStream"))
         assert (await peer.answer(3)).data == framed(b"hello")
 
-    ask(test, Probe(Unary=unary), engine=engine, loop=loop)
+    ask(test, Probe(unary=unary), engine=engine, loop=loop)
 
 
 def test_a_stream_that_swallows_its_cancellation_is_closed() -> None:
@@ -168,7 +170,7 @@ def test_a_stream_that_swallows_its_cancellation_is_closed() -> None:
         await peer.send(frames.rst_stream(1))
         await closed.wait()
 
-    ask(test, Probe(ServerStream=stream))
+    ask(test, Probe(server_stream=stream))
 
 
 def test_iterating_on_after_the_call_has_ended_raises_cancelled() -> None:
@@ -194,7 +196,7 @@ def test_iterating_on_after_the_call_has_ended_raises_cancelled() -> None:
         await done.wait()
         assert raised == [StatusCode.CANCELLED]
 
-    ask(test, Probe(Bidi=bidi))
+    ask(test, Probe(bidi=bidi))
 
 
 def test_handlers_of_streams_that_were_reset_count_against_the_limit(engine: EngineName) -> None:
@@ -229,7 +231,7 @@ def test_handlers_of_streams_that_were_reset_count_against_the_limit(engine: Eng
         await peer.call(103)
         assert (await peer.answer(103)).data == framed(b"hello")
 
-    ask(test, Probe(Unary=unary), engine=engine, http2=wire.Http2Config(max_concurrent_streams=4))
+    ask(test, Probe(unary=unary), engine=engine, http2=wire.Http2Config(max_concurrent_streams=4))
 
 
 # Memory.
@@ -335,7 +337,7 @@ def test_a_slow_consumer_holds_its_client_back(engine: EngineName) -> None:
 
     ask(
         test,
-        Probe(ClientStream=slow),
+        Probe(client_stream=slow),
         engine=engine,
         http2=wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=1 << 20),
     )
@@ -365,7 +367,7 @@ def test_messages_wait_compressed_for_a_slow_consumer() -> None:
             go_on.set()
             assert (await peer.answer(1)).data == framed(b"1000000")
 
-    ask(test, Probe(ClientStream=slow))
+    ask(test, Probe(client_stream=slow))
 
 
 def test_requests_that_nobody_takes_hold_up_no_other_call(engine: EngineName, loop: LoopName) -> None:
@@ -374,23 +376,23 @@ def test_requests_that_nobody_takes_hold_up_no_other_call(engine: EngineName, lo
         return b""
 
     async def main(pair: Pair) -> None:
-        calls = [pair.stub.ClientStream([bytes(30_000)] * 5) for _ in range(2)]
+        calls = [pair.stub.client_stream([bytes(30_000)] * 5) for _ in range(2)]
         for _ in range(10):
-            assert await pair.stub.Unary(bytes(20_000)) == bytes(20_000)
+            assert await pair.stub.unary(bytes(20_000)) == bytes(20_000)
         for call in calls:
             call.cancel()
 
     http2 = wire.Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535)
-    on_pair(main, Probe(ClientStream=idle), engine=engine, loop=loop, server_config=wire.ServerConfig(http2=http2))
+    on_pair(main, Probe(client_stream=idle), engine=engine, loop=loop, server_config=wire.ServerConfig(http2=http2))
 
 
 def test_messages_over_the_budget_come_one_after_another(engine: EngineName, loop: LoopName) -> None:
     async def main(pair: Pair) -> None:
         async def upload(size_bytes: int) -> None:
             message = bytes(size_bytes)
-            assert await pair.stub.Unary(message) == message
-            assert await pair.stub.ClientStream([message, message]) == message + message
-            assert await collect(pair.stub.Bidi([message] * 3)) == [message] * 3
+            assert await pair.stub.unary(message) == message
+            assert await pair.stub.client_stream([message, message]) == message + message
+            assert await collect(pair.stub.bidi([message] * 3)) == [message] * 3
 
         async with anyio.create_task_group() as tasks:
             for number in range(12):
@@ -454,7 +456,7 @@ def test_stubs_and_raw_peers_see_the_same_service(engine: EngineName) -> None:
     async def main() -> None:
         async with paired(engine=engine) as pair, raw_client(pair.address) as peer:
             await peer.call(1)
-            assert (await peer.answer(1)).data == framed(await ProbeStub(pair.channel).Unary(b"hello"))
+            assert (await peer.answer(1)).data == framed(await ProbeStub(pair.channel).unary(b"hello"))
 
     run(main)
 
@@ -475,7 +477,7 @@ def begun(*, asynchronous: bool) -> tuple[Probe, list[int]]:
     async def task(request: bytes, context: ServerContext) -> bytes:
         return plain(request, context)
 
-    return Probe(Unary=task if asynchronous else plain), sizes
+    return Probe(unary=task if asynchronous else plain), sizes
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -575,7 +577,7 @@ def test_streams_that_are_read_slowly_hold_up_no_unary_calls(engine: EngineName,
         assert (await peer.answer(21)).data == framed(b"x")
         assert not peer.goaways
 
-    ask(test, Probe(ServerStream=stream), engine=engine, settings=NO_WINDOW, reply_buffer_bytes=25_000)
+    ask(test, Probe(server_stream=stream), engine=engine, settings=NO_WINDOW, reply_buffer_bytes=25_000)
 
 
 def test_small_messages_are_held_in_little_more_than_their_bytes(engine: EngineName) -> None:

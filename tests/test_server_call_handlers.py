@@ -18,6 +18,7 @@ from wire import ServerContext, StatusCode
 from wire.config import EngineName
 from wire.rpc.framing import frame as framed
 from wire.service import RequestCallable
+from wire.service_names import python_name
 from wire.transport.runtime import LoopName
 
 METHODS = ["Unary", "ServerStream", "ClientStream", "Bidi"]
@@ -88,9 +89,9 @@ def test_context_variables_of_a_call_are_its_own(
             SEEN.set("client")
             for _ in range(3):
                 if method in {"Unary", "ServerStream"}:
-                    call = getattr(pair.stub, method)(b"x")
+                    call = getattr(pair.stub, python_name(method))(b"x")
                 else:
-                    call = getattr(pair.stub, method)([b"x"])
+                    call = getattr(pair.stub, python_name(method))([b"x"])
                 answer = await call if method in {"Unary", "ClientStream"} else b"".join(await collect(call))
                 assert answer == expected
 
@@ -108,13 +109,13 @@ def test_what_wakes_a_paused_connection_brings_no_context_along(loop: LoopName) 
         config = wire.ServerConfig(transport=wire.TransportConfig(write_buffer_bytes=4096))
         calls = wire.ChannelConfig(calls=wire.CallConfig(max_receive_message_bytes=1 << 23))
         async with (
-            serving(Probe(Unary=large, ClientStream=_requests), config=config) as (_, address),
+            serving(Probe(unary=large, client_stream=_requests), config=config) as (_, address),
             wire.Channel(address, config=calls) as channel,
         ):
             stub = ProbeStub(channel)
             for _each in range(3):
-                await stub.Unary(b"")
-                assert await stub.ClientStream([b"x"]) == b"nothing"
+                await stub.unary(b"")
+                assert await stub.client_stream([b"x"]) == b"nothing"
 
     run(main, loop=loop)
 
@@ -188,7 +189,7 @@ def test_a_cancellation_that_a_handler_raises_is_its_calls_status(
 def test_what_ends_the_program_still_does(loop: LoopName, method: str) -> None:
     async def main() -> None:
         async with paired(Probe(**{method: _raises(SystemExit(3), method)})) as pair:
-            await getattr(pair.stub, method)(b"x" if method == "Unary" else [b"x"])
+            await getattr(pair.stub, python_name(method))(b"x" if method == "Unary" else [b"x"])
 
     with pytest.raises(SystemExit):
         run(main, loop=loop)
@@ -231,13 +232,15 @@ def test_a_codecs_exceptions_end_one_call(error: BaseException) -> None:
     asks = wire.UnaryUnary("Asks", odd, bytes)
     wrong = wire.UnaryUnary("Wrong", bytes, wire.Codec(bytes, lambda message: "text", convert))  # type: ignore[arg-type, return-value]
 
-    class OddServicer(wire.Servicer):
-        service = wire.Service("odd.v1.Odd", (method, asks, wrong))
+    odd_service = wire.Service("odd.v1.Odd", (method, asks, wrong))
 
-        def Odd(self, request: bytes, context: ServerContext) -> bytes:
+    class OddServicer(wire.Servicer):
+        service = odd_service
+
+        def odd(self, request: bytes, context: ServerContext) -> bytes:
             return request
 
-        Asks = Wrong = Odd
+        asks = wrong = odd
 
     async def test(peer: RawPeer, server: wire.Server) -> None:
         for stream_id, name in ((1, b"Odd"), (3, b"Asks"), (5, b"Wrong")):
@@ -262,10 +265,12 @@ def test_an_iterator_of_requests_may_raise_anything(
         raise error
 
     async def main(pair: Pair) -> None:
-        code, message = await end_of(getattr(pair.stub, method)(requests() if plain else async_requests()), method)
+        code, message = await end_of(
+            getattr(pair.stub, python_name(method))(requests() if plain else async_requests()), method
+        )
         assert code is StatusCode.CANCELLED
         assert type(error).__name__ in message
-        assert await pair.stub.Unary(b"still") == b"still"
+        assert await pair.stub.unary(b"still") == b"still"
 
     on_pair(main, loop=loop)
 
@@ -287,21 +292,21 @@ def test_an_upstreams_error_does_not_pass_through_a_handler(
 
     async def main() -> None:
         limited = wire.ChannelConfig(calls=wire.CallConfig(max_send_message_bytes=3))
-        async with serving(Probe(Unary=upstream)) as (_, behind), wire.Channel(behind, config=limited) as channel:
+        async with serving(Probe(unary=upstream)) as (_, behind), wire.Channel(behind, config=limited) as channel:
             stub: Any = ProbeStub(channel)
-            stub.ServerStream = RequestCallable(wire.UnaryStreamCall, channel, _undecodable(broken))
+            stub.server_stream = RequestCallable(wire.UnaryStreamCall, channel, _undecodable(broken))
 
             async def unary(request: bytes, context: ServerContext) -> Any:
                 if kind == "undecodable":
-                    await collect(stub.ServerStream(b"x"))
-                return await stub.Unary(b"long" if kind == "too long" else b"x")
+                    await collect(stub.server_stream(b"x"))
+                return await stub.unary(b"long" if kind == "too long" else b"x")
 
             async def stream(request: bytes, context: ServerContext) -> AsyncIterator[bytes]:
                 yield b"first"
-                yield await stub.Unary(b"x")
+                yield await stub.unary(b"x")
 
-            async with paired(Probe(Unary=unary, ServerStream=stream), engine=engine) as pair:
-                call: Any = pair.stub.ServerStream(b"") if kind == "stream" else pair.stub.Unary(b"")
+            async with paired(Probe(unary=unary, server_stream=stream), engine=engine) as pair:
+                call: Any = pair.stub.server_stream(b"") if kind == "stream" else pair.stub.unary(b"")
                 code, message = await status_of(collect(call) if kind == "stream" else call)
                 assert code is StatusCode.UNKNOWN
                 assert "secret" not in message
@@ -324,7 +329,7 @@ def test_an_upstreams_status_is_passed_on_on_purpose() -> None:
         )
         raise wire.RpcError(received.code, received.message) from received
 
-    answer = ask_once(framed(b""), Probe(Unary=unary))
+    answer = ask_once(framed(b""), Probe(unary=unary))
     assert answer.status == StatusCode.NOT_FOUND
     assert answer.message == "not there"
     assert b"token" not in dict(answer.headers)
@@ -368,9 +373,9 @@ async def _returns_generator(request: bytes, context: ServerContext) -> Any:
 )
 def test_any_iterable_is_a_stream(loop: LoopName, handler: Callable[..., Any]) -> None:
     async def main(pair: Pair) -> None:
-        assert await collect(pair.stub.ServerStream(b"")) == [b"1", b"2"]
+        assert await collect(pair.stub.server_stream(b"")) == [b"1", b"2"]
 
-    on_pair(main, Probe(ServerStream=handler), loop=loop)
+    on_pair(main, Probe(server_stream=handler), loop=loop)
 
 
 def test_a_plain_generator_is_closed_when_its_call_is_cancelled(loop: LoopName) -> None:
@@ -390,7 +395,7 @@ def test_a_plain_generator_is_closed_when_its_call_is_cancelled(loop: LoopName) 
             kept.append(generate())  # so that no collector closes it
             return kept[-1]  # type: ignore[no-any-return]
 
-        async with paired(Probe(ServerStream=handler)) as pair, pair.stub.ServerStream(b"") as call:
+        async with paired(Probe(server_stream=handler)) as pair, pair.stub.server_stream(b"") as call:
             async for _ in call:
                 break
             call.cancel()

@@ -71,22 +71,22 @@ def test_a_codec_of_ones_own_will_do() -> None:
 
     class TextStub(wire.Stub):
         service = PROBE_SERVICE
-        Unary = method
+        unary = method
 
     async def main() -> None:
         async with paired() as pair:
-            assert await TextStub(pair.channel).Unary("grün") == "grün"
+            assert await TextStub(pair.channel).unary("grün") == "grün"
 
     run(main)
 
 
 def test_a_method_read_from_the_class_is_the_description() -> None:
-    assert ProbeStub.Unary is UNARY
+    assert ProbeStub.unary is UNARY
 
 
 def test_a_method_of_no_service_cannot_be_called() -> None:
     class Loose(wire.Stub):
-        Say = wire.UnaryUnary("Say", bytes, bytes)
+        say = wire.UnaryUnary("Say", bytes, bytes)
 
     async def main() -> None:
         async with paired() as pair:
@@ -102,7 +102,7 @@ def test_stubs_inherit_their_methods() -> None:
 
     async def main() -> None:
         async with paired() as pair:
-            assert await More(pair.channel).Unary(b"x") == b"x"
+            assert await More(pair.channel).unary(b"x") == b"x"
 
     run(main)
 
@@ -114,7 +114,7 @@ def test_servicers_must_fit_their_service() -> None:
     with pytest.raises(ServiceError, match="names no service"):
         wire.Server([NoService()])
     with pytest.raises(ServiceError, match="cannot be called"):
-        wire.Server([Probe(Unary=5)])  # type: ignore[arg-type]
+        wire.Server([Probe(unary=5)])  # type: ignore[arg-type]
     with pytest.raises(ServiceError, match="two servicers"):
         wire.Server([Probe(), Probe()])
 
@@ -123,13 +123,13 @@ def test_a_method_without_a_handler_is_unimplemented() -> None:
     class Partial(wire.Servicer):
         service = PROBE_SERVICE
 
-        def Unary(self, request: bytes, context: wire.ServerContext) -> bytes:
+        def unary(self, request: bytes, context: wire.ServerContext) -> bytes:
             return request
 
     async def main() -> None:
         async with paired(Partial()) as pair:
-            assert await pair.stub.Unary(b"x") == b"x"
+            assert await pair.stub.unary(b"x") == b"x"
             with pytest.raises(wire.RpcError, match="UNIMPLEMENTED"):
-                await pair.stub.ClientStream([])
+                await pair.stub.client_stream([])
 
     run(main)

@@ -126,7 +126,7 @@ def test_a_handler_that_lets_the_loop_turn_is_not_named(loop: LoopName, looks: t
         assert await end_of(start(pair.stub, "Unary"), "Unary") == (StatusCode.OK, "")
 
     with logged() as (texts, _):
-        on_pair(main, Probe(Unary=busy), loop=loop)
+        on_pair(main, Probe(unary=busy), loop=loop)
     assert texts == []
 
 

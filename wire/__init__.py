@@ -46,7 +46,7 @@ from wire.metadata import Metadata, MetadataInput
 from wire.process import tune_process
 from wire.server import Server
 from wire.server_call import ServerContext
-from wire.service import Service, Servicer, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
+from wire.service import Responses, Service, Servicer, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
 from wire.status import StatusCode
 from wire.transport.runtime import run
 from wire.transport.tls import ClientTls, ServerTls
@@ -70,6 +70,7 @@ __all__ = [
     "Metadata",
     "MetadataError",
     "MetadataInput",
+    "Responses",
     "RpcError",
     "Server",
     "ServerConfig",

@@ -38,7 +38,7 @@ class Channel:
     """Calls to one target, an address in gRPC's name syntax.
 
         async with wire.Channel("127.0.0.1:50051") as channel:
-            reply = await EchoStub(channel).Echo(EchoRequest(payload=b"hello"), timeout=1.0)
+            reply = await EchoStub(channel).echo(EchoRequest(payload=b"hello"), timeout=1.0)
 
     Connects when the first call is made, and again when a connection is lost. Raises `AddressError` for a target that
     cannot be read. Use within one event loop (asyncio, uvloop or trio); leaving the block cancels calls and closes

@@ -346,7 +346,10 @@ class Server:
         if self._config.calls.compression is not None:
             compressor(self._config.calls.compression)  # raises now for what this Python does not have
         self._tls = tls
-        self.routes = _routes(servicers, self._config.calls)
+        self._servicers = tuple(servicers)
+        self.routes = _routes(self._servicers, self._config.calls)
+        for servicer in self._servicers:
+            servicer.on_attach(self._servicers)
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self._slow_handlers: SlowHandlers | None = None
@@ -415,7 +418,10 @@ class Server:
         Handlers have 5 s to end once they are cancelled; then it returns without them, and `still_running` names them.
         May be called again, with less grace, while it runs or after it was cancelled."""
         runtime = self._open_runtime()
-        self.stopping = True
+        if not self.stopping:
+            self.stopping = True
+            for servicer in self._servicers:
+                servicer.on_drain()
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()  # they hold this server
@@ -491,11 +497,13 @@ class Server:
 def _routes(servicers: Iterable[Servicer], calls: CallConfig) -> Routes:
     routes: Routes = {}
     for servicer in servicers:
+        if isinstance(servicer, type):
+            raise ServiceError(f"{servicer.__name__} is a class: give the server an instance, {servicer.__name__}()")
         service = getattr(servicer, "service", None)
         if service is None:
             raise ServiceError(f"{type(servicer).__name__} names no service: set the class attribute `service`")
         for method in service.methods:
-            handler = getattr(servicer, method.name, None)
+            handler = getattr(servicer, method.attribute, None)
             if handler is None:
                 continue
             if not callable(handler):

@@ -6,13 +6,13 @@
 
     class EchoStub(Stub):                       # the client's side: each method is a typed call
         service = ECHO_SERVICE
-        Echo = ECHO
-        EchoStream = ECHO_STREAM
+        echo = ECHO
+        echo_stream = ECHO_STREAM
 
     class EchoServicer(Servicer):               # the server's side: handlers by the methods' names
         service = ECHO_SERVICE
 
-        def Echo(self, request: EchoRequest, context: ServerContext) -> EchoResponse: ...
+        def echo(self, request: EchoRequest, context: ServerContext) -> EchoResponse: ...
 
 A message type is a betterproto2 class (its codec is compiled on first use), `bytes` (passed through as it is), or a
 `Codec`. A generator from .proto files has to emit no more than the above. Imports `codec`, `errors` and the client's
@@ -22,12 +22,14 @@ calls.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Callable, Iterable
+from abc import ABC
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from wire.client_call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
 from wire.codec import Codec, codec_for
 from wire.errors import ServiceError
+from wire.service_names import python_name
 
 if TYPE_CHECKING:
     from wire.channel import Channel
@@ -38,6 +40,10 @@ R = TypeVar("R")
 C = TypeVar("C")
 
 Requests = AsyncIterable[Q] | Iterable[Q]
+"""What a caller may hand over as a stream of requests."""
+
+Responses = AsyncIterable[R] | Iterable[R] | Awaitable[AsyncIterable[R] | Iterable[R]]
+"""What a handler that streams responses may return: an async generator, mostly."""
 
 _SERVICE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _METHOD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -49,7 +55,7 @@ class Method(Generic[Q, R]):
     Raises `ServiceError` for a name that is no protobuf identifier, or a type that has no codec.
     """
 
-    __slots__ = ("name", "path", "request", "response")
+    __slots__ = ("attribute", "name", "path", "request", "response")
 
     streams_requests: ClassVar[bool] = False
     streams_responses: ClassVar[bool] = False
@@ -58,6 +64,8 @@ class Method(Generic[Q, R]):
         if not _METHOD_NAME.fullmatch(name):
             raise ServiceError(f"{name!r} is not a name for a method")
         self.name = name
+        self.attribute = python_name(name)
+        """The name of its handler in a servicer, and of the method in a stub."""
         self.path: str | None = None
         """"/package.Service/Method", once the method is part of a `Service`."""
         self.request: Codec[Q] = codec_for(request)
@@ -124,15 +132,20 @@ class StreamStream(Method[Q, R]):
 
 
 class Service:
-    """A service: its full name and its methods. Raises `ServiceError` for names that repeat or are none."""
+    """A service: its full name and its methods. Raises `ServiceError` for names that repeat or are none.
 
-    __slots__ = ("methods", "name")
+    `files`: serialized FileDescriptorProtos of the .proto file that describes it and of all that this imports,
+    dependencies first. Server reflection hands them out; nothing else needs them.
+    """
 
-    def __init__(self, name: str, methods: Iterable[Method[Any, Any]]) -> None:
+    __slots__ = ("files", "methods", "name")
+
+    def __init__(self, name: str, methods: Iterable[Method[Any, Any]], *, files: Iterable[bytes] = ()) -> None:
         if not _SERVICE_NAME.fullmatch(name):
             raise ServiceError(f"{name!r} is not a name for a service, as in package.v1.Service")
         self.name = name
         self.methods = tuple(methods)
+        self.files = tuple(files)
         if len({method.name for method in self.methods}) != len(self.methods):
             raise ServiceError(f"two methods of {name} have the same name")
         for method in self.methods:
@@ -145,7 +158,7 @@ class Service:
         return f"Service({self.name})"
 
 
-class Servicer:
+class Servicer(ABC):
     """Base of a service's implementation: one handler for each method, under the method's name.
 
     A handler takes (request, context), or (async iterator of requests, context), and returns the response; one that
@@ -160,6 +173,12 @@ class Servicer:
     """
 
     service: ClassVar[Service]
+
+    def on_attach(self, servicers: Sequence[Servicer]) -> None:  # noqa: B027
+        """A server was made of these servicers, this one among them."""
+
+    def on_drain(self) -> None:  # noqa: B027
+        """The server has begun to stop: it takes no new connections, and open calls go on until its grace is over."""
 
 
 class Stub:

@@ -33,23 +33,23 @@ async def _answer(client: Client) -> None:
 def wire(target: str, engine: Any) -> None:
     import wire
     from proto.echo.v1 import EchoRequest
-    from services.echo import EchoStub
+    from proto.echo.v1.echo_wire import EchoServiceStub
 
     class OurClient:
-        def __init__(self, stub: EchoStub) -> None:
+        def __init__(self, stub: EchoServiceStub) -> None:
             self._stub = stub
 
         def unary(self, payload: bytes) -> Callable[[], Awaitable[Any]]:
-            return partial(self._stub.Echo, EchoRequest(payload=payload))
+            return partial(self._stub.echo, EchoRequest(payload=payload))
 
         @asynccontextmanager
         async def stream(self, payload: bytes) -> AsyncIterator[EchoStream]:
-            call = self._stub.EchoStream()
+            call = self._stub.echo_stream()
             yield EchoStream(partial(call.send, EchoRequest(payload=payload)), aiter(call), call.end)
 
     async def main() -> None:
         async with wire.Channel(target, config=wire.ChannelConfig(engine=engine)) as channel:
-            await _answer(OurClient(EchoStub(channel)))
+            await _answer(OurClient(EchoServiceStub(channel)))
 
     wire.run(main)
 

@@ -32,20 +32,20 @@ def wire(listen: str, engine: Any, asynchronous: bool) -> None:
     """Ours: betterproto2 messages, the loop that is fastest of those installed, no interceptors, no logging."""
     import wire
     from proto.echo.v1 import EchoRequest, EchoResponse
-    from services.echo import ECHO_SERVICE
+    from proto.echo.v1.echo_wire import EchoServiceStub
 
     class Echo(wire.Servicer):
-        service = ECHO_SERVICE
+        service = EchoServiceStub.service
 
-        def Echo(self, request: EchoRequest, context: Any) -> Any:
+        def echo(self, request: EchoRequest, context: Any) -> Any:
             return EchoResponse(payload=request.payload)
 
-        async def EchoStream(self, requests: AsyncIterator[EchoRequest], context: Any) -> AsyncIterator[EchoResponse]:
+        async def echo_stream(self, requests: AsyncIterator[EchoRequest], context: Any) -> AsyncIterator[EchoResponse]:
             async for request in requests:
                 yield EchoResponse(payload=request.payload)
 
     class AsyncEcho(Echo):
-        async def Echo(self, request: EchoRequest, context: Any) -> EchoResponse:
+        async def echo(self, request: EchoRequest, context: Any) -> EchoResponse:
             return EchoResponse(payload=request.payload)
 
     async def serve() -> None:

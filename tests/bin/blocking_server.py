@@ -22,6 +22,6 @@ def echo(self: EchoServicer, request: EchoRequest, context: wire.ServerContext) 
 
 
 if __name__ == "__main__":
-    EchoServicer.Echo = echo  # type: ignore[method-assign]
+    EchoServicer.echo = echo  # type: ignore[method-assign]
     wire.ServerConfig = partial(wire.ServerConfig, hang_timeout_s=1.0, slow_handler_s=None)  # type: ignore[misc, assignment]
     sys.exit(bin.server.main(sys.argv[1:]))

@@ -28,6 +28,6 @@ async def endless(self: Any, request: Any, context: wire.ServerContext) -> Any:
 
 
 if __name__ == "__main__":
-    EchoServicer.Echo = endless  # type: ignore[method-assign, assignment]
+    EchoServicer.echo = endless  # type: ignore[method-assign, assignment]
     wire.server._UNWIND_S = 0.05
     sys.exit(bin.server.main(sys.argv[1:]))

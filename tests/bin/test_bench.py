@@ -16,7 +16,7 @@ import pytest
 import wire
 from bin import bench
 from proto.echo.v1 import EchoRequest, EchoResponse
-from services.echo import ECHO_SERVICE
+from proto.echo.v1.echo_wire import EchoServiceStub
 from tests.bin.programs import ROOT, ServerProcess
 from tests.certificates import Certificates
 from tests.support import run
@@ -100,10 +100,10 @@ def test_no_server_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_failed_calls_are_counted_by_code() -> None:
     class FailsAfterOne(wire.Servicer):
-        service = ECHO_SERVICE
+        service = EchoServiceStub.service
         calls = 0
 
-        def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+        def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
             self.calls += 1
             if self.calls > 1:
                 raise wire.RpcError(wire.StatusCode.RESOURCE_EXHAUSTED, "no more")
@@ -125,13 +125,13 @@ def test_interrupt_shows_what_was_measured_so_far() -> None:
     enough = 50
 
     class Counts(wire.Servicer):
-        service = ECHO_SERVICE
+        service = EchoServiceStub.service
         calls = 0
 
         def __init__(self) -> None:
             self.called_enough = anyio.Event()
 
-        def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+        def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
             self.calls += 1
             if self.calls == enough:
                 self.called_enough.set()

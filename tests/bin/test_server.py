@@ -15,9 +15,9 @@ import pytest
 import wire
 from bin import server
 from proto.crypto.v1 import GetPublicKeyRequest, KeyType
+from proto.crypto.v1.crypto_wire import CryptoServiceStub
 from proto.echo.v1 import EchoRequest
-from services.crypto import CryptoStub
-from services.echo import EchoStub
+from proto.echo.v1.echo_wire import EchoServiceStub
 from tests.bin.programs import ServerProcess
 
 ADDRESS = ("--listen", "127.0.0.1:0", "--rsa-bits", "none")
@@ -26,13 +26,13 @@ LOOPS = ["asyncio", "uvloop", "trio"]
 
 async def echo(address: str, payload: bytes) -> bytes:
     async with wire.Channel(address) as channel:
-        return (await EchoStub(channel).Echo(EchoRequest(payload=payload), timeout=30)).payload
+        return (await EchoServiceStub(channel).echo(EchoRequest(payload=payload), timeout=30)).payload
 
 
 async def key_id(address: str) -> str:
     async with wire.Channel(address) as channel:
         request = GetPublicKeyRequest(key_type=KeyType.P256)
-        return (await CryptoStub(channel).GetPublicKey(request, timeout=30)).key_id
+        return (await CryptoServiceStub(channel).get_public_key(request, timeout=30)).key_id
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -58,7 +58,7 @@ def test_every_address_is_listened_on(tmp_path: Path) -> None:
 def test_open_stream_ends_before_the_server_does() -> None:
     async def talk(program: ServerProcess) -> list[bytes]:
         async with wire.Channel(program.address) as channel:
-            call = EchoStub(channel).EchoStream()
+            call = EchoServiceStub(channel).echo_stream()
             await call.send(EchoRequest(payload=b"before"))
             replies = [(await anext(aiter(call))).payload]
             program.process.send_signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ def test_open_stream_ends_before_the_server_does() -> None:
 def test_second_signal_does_not_wait_for_open_calls() -> None:
     async def talk(program: ServerProcess) -> int:
         async with wire.Channel(program.address) as channel:
-            call = EchoStub(channel).EchoStream()
+            call = EchoServiceStub(channel).echo_stream()
             await call.send(EchoRequest(payload=b"before"))
             await anext(aiter(call))
             return program.end(signal.SIGTERM, signal.SIGINT)
@@ -87,7 +87,7 @@ def test_second_signal_does_not_wait_for_open_calls() -> None:
 def test_open_call_is_cut_off_after_the_grace_time() -> None:
     async def talk(program: ServerProcess) -> wire.StatusCode:
         async with wire.Channel(program.address) as channel:
-            call = EchoStub(channel).EchoStream()
+            call = EchoServiceStub(channel).echo_stream()
             await call.send(EchoRequest(payload=b"before"))
             replies = aiter(call)
             await anext(replies)

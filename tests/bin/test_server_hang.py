@@ -13,7 +13,7 @@ import pytest
 
 import wire
 from proto.echo.v1 import EchoRequest
-from services.echo import EchoStub
+from proto.echo.v1.echo_wire import EchoServiceStub
 from tests.support import run, status_of
 from wire.transport.runtime import LoopName
 
@@ -34,11 +34,11 @@ def test_worker_that_a_handler_holds_up_is_replaced(loop: LoopName) -> None:
 
     async def main(address: str) -> None:
         async with wire.Channel(address) as channel:
-            stub = EchoStub(channel)
-            assert (await stub.Echo(EchoRequest(payload=b"x"))).payload == b"x"
-            code, _ = await status_of(stub.Echo(EchoRequest(payload=b"block")))
+            stub = EchoServiceStub(channel)
+            assert (await stub.echo(EchoRequest(payload=b"x"))).payload == b"x"
+            code, _ = await status_of(stub.echo(EchoRequest(payload=b"block")))
             assert code is wire.StatusCode.UNAVAILABLE
-            assert (await stub.Echo(EchoRequest(payload=b"y"), wait_for_ready=True)).payload == b"y"
+            assert (await stub.echo(EchoRequest(payload=b"y"), wait_for_ready=True)).payload == b"y"
 
     try:
         while not (line := process.stderr.readline()).startswith("listening on "):

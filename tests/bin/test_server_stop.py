@@ -13,7 +13,7 @@ import pytest
 
 import wire
 from proto.echo.v1 import EchoRequest
-from services.echo import EchoStub
+from proto.echo.v1.echo_wire import EchoServiceStub
 from tests.support import run, status_of
 from wire.transport.runtime import LoopName
 
@@ -38,7 +38,7 @@ def test_handlers_that_swallow_their_cancellation_are_named_and_left_behind(loop
         while not (line := stderr.readline()).startswith("listening on "):
             assert line, "it did not start"
         async with wire.Channel(line.split()[-1]) as channel, anyio.create_task_group() as tasks:
-            tasks.start_soon(status_of, EchoStub(channel).Echo(EchoRequest(payload=b"x")))
+            tasks.start_soon(status_of, EchoServiceStub(channel).echo(EchoRequest(payload=b"x")))
             assert await anyio.to_thread.run_sync(stdout.readline) == "entered\n"
             process.send_signal(signal.SIGTERM)
 

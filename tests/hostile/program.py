@@ -56,40 +56,40 @@ class Hostile(wire.Servicer):
 
     def __init__(self) -> None:
         for method in PARSED:
-            setattr(self, method.name, lambda request, context: b"")
+            setattr(self, method.attribute, lambda request, context: b"")
 
-    def Echo(self, request: bytes, context: wire.ServerContext) -> bytes:
+    def echo(self, request: bytes, context: wire.ServerContext) -> bytes:
         return request
 
-    def Large(self, request: bytes, context: wire.ServerContext) -> bytes:
+    def large(self, request: bytes, context: wire.ServerContext) -> bytes:
         """As many bytes as the request says."""
         return bytes(int(request))
 
-    async def LargeLater(self, request: bytes, context: wire.ServerContext) -> bytes:
+    async def large_later(self, request: bytes, context: wire.ServerContext) -> bytes:
         await anyio.lowlevel.checkpoint()
         return bytes(int(request))
 
-    async def Hold(self, request: bytes, context: wire.ServerContext) -> bytes:
+    async def hold(self, request: bytes, context: wire.ServerContext) -> bytes:
         await anyio.sleep_forever()
         return b""
 
-    async def Down(self, request: bytes, context: wire.ServerContext) -> AsyncIterator[bytes]:
+    async def down(self, request: bytes, context: wire.ServerContext) -> AsyncIterator[bytes]:
         """Messages of as many bytes as the request says, without end."""
         while True:
             yield bytes(int(request))
 
-    async def Collect(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> bytes:
+    async def collect(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> bytes:
         """As many bytes as the last request says."""
         last = b""
         async for request in requests:
             last = request
         return bytes(int(last or b"0"))
 
-    async def Bidi(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
+    async def bidi(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
         async for request in requests:
             yield request
 
-    async def Deaf(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
+    async def deaf(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
         await anyio.sleep_forever()
         yield b""
 

@@ -59,7 +59,7 @@ def simple(request_size: int, response_size: int) -> SimpleRequest:
 
 async def unary(stub: GrpcTestingStub, request_size: int, response_size: int) -> None:
     """One unary call, and its response of the right size."""
-    response = await stub.UnaryCall(simple(request_size, response_size))
+    response = await stub.unary_call(simple(request_size, response_size))
     assert response.payload is not None or response_size == 0
     assert response.payload is None or response.payload.body == bytes(response_size)
 
@@ -77,7 +77,7 @@ async def _fails(call: Awaitable[object], code: StatusCode, text: str | None = N
 
 async def empty_unary(connect: Connect) -> None:
     async with connect() as channel:
-        assert await GrpcTestingStub(channel).EmptyCall(Empty()) == Empty()
+        assert await GrpcTestingStub(channel).empty_call(Empty()) == Empty()
 
 
 async def large_unary(connect: Connect) -> None:
@@ -88,7 +88,7 @@ async def large_unary(connect: Connect) -> None:
 async def client_streaming(connect: Connect) -> None:
     async with connect() as channel:
         requests = [StreamingInputCallRequest(payload=payload(size)) for size in REQUEST_SIZES]
-        response = await GrpcTestingStub(channel).StreamingInputCall(requests)
+        response = await GrpcTestingStub(channel).streaming_input_call(requests)
         assert response.aggregated_payload_size == sum(REQUEST_SIZES)
 
 
@@ -96,13 +96,13 @@ async def server_streaming(connect: Connect) -> None:
     async with connect() as channel:
         sizes = [
             len(response.payload.body) if response.payload else 0
-            async for response in GrpcTestingStub(channel).StreamingOutputCall(outputs(*RESPONSE_SIZES))
+            async for response in GrpcTestingStub(channel).streaming_output_call(outputs(*RESPONSE_SIZES))
         ]
         assert sizes == list(RESPONSE_SIZES)
 
 
 async def ping_pong(connect: Connect) -> None:
-    async with connect() as channel, GrpcTestingStub(channel).FullDuplexCall() as call:
+    async with connect() as channel, GrpcTestingStub(channel).full_duplex_call() as call:
         responses = aiter(call)
         for request_size, response_size in zip(REQUEST_SIZES, RESPONSE_SIZES, strict=True):
             await call.send(outputs(response_size, request_size=request_size))
@@ -115,14 +115,14 @@ async def ping_pong(connect: Connect) -> None:
 
 async def empty_stream(connect: Connect) -> None:
     async with connect() as channel:
-        assert [response async for response in GrpcTestingStub(channel).FullDuplexCall([])] == []
+        assert [response async for response in GrpcTestingStub(channel).full_duplex_call([])] == []
 
 
 async def timeout_on_sleeping_server(connect: Connect) -> None:
     async with connect() as channel:
         stub = GrpcTestingStub(channel)
-        await stub.EmptyCall(Empty())  # so that the millisecond is not spent on connecting
-        async with stub.FullDuplexCall(timeout=0.001) as call:
+        await stub.empty_call(Empty())  # so that the millisecond is not spent on connecting
+        async with stub.full_duplex_call(timeout=0.001) as call:
             try:
                 await call.send(StreamingOutputCallRequest(payload=payload(27_182)))
             except wire.RpcError:
@@ -132,14 +132,14 @@ async def timeout_on_sleeping_server(connect: Connect) -> None:
 
 async def cancel_after_begin(connect: Connect) -> None:
     async with connect() as channel:
-        call = GrpcTestingStub(channel).StreamingInputCall()
+        call = GrpcTestingStub(channel).streaming_input_call()
         call.cancel()
         await _fails(call, StatusCode.CANCELLED)
 
 
 async def cancel_after_first_response(connect: Connect) -> None:
     async with connect() as channel:
-        call = GrpcTestingStub(channel).FullDuplexCall()
+        call = GrpcTestingStub(channel).full_duplex_call()
         responses = aiter(call)
         await call.send(outputs(31_415, request_size=27_182))
         await anext(responses)
@@ -151,8 +151,8 @@ async def _status(connect: Connect, text: str) -> None:
     status = EchoStatus(code=StatusCode.UNKNOWN, message=text)
     async with connect() as channel:
         stub = GrpcTestingStub(channel)
-        await _fails(stub.UnaryCall(SimpleRequest(response_status=status)), StatusCode.UNKNOWN, text)
-        async with stub.FullDuplexCall([StreamingOutputCallRequest(response_status=status)]) as call:
+        await _fails(stub.unary_call(SimpleRequest(response_status=status)), StatusCode.UNKNOWN, text)
+        async with stub.full_duplex_call([StreamingOutputCallRequest(response_status=status)]) as call:
             await _fails(anext(aiter(call)), StatusCode.UNKNOWN, text)
 
 
@@ -166,12 +166,12 @@ async def special_status_message(connect: Connect) -> None:
 
 async def unimplemented_method(connect: Connect) -> None:
     async with connect() as channel:
-        await _fails(GrpcTestingStub(channel).UnimplementedCall(Empty()), StatusCode.UNIMPLEMENTED)
+        await _fails(GrpcTestingStub(channel).unimplemented_call(Empty()), StatusCode.UNIMPLEMENTED)
 
 
 async def unimplemented_service(connect: Connect) -> None:
     async with connect() as channel:
-        await _fails(UnimplementedStub(channel).UnimplementedCall(Empty()), StatusCode.UNIMPLEMENTED)
+        await _fails(UnimplementedStub(channel).unimplemented_call(Empty()), StatusCode.UNIMPLEMENTED)
 
 
 async def custom_metadata(connect: Connect) -> None:
@@ -179,9 +179,9 @@ async def custom_metadata(connect: Connect) -> None:
     metadata: list[tuple[str, str | bytes]] = [(ECHO_INITIAL, text), (ECHO_TRAILING, binary)]
     async with connect() as channel:
         stub = GrpcTestingStub(channel)
-        call = stub.UnaryCall(simple(LARGE_REQUEST_BYTES, LARGE_RESPONSE_BYTES), metadata=metadata)
+        call = stub.unary_call(simple(LARGE_REQUEST_BYTES, LARGE_RESPONSE_BYTES), metadata=metadata)
         await call
-        stream = stub.FullDuplexCall([outputs(LARGE_RESPONSE_BYTES, request_size=27_182)], metadata=metadata)
+        stream = stub.full_duplex_call([outputs(LARGE_RESPONSE_BYTES, request_size=27_182)], metadata=metadata)
         assert len([response async for response in stream]) == 1
         for ended in (call, stream):
             assert ended.initial_metadata is not None
@@ -196,7 +196,7 @@ async def client_compressed_unary(connect: Connect) -> None:
         async with connect(compression="gzip" if compression else None) as channel:
             request = simple(LARGE_REQUEST_BYTES, LARGE_RESPONSE_BYTES)
             request.expect_compressed = BoolValue(value=compression is not None)
-            response = await GrpcTestingStub(channel).UnaryCall(request)
+            response = await GrpcTestingStub(channel).unary_call(request)
             assert response.payload is not None
             assert len(response.payload.body) == LARGE_RESPONSE_BYTES
 
@@ -207,7 +207,7 @@ async def client_compressed_streaming(connect: Connect) -> None:
             expected = BoolValue(value=compression is not None)
             sizes = (27_182, 45_904)
             requests = [StreamingInputCallRequest(payload=payload(size), expect_compressed=expected) for size in sizes]
-            response = await GrpcTestingStub(channel).StreamingInputCall(requests)
+            response = await GrpcTestingStub(channel).streaming_input_call(requests)
             assert response.aggregated_payload_size == sum(sizes)
 
 
@@ -216,7 +216,7 @@ async def server_compressed_unary(connect: Connect) -> None:
     async with connect() as channel:
         request = simple(LARGE_REQUEST_BYTES, LARGE_RESPONSE_BYTES)
         request.response_compressed = BoolValue(value=True)
-        response = await GrpcTestingStub(channel).UnaryCall(request)
+        response = await GrpcTestingStub(channel).unary_call(request)
         assert response.payload is not None
         assert response.payload.body == bytes(LARGE_RESPONSE_BYTES)
 
@@ -225,7 +225,7 @@ async def server_compressed_streaming(connect: Connect) -> None:
     sizes = (31_415, 92_653)
     wanted = [ResponseParameters(size=size, compressed=BoolValue(value=True)) for size in sizes]
     async with connect() as channel:
-        call = GrpcTestingStub(channel).StreamingOutputCall(StreamingOutputCallRequest(response_parameters=wanted))
+        call = GrpcTestingStub(channel).streaming_output_call(StreamingOutputCallRequest(response_parameters=wanted))
         assert [len(each.payload.body) async for each in call if each.payload is not None] == list(sizes)
 
 

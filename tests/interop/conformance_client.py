@@ -27,6 +27,7 @@ from tests.interop.generated.connectrpc.conformance.v1 import (
     Response,
 )
 from wire.config import CompressionName, EngineName
+from wire.service_names import python_name
 from wire.status import StatusCode
 
 UNARY = wire.UnaryUnary("Unary", bytes, Response)
@@ -50,11 +51,11 @@ COMPRESSIONS: dict[int, CompressionName] = {
 
 class ConformanceStub(wire.Stub):
     service = SERVICE
-    Unary = UNARY
-    IdempotentUnary = IDEMPOTENT_UNARY
-    Unimplemented = UNIMPLEMENTED
-    ServerStream = SERVER_STREAM
-    ClientStream = CLIENT_STREAM
+    unary = UNARY
+    idempotent_unary = IDEMPOTENT_UNARY
+    unimplemented = UNIMPLEMENTED
+    server_stream = SERVER_STREAM
+    client_stream = CLIENT_STREAM
     BidiStream = BIDI_STREAM
 
 
@@ -65,7 +66,7 @@ class Attempt:
         self._request = request
         self._messages = [message.value for message in request.request_messages]
         self._cancel = request.cancel or Cancel()
-        self._start = getattr(stub, request.method or "")
+        self._start = getattr(stub, python_name(request.method or ""))
         self._options = {
             "metadata": to_metadata(request.request_headers),
             "timeout": None if request.timeout_ms is None else request.timeout_ms / 1000,

@@ -57,20 +57,20 @@ class ConformanceServicer(wire.Servicer):
 
     service = SERVICE
 
-    async def Unary(self, request: UnaryRequest, context: wire.ServerContext) -> Response:
+    async def unary(self, request: UnaryRequest, context: wire.ServerContext) -> Response:
         info = _seen(context, "UnaryRequest", [request])
         return await _respond(request.response_definition, info, context)
 
-    async def IdempotentUnary(self, request: UnaryRequest, context: wire.ServerContext) -> Response:
+    async def idempotent_unary(self, request: UnaryRequest, context: wire.ServerContext) -> Response:
         info = _seen(context, "IdempotentUnaryRequest", [request])
         return await _respond(request.response_definition, info, context)
 
-    async def ClientStream(self, requests: AsyncIterator[UnaryRequest], context: wire.ServerContext) -> Response:
+    async def client_stream(self, requests: AsyncIterator[UnaryRequest], context: wire.ServerContext) -> Response:
         taken = [request async for request in requests]
         info = _seen(context, "ClientStreamRequest", taken)
         return await _respond(taken[0].response_definition if taken else None, info, context)
 
-    async def ServerStream(self, request: ServerStreamRequest, context: wire.ServerContext) -> AsyncIterator[Response]:
+    async def server_stream(self, request: ServerStreamRequest, context: wire.ServerContext) -> AsyncIterator[Response]:
         definition = request.response_definition or StreamResponseDefinition()
         info = _seen(context, "ServerStreamRequest", [request])
         _begin(definition.response_headers, definition.response_trailers, context)

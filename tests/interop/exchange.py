@@ -287,16 +287,16 @@ async def relay(address: str) -> AsyncIterator[Traffic]:
 
 class InteropStub(wire.Stub):
     service = SERVICE
-    Echo = ECHO
-    Split = SPLIT
-    Measure = MEASURE
-    Chat = CHAT
-    Fail = FAIL
-    Inflate = INFLATE
-    Remaining = REMAINING
-    Hang = HANG
-    Watch = WATCH
-    Missing = MISSING
+    echo = ECHO
+    split = SPLIT
+    measure = MEASURE
+    chat = CHAT
+    fail = FAIL
+    inflate = INFLATE
+    remaining = REMAINING
+    hang = HANG
+    watch = WATCH
+    missing = MISSING
 
 
 class Interop(wire.Servicer):
@@ -306,7 +306,7 @@ class Interop(wire.Servicer):
         self.seen = Seen()
         self.peer_certificate: bytes | None = None
 
-    def Echo(self, request: bytes, context: wire.ServerContext) -> bytes:
+    def echo(self, request: bytes, context: wire.ServerContext) -> bytes:
         given = context.metadata
         if "text" in given:
             context.send_initial_metadata([("initial", given["text"]), ("initial-bin", given["data-bin"])])
@@ -314,28 +314,28 @@ class Interop(wire.Servicer):
         self.peer_certificate = context.peer.certificate
         return request
 
-    def Split(self, request: bytes, context: wire.ServerContext) -> Iterator[bytes]:
+    def split(self, request: bytes, context: wire.ServerContext) -> Iterator[bytes]:
         for byte in request:
             yield bytes([byte])
 
-    async def Measure(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> bytes:
+    async def measure(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> bytes:
         return b" ".join([b"%d" % len(each) async for each in requests])
 
-    async def Chat(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
+    async def chat(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
         async for each in requests:
             yield each
 
-    def Fail(self, request: bytes, context: wire.ServerContext) -> bytes:
+    def fail(self, request: bytes, context: wire.ServerContext) -> bytes:
         context.set_trailing_metadata([("why", "because")])
         raise wire.RpcError(wire.StatusCode(int(request)), REASON)
 
-    def Inflate(self, request: bytes, context: wire.ServerContext) -> bytes:
+    def inflate(self, request: bytes, context: wire.ServerContext) -> bytes:
         return bytes(int(request))
 
-    def Remaining(self, request: bytes, context: wire.ServerContext) -> bytes:
+    def remaining(self, request: bytes, context: wire.ServerContext) -> bytes:
         return str(context.time_remaining()).encode()
 
-    async def Hang(self, request: bytes, context: wire.ServerContext) -> bytes:
+    async def hang(self, request: bytes, context: wire.ServerContext) -> bytes:
         self.seen.entered.set()
         try:
             await anyio.sleep_forever()
@@ -344,9 +344,9 @@ class Interop(wire.Servicer):
                 self.seen.cancelled.set()
         return request
 
-    async def Watch(self, request: bytes, context: wire.ServerContext) -> AsyncIterator[bytes]:
+    async def watch(self, request: bytes, context: wire.ServerContext) -> AsyncIterator[bytes]:
         yield request
-        yield await self.Hang(request, context)
+        yield await self.hang(request, context)
 
 
 @asynccontextmanager
@@ -367,7 +367,7 @@ class WireClient:
         self._wait_for_ready = wait_for_ready
 
     def _start(self, method: Method, requests: Sequence[bytes], **options: Any) -> Any:
-        start = getattr(self.stub, method.name)
+        start = getattr(self.stub, method.attribute)
         given = requests if method.streams_requests else requests[0]
         return start(given, wait_for_ready=self._wait_for_ready, **options)
 
@@ -418,12 +418,12 @@ async def wire_client(
 
 async def large_metadata_costs_the_call_alone(client: WireClient) -> None:
     """A call with more metadata than the server takes fails; its connection and its neighbours go on."""
-    neighbour = client.stub.Chat()
+    neighbour = client.stub.chat()
     await neighbour.send(b"before")
     assert await anext(neighbour) == b"before"
     connection = neighbour._exchange.connection
     for _ in range(3):
-        code, _ = await status_of(client.stub.Echo(b"x", metadata=[("k", "v" * 100_000)]))
+        code, _ = await status_of(client.stub.echo(b"x", metadata=[("k", "v" * 100_000)]))
         assert code is wire.StatusCode.RESOURCE_EXHAUSTED
     await neighbour.send(b"after")
     assert await anext(neighbour) == b"after"

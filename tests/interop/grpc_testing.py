@@ -45,17 +45,17 @@ SERVER_ID = str(os.getpid())
 
 class GrpcTestingStub(wire.Stub):
     service = TEST_SERVICE
-    EmptyCall = EMPTY_CALL
-    UnaryCall = UNARY_CALL
-    StreamingOutputCall = STREAMING_OUTPUT_CALL
-    StreamingInputCall = STREAMING_INPUT_CALL
-    FullDuplexCall = FULL_DUPLEX_CALL
-    UnimplementedCall = UNIMPLEMENTED_CALL
+    empty_call = EMPTY_CALL
+    unary_call = UNARY_CALL
+    streaming_output_call = STREAMING_OUTPUT_CALL
+    streaming_input_call = STREAMING_INPUT_CALL
+    full_duplex_call = FULL_DUPLEX_CALL
+    unimplemented_call = UNIMPLEMENTED_CALL
 
 
 class UnimplementedStub(wire.Stub):
     service = UNIMPLEMENTED_SERVICE
-    UnimplementedCall = UNIMPLEMENTED_SERVICE_CALL
+    unimplemented_call = UNIMPLEMENTED_SERVICE_CALL
 
 
 class GrpcTestingServicer(wire.Servicer):
@@ -63,10 +63,10 @@ class GrpcTestingServicer(wire.Servicer):
 
     service = TEST_SERVICE
 
-    def EmptyCall(self, request: Empty, context: wire.ServerContext) -> Empty:
+    def empty_call(self, request: Empty, context: wire.ServerContext) -> Empty:
         return Empty()
 
-    def UnaryCall(self, request: SimpleRequest, context: wire.ServerContext) -> SimpleResponse:
+    def unary_call(self, request: SimpleRequest, context: wire.ServerContext) -> SimpleResponse:
         _echo_metadata(context)
         if request.expect_compressed is not None:
             _check_compressed(request.expect_compressed.value, context)
@@ -74,14 +74,14 @@ class GrpcTestingServicer(wire.Servicer):
         server_id = SERVER_ID if request.fill_server_id else ""
         return SimpleResponse(payload=Payload(body=bytes(request.response_size)), server_id=server_id)
 
-    async def StreamingOutputCall(
+    async def streaming_output_call(
         self, request: StreamingOutputCallRequest, context: wire.ServerContext
     ) -> AsyncIterator[StreamingOutputCallResponse]:
         for wanted in request.response_parameters:
             yield await _output(wanted)
         _raise_status(request.response_status)
 
-    async def StreamingInputCall(
+    async def streaming_input_call(
         self, requests: AsyncIterator[StreamingInputCallRequest], context: wire.ServerContext
     ) -> StreamingInputCallResponse:
         size = 0
@@ -91,7 +91,7 @@ class GrpcTestingServicer(wire.Servicer):
             size += 0 if request.payload is None else len(request.payload.body)
         return StreamingInputCallResponse(aggregated_payload_size=size)
 
-    async def FullDuplexCall(
+    async def full_duplex_call(
         self, requests: AsyncIterator[StreamingOutputCallRequest], context: wire.ServerContext
     ) -> AsyncIterator[StreamingOutputCallResponse]:
         _echo_metadata(context)

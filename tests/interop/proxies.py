@@ -142,7 +142,7 @@ async def _large_unary(connect: Connect) -> None:
 async def _large_streams(connect: Connect) -> None:
     async with connect() as channel:
         request = outputs(MESSAGE_BYTES, request_size=MESSAGE_BYTES)
-        call = GrpcTestingStub(channel).FullDuplexCall([request, request])
+        call = GrpcTestingStub(channel).full_duplex_call([request, request])
         sizes = [len(response.payload.body) async for response in call if response.payload is not None]
         assert sizes == [MESSAGE_BYTES] * 2
 

@@ -263,7 +263,7 @@ MESSAGE = wire.UnaryUnary("Echo", EchoRequest, EchoResponse)
 class Echo(wire.Servicer):
     service = wire.Service("echo.v1.EchoService", (MESSAGE,))
 
-    def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+    def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
         return EchoResponse(payload=request.payload)
 
 

@@ -216,7 +216,7 @@ def test_a_graceful_stop_ends_no_open_call(kind: Kind, engine: EngineName) -> No
 
     async def main() -> None:
         async with grpcio_server(kind) as first, wire_client(first.address, engine) as client:
-            calls = [client.stub.Chat() for _ in range(5)]
+            calls = [client.stub.chat() for _ in range(5)]
             for call in calls:
                 await exchange(call)
             connection = calls[0]._exchange.connection
@@ -239,7 +239,7 @@ def test_a_graceful_stop_ends_no_open_call(kind: Kind, engine: EngineName) -> No
 def test_a_server_that_goes_away_makes_calls_unavailable(kind: Kind, engine: EngineName) -> None:
     async def main() -> None:
         async with grpcio_server(kind) as server, wire_client(server.address, engine) as client:
-            async with client.stub.Watch(b"x") as call:
+            async with client.stub.watch(b"x") as call:
                 assert await anext(aiter(call)) == b"x"
                 await server.stop(0)
                 with pytest.raises(wire.RpcError) as caught:
@@ -290,7 +290,7 @@ MESSAGE = wire.UnaryUnary("Echo", EchoRequest, EchoResponse)
 
 class EchoStub(wire.Stub):
     service = wire.Service("echo.v1.EchoService", (MESSAGE,))
-    Echo = MESSAGE
+    echo = MESSAGE
 
 
 def test_protobuf_messages_are_those_of_google(kind: Kind, engine: EngineName) -> None:
@@ -317,7 +317,7 @@ def test_protobuf_messages_are_those_of_google(kind: Kind, engine: EngineName) -
             grpcio_server(kind, handlers) as server,
             wire.Channel(server.address, config=wire.ChannelConfig(engine=engine)) as channel,
         ):
-            reply = await EchoStub(channel).Echo(EchoRequest(payload=b"\x00payload\xff"))
+            reply = await EchoStub(channel).echo(EchoRequest(payload=b"\x00payload\xff"))
             assert reply == EchoResponse(payload=b"\x00payload\xff")
 
     run(main)

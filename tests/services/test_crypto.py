@@ -26,7 +26,7 @@ def servicer() -> CryptoServicer:
 
 def sign(servicer: CryptoServicer, **fields: object) -> SignResponse:
     async def call() -> SignResponse:
-        reply = servicer.Sign(SignRequest(**fields), CONTEXT)  # type: ignore[arg-type]
+        reply = servicer.sign(SignRequest(**fields), CONTEXT)  # type: ignore[arg-type]
         return await reply if isinstance(reply, Awaitable) else reply
 
     return asyncio.run(call())
@@ -45,7 +45,7 @@ def test_signature_verifies_with_the_public_key_that_the_server_gives(
 ) -> None:
     key_type = RULES[algorithm].key_type
     reply = sign(servicer, key_type=key_type, algorithm=algorithm, data=b"data")
-    public = servicer.GetPublicKey(GetPublicKeyRequest(key_type=key_type), CONTEXT)
+    public = servicer.get_public_key(GetPublicKeyRequest(key_type=key_type), CONTEXT)
     assert reply.key_id == public.key_id
     assert verify(public.der, algorithm, b"data", reply.signature)
     assert public.pem.startswith("-----BEGIN PUBLIC KEY-----")
@@ -62,8 +62,8 @@ def test_digest_is_signed_as_such(servicer: CryptoServicer) -> None:
 
 def test_cheap_keys_sign_inline_and_dear_ones_do_not(servicer: CryptoServicer) -> None:
     cheap = SignRequest(key_type=KeyType.ED25519, algorithm=Algorithm.ED25519, data=b"data")
-    assert isinstance(servicer.Sign(cheap, CONTEXT), SignResponse)
-    dear = servicer.Sign(SignRequest(key_type=KeyType.RSA, algorithm=Algorithm.RSA_PSS_SHA256, data=b"data"), CONTEXT)
+    assert isinstance(servicer.sign(cheap, CONTEXT), SignResponse)
+    dear = servicer.sign(SignRequest(key_type=KeyType.RSA, algorithm=Algorithm.RSA_PSS_SHA256, data=b"data"), CONTEXT)
     assert asyncio.run(dear).signature  # type: ignore[arg-type]
 
 
@@ -72,7 +72,7 @@ def test_rsa_key_is_chosen_by_its_modulus() -> None:
     request = {"key_type": KeyType.RSA, "algorithm": Algorithm.RSA_PKCS1_SHA256, "data": b"data"}
     assert len(sign(servicer, **request).signature) == 256
     assert len(sign(servicer, **request, rsa_bits=3072).signature) == 384
-    assert servicer.GetPublicKey(GetPublicKeyRequest(KeyType.RSA, 3072), CONTEXT).key_id == (
+    assert servicer.get_public_key(GetPublicKeyRequest(KeyType.RSA, 3072), CONTEXT).key_id == (
         sign(servicer, **request, rsa_bits=3072).key_id
     )
 
@@ -117,4 +117,4 @@ def test_key_that_the_server_does_not_have_is_failed_precondition(servicer: Cryp
         sign(servicer, key_type=KeyType.RSA, algorithm=Algorithm.RSA_PSS_SHA256, data=b"", rsa_bits=4096)
     assert caught.value.code == wire.StatusCode.FAILED_PRECONDITION
     with pytest.raises(wire.RpcError, match="key_type: not specified"):
-        servicer.GetPublicKey(GetPublicKeyRequest(), CONTEXT)
+        servicer.get_public_key(GetPublicKeyRequest(), CONTEXT)

@@ -18,7 +18,7 @@ CONTEXT = Mock(spec=wire.ServerContext, method="/echo.v1.EchoService/Echo", peer
 
 
 def test_payload_comes_back() -> None:
-    assert EchoServicer().Echo(EchoRequest(payload=b"\x00hello"), CONTEXT) == EchoResponse(payload=b"\x00hello")
+    assert EchoServicer().echo(EchoRequest(payload=b"\x00hello"), CONTEXT) == EchoResponse(payload=b"\x00hello")
 
 
 def test_stream_answers_each_request_in_order() -> None:
@@ -27,14 +27,14 @@ def test_stream_answers_each_request_in_order() -> None:
             for payload in (b"a", b"", b"c"):
                 yield EchoRequest(payload=payload)
 
-        return [reply.payload async for reply in EchoServicer().EchoStream(requests(), CONTEXT)]
+        return [reply.payload async for reply in EchoServicer().echo_stream(requests(), CONTEXT)]
 
     assert asyncio.run(call()) == [b"a", b"", b"c"]
 
 
 def test_logged_payload_is_escaped_and_cut(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "services.echo")
-    EchoServicer(logged_bytes=8).Echo(EchoRequest(payload=b"\r\n\x1b[31m\xffmore"), CONTEXT)
+    EchoServicer(logged_bytes=8).echo(EchoRequest(payload=b"\r\n\x1b[31m\xffmore"), CONTEXT)
     [record] = caplog.records
     assert record.getMessage() == r"/echo.v1.EchoService/Echo from unix:: 12 bytes: b'\r\n\x1b[31m\xff'..."
 
@@ -42,4 +42,4 @@ def test_logged_payload_is_escaped_and_cut(caplog: pytest.LogCaptureFixture) -> 
 def test_nothing_is_built_for_a_log_that_nobody_reads(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "services.echo")
     payload = Mock(spec=bytes)  # would fail to be sliced
-    assert EchoServicer().Echo(Mock(payload=payload), CONTEXT).payload is payload
+    assert EchoServicer().echo(Mock(payload=payload), CONTEXT).payload is payload

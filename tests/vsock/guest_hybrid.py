@@ -19,7 +19,8 @@ from anyio.from_thread import start_blocking_portal
 
 import wire
 from proto.echo.v1 import EchoRequest
-from services.echo import EchoServicer, EchoStub
+from proto.echo.v1.echo_wire import EchoServiceStub
+from services.echo import EchoServicer
 from tests.vsock import guest
 from tests.vsock.probe import LOOPS, Stack, outlive
 
@@ -68,10 +69,10 @@ def test_the_guest_answers_its_host_and_sees_that_it_is_cid_2(machine: guest.Gue
 
     async def test() -> None:
         async with stack.channel(vmm.address()) as channel:
-            stub = EchoStub(channel)
-            assert (await stub.Echo(EchoRequest(payload=payload), timeout=30)).payload == payload
+            stub = EchoServiceStub(channel)
+            assert (await stub.echo(EchoRequest(payload=payload), timeout=30)).payload == payload
             requests = [EchoRequest(payload=b"%d" % number) for number in range(20)]
-            replies = [reply.payload async for reply in stub.EchoStream(requests, timeout=30)]
+            replies = [reply.payload async for reply in stub.echo_stream(requests, timeout=30)]
             assert replies == [request.payload for request in requests]
         assert " vsock:host:" in machine.wait_for_line("connected", 30)
 
@@ -98,7 +99,7 @@ def test_a_host_is_told_that_its_guest_does_not_listen(machine: guest.Guest, vmm
     async def test() -> None:
         async with stack.channel(vmm.address(5999)) as channel:
             with pytest.raises(wire.RpcError, match="nothing listens on port 5999 in the guest") as refused:
-                await EchoStub(channel).Echo(EchoRequest(), timeout=30)
+                await EchoServiceStub(channel).echo(EchoRequest(), timeout=30)
             assert refused.value.code is wire.StatusCode.UNAVAILABLE
 
     stack.run(test)

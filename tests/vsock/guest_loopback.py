@@ -15,10 +15,12 @@ import pytest
 
 import wire
 from proto.crypto.v1 import GetPublicKeyRequest, SignRequest
+from proto.crypto.v1.crypto_wire import CryptoServiceStub
 from proto.echo.v1 import EchoRequest
+from proto.echo.v1.echo_wire import EchoServiceStub
 from services.algorithms import RULES, verify
-from services.crypto import CryptoServicer, CryptoStub
-from services.echo import EchoServicer, EchoStub
+from services.crypto import CryptoServicer
+from services.echo import EchoServicer
 from services.keys import KeyRing
 from tests.bin.programs import ServerProcess
 from tests.certificates import make_certificates
@@ -61,10 +63,10 @@ def test_a_machine_without_vsock_says_so() -> None:
 def test_echo_unary_and_streamed(stack: Stack) -> None:
     async def test() -> None:
         async with stack.serve(EchoServicer(), listen=ANY) as bound, stack.channel(near(bound)) as channel:
-            stub = EchoStub(channel)
-            assert (await stub.Echo(EchoRequest(payload=b"over vsock"), timeout=30)).payload == b"over vsock"
+            stub = EchoServiceStub(channel)
+            assert (await stub.echo(EchoRequest(payload=b"over vsock"), timeout=30)).payload == b"over vsock"
             requests = [EchoRequest(payload=b"%d" % number) for number in range(20)]
-            replies = [reply.payload async for reply in stub.EchoStream(requests, timeout=30)]
+            replies = [reply.payload async for reply in stub.echo_stream(requests, timeout=30)]
             assert replies == [request.payload for request in requests]
 
     stack.run(test)
@@ -77,11 +79,11 @@ def test_tls_with_certificates_at_both_ends(stack: Stack, tmp_path: Path) -> Non
     async def test() -> None:
         async with stack.serve(Probe(), listen=ANY, tls=server) as bound:
             async with stack.channel(near(bound), tls=wire.ClientTls(made.ca, made.client, made.client_key)) as channel:
-                assert (await ProbeStub(channel).Who(b"", timeout=30)).startswith(b"1 TLSv1.3 ")
+                assert (await ProbeStub(channel).who(b"", timeout=30)).startswith(b"1 TLSv1.3 ")
             stranger = wire.ClientTls(made.ca, made.stranger, made.stranger_key)
             async with stack.channel(near(bound), tls=stranger) as channel:
                 with pytest.raises(wire.RpcError) as refused:
-                    await ProbeStub(channel).Who(b"", timeout=30)
+                    await ProbeStub(channel).who(b"", timeout=30)
                 assert refused.value.code is wire.StatusCode.UNAVAILABLE
 
     stack.run(test)
@@ -92,9 +94,9 @@ def test_deadline_ends_the_call_and_its_handler(stack: Stack) -> None:
         probe = Probe()
         async with stack.serve(probe, listen=ANY) as bound, stack.channel(near(bound)) as channel:
             stub = ProbeStub(channel)
-            await stub.Who(b"", timeout=30)
+            await stub.who(b"", timeout=30)
             with pytest.raises(wire.RpcError) as late:
-                await stub.Hang(b"", timeout=0.5)
+                await stub.hang(b"", timeout=0.5)
             assert late.value.code is wire.StatusCode.DEADLINE_EXCEEDED
             with anyio.fail_after(30):
                 await probe.let_go.wait()
@@ -106,7 +108,7 @@ def test_cancelling_a_call_ends_its_handler(stack: Stack) -> None:
     async def test() -> None:
         probe = Probe()
         async with stack.serve(probe, listen=ANY) as bound, stack.channel(near(bound)) as channel:
-            call = ProbeStub(channel).Hang(b"", timeout=60)
+            call = ProbeStub(channel).hang(b"", timeout=60)
             with anyio.fail_after(30):
                 await probe.hanging.wait()
                 call.cancel()
@@ -127,7 +129,7 @@ def test_a_message_of_8_mib_comes_back_whole(stack: Stack) -> None:
             stack.serve(Probe(), listen=ANY, calls=calls) as bound,
             stack.channel(near(bound), calls=calls) as channel,
         ):
-            assert await ProbeStub(channel).Bounce(message, timeout=60) == message
+            assert await ProbeStub(channel).bounce(message, timeout=60) == message
 
     stack.run(test)
 
@@ -138,7 +140,7 @@ def test_a_handler_waits_for_a_client_that_does_not_read(stack: Stack) -> None:
     async def test() -> None:
         probe = Probe()
         async with stack.serve(probe, listen=ANY) as bound, stack.channel(near(bound)) as channel:
-            replies = aiter(ProbeStub(channel).Flood(b"%d" % messages, timeout=60))
+            replies = aiter(ProbeStub(channel).flood(b"%d" % messages, timeout=60))
             assert await anext(replies) == FLOOD_MESSAGE
             handed_over = -1
             while handed_over != probe.flooded:  # until it stands still
@@ -159,7 +161,7 @@ def test_calls_go_round_four_connections(stack: Stack) -> None:
             peers: set[bytes] = set()
             with anyio.fail_after(30):
                 while len(peers) < 4:
-                    peers.add(await stub.Who(b"", timeout=30, wait_for_ready=True))
+                    peers.add(await stub.who(b"", timeout=30, wait_for_ready=True))
             assert all(peer.startswith(b"1 None vsock:local:") for peer in peers)
 
     stack.run(test)
@@ -170,7 +172,7 @@ def test_a_server_takes_only_the_cids_it_allows(stack: Stack) -> None:
         for allowed in (1, 3):
             only = wire.TransportConfig(vsock_allow_cids=frozenset({allowed}))
             async with stack.serve(Probe(), listen=ANY, transport=only) as bound, stack.channel(near(bound)) as channel:
-                call = ProbeStub(channel).Who(b"", timeout=30)
+                call = ProbeStub(channel).who(b"", timeout=30)
                 if allowed == 1:
                     assert (await call).startswith(b"1 ")
                     continue
@@ -186,11 +188,11 @@ def test_every_signing_algorithm() -> None:
 
     async def test() -> None:
         async with Stack().serve(CryptoServicer(keys), listen=ANY) as bound, Stack().channel(near(bound)) as channel:
-            stub = CryptoStub(channel)
+            stub = CryptoServiceStub(channel)
             for algorithm, rule in RULES.items():
-                public = await stub.GetPublicKey(GetPublicKeyRequest(key_type=rule.key_type), timeout=30)
+                public = await stub.get_public_key(GetPublicKeyRequest(key_type=rule.key_type), timeout=30)
                 request = SignRequest(key_type=rule.key_type, algorithm=algorithm, data=b"contract")
-                reply = await stub.Sign(request, timeout=30)
+                reply = await stub.sign(request, timeout=30)
                 assert reply.key_id == public.key_id
                 assert verify(public.der, algorithm, b"contract", reply.signature), algorithm
 
@@ -204,7 +206,7 @@ def refusal(target: str) -> str:
     async def test() -> None:
         async with Stack().channel(target) as channel:
             with pytest.raises(wire.RpcError) as refused:
-                await ProbeStub(channel).Who(b"", timeout=30)
+                await ProbeStub(channel).who(b"", timeout=30)
             assert refused.value.code is wire.StatusCode.UNAVAILABLE
             sentences.append(refused.value.message)
 
@@ -270,13 +272,13 @@ def workers(server: ServerProcess) -> list[int]:
 
 async def calls_while_a_worker_dies(victim: int) -> None:
     async with Stack().channel("vsock:local:5001", connections=4) as channel:
-        stub = EchoStub(channel)
-        await stub.Echo(EchoRequest(payload=b"before"), timeout=30)
+        stub = EchoServiceStub(channel)
+        await stub.echo(EchoRequest(payload=b"before"), timeout=30)
         os.kill(victim, signal.SIGKILL)
         lost = done = 0
         while done < 20:
             try:
-                await stub.Echo(EchoRequest(payload=b"after"), timeout=30, wait_for_ready=True)
+                await stub.echo(EchoRequest(payload=b"after"), timeout=30, wait_for_ready=True)
                 done += 1
             except wire.RpcError:  # the one that was on its way to the victim
                 lost += 1
@@ -285,15 +287,15 @@ async def calls_while_a_worker_dies(victim: int) -> None:
 
 async def stream_while_the_server_stops(server: ServerProcess) -> None:
     async with Stack().channel("vsock:local:5001") as channel:
-        stub = EchoStub(channel)
-        call = stub.EchoStream(timeout=60)
+        stub = EchoServiceStub(channel)
+        call = stub.echo_stream(timeout=60)
         replies = aiter(call)
         await call.send(EchoRequest(payload=b"before"))
         assert (await anext(replies)).payload == b"before"
         server.process.send_signal(signal.SIGTERM)
         with suppress(wire.RpcError):  # until it takes no new calls
             while True:
-                await stub.Echo(EchoRequest(payload=b"more"), timeout=1)
+                await stub.echo(EchoRequest(payload=b"more"), timeout=1)
         await call.send(EchoRequest(payload=b"while it drains"))
         assert (await anext(replies)).payload == b"while it drains"
         await call.end()

@@ -16,7 +16,8 @@ from anyio.from_thread import start_blocking_portal
 import wire
 from bin import client
 from proto.echo.v1 import EchoRequest, EchoResponse
-from services.echo import EchoServicer, EchoStub
+from proto.echo.v1.echo_wire import EchoServiceStub
+from services.echo import EchoServicer
 from tests.vsock import guest
 from tests.vsock.probe import LOOPS, Stack, outlive
 
@@ -49,9 +50,9 @@ class Host(EchoServicer):
         super().__init__()
         self.callers: list[int | None] = []
 
-    def Echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+    def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
         self.callers.append(context.peer.cid)
-        return super().Echo(request, context)
+        return super().echo(request, context)
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +76,9 @@ def machine(host: Host) -> Iterator[guest.Guest]:
 def test_the_guest_answers_its_host_and_sees_that_it_is_cid_2(machine: guest.Guest, stack: Stack) -> None:
     async def test() -> None:
         async with stack.channel(TARGET) as channel:
-            stub = EchoStub(channel)
+            stub = EchoServiceStub(channel)
             requests = [EchoRequest(payload=bytes(100_000)) for _ in range(3)]
-            replies = [reply.payload async for reply in stub.EchoStream(requests, timeout=60)]
+            replies = [reply.payload async for reply in stub.echo_stream(requests, timeout=60)]
             assert replies == [request.payload for request in requests]
         assert " vsock:host:" in machine.wait_for_line("connected", 60)
 
@@ -108,7 +109,7 @@ def test_what_cannot_be_reached_is_named(machine: guest.Guest, target: str, sent
     async def test() -> None:
         async with Stack().channel(target) as channel:
             with pytest.raises(wire.RpcError, match=sentence) as refused:
-                await EchoStub(channel).Echo(EchoRequest(), timeout=30)
+                await EchoServiceStub(channel).echo(EchoRequest(), timeout=30)
             assert refused.value.code is wire.StatusCode.UNAVAILABLE
 
     Stack().run(test)

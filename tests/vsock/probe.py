@@ -12,7 +12,7 @@ import pytest
 
 import wire
 from proto.echo.v1 import EchoRequest
-from services.echo import EchoStub
+from proto.echo.v1.echo_wire import EchoServiceStub
 from tests.vsock.guest import Guest
 from wire.config import EngineName
 from wire.transport.runtime import LoopName
@@ -28,11 +28,11 @@ FLOOD_MESSAGE = bytes(64 * 1024)
 
 class ProbeStub(wire.Stub):
     service = wire.Service("wire.tests.Probe", (WHO, BOUNCE, HANG, FLOOD, TALK))
-    Who = WHO
-    Bounce = BOUNCE
-    Hang = HANG
-    Flood = FLOOD
-    Talk = TALK
+    who = WHO
+    bounce = BOUNCE
+    hang = HANG
+    flood = FLOOD
+    talk = TALK
 
 
 class Probe(wire.Servicer):
@@ -46,13 +46,13 @@ class Probe(wire.Servicer):
         self.let_go = anyio.Event()
         self.flooded = 0
 
-    def Who(self, request: bytes, context: wire.ServerContext) -> bytes:
+    def who(self, request: bytes, context: wire.ServerContext) -> bytes:
         return f"{context.peer.cid} {context.peer.tls_version} {context.peer.address}".encode()
 
-    def Bounce(self, request: bytes, context: wire.ServerContext) -> bytes:
+    def bounce(self, request: bytes, context: wire.ServerContext) -> bytes:
         return request
 
-    async def Hang(self, request: bytes, context: wire.ServerContext) -> bytes:
+    async def hang(self, request: bytes, context: wire.ServerContext) -> bytes:
         self.hanging.set()
         try:
             await anyio.sleep_forever()
@@ -60,12 +60,12 @@ class Probe(wire.Servicer):
             self.let_go.set()
         raise AssertionError
 
-    async def Flood(self, request: bytes, context: wire.ServerContext) -> AsyncIterator[bytes]:
+    async def flood(self, request: bytes, context: wire.ServerContext) -> AsyncIterator[bytes]:
         for _ in range(int(request)):
             yield FLOOD_MESSAGE
             self.flooded += 1
 
-    async def Talk(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
+    async def talk(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
         async for request in requests:
             yield request
 
@@ -106,8 +106,8 @@ async def outlive(target: str, machine: Guest, boot: Callable[[], Guest], refusa
     `refusal` is part of what a call says while there is no guest.
     """
     async with Stack().channel(target, backoff_max_s=1.0) as channel:
-        stub = EchoStub(channel)
-        call = stub.EchoStream(timeout=300)
+        stub = EchoServiceStub(channel)
+        call = stub.echo_stream(timeout=300)
         replies = aiter(call)
         await call.send(EchoRequest(payload=b"before"))
         assert (await anext(replies)).payload == b"before"
@@ -116,7 +116,7 @@ async def outlive(target: str, machine: Guest, boot: Callable[[], Guest], refusa
             await anext(replies)
         assert lost.value.code is wire.StatusCode.UNAVAILABLE
         with pytest.raises(wire.RpcError, match=refusal):
-            await stub.Echo(EchoRequest(), timeout=30)
+            await stub.echo(EchoRequest(), timeout=30)
         with await anyio.to_thread.run_sync(boot):
-            reply = await stub.Echo(EchoRequest(payload=b"after"), timeout=60, wait_for_ready=True)
+            reply = await stub.echo(EchoRequest(payload=b"after"), timeout=60, wait_for_ready=True)
             assert reply.payload == b"after"
