@@ -22,6 +22,7 @@ from services.crypto import CryptoServicer
 from services.echo import EchoServicer
 from services.keys import RSA_BITS, KeyRing
 from services.threads import available_cores
+from wire.standard import Health, reflection
 from wire.workers import Worker, run_workers
 
 PROG: Final = "bin.server"
@@ -60,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     threads = max(1, available_cores() // args.workers)
 
     def make_server() -> wire.Server:
-        return wire.Server([EchoServicer(), CryptoServicer(keys, threads=threads)], config=config, tls=tls)
+        servicers = [EchoServicer(), CryptoServicer(keys, threads=threads), Health(), *reflection()]
+        return wire.Server(servicers, config=config, tls=tls)
 
     def say_listening(bound: Iterable[str]) -> None:
         for address in bound:

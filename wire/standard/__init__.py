@@ -1,0 +1,13 @@
+"""Services and conventions that gRPC defines for every server: health, reflection, rich errors.
+
+    server = wire.Server([MyService(), Health(), *reflection()])
+
+Their messages are in `generated/`, made from `protos/` by `python -m wire.generate` (`make proto`). Nothing of wire
+imports this package.
+"""
+
+from wire.standard.health import Health
+from wire.standard.reflection import reflection
+from wire.standard.rich_errors import error_details, rich_error
+
+__all__ = ["Health", "error_details", "reflection", "rich_error"]
