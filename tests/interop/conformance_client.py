@@ -56,7 +56,7 @@ class ConformanceStub(wire.Stub):
     unimplemented = UNIMPLEMENTED
     server_stream = SERVER_STREAM
     client_stream = CLIENT_STREAM
-    BidiStream = BIDI_STREAM
+    bidi_stream = BIDI_STREAM
 
 
 class Attempt:

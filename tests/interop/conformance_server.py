@@ -79,7 +79,7 @@ class ConformanceServicer(wire.Servicer):
             yield _response(data, None if number else info)
         _end(definition, info, context)
 
-    async def BidiStream(
+    async def bidi_stream(
         self, requests: AsyncIterator[BidiStreamRequest], context: wire.ServerContext
     ) -> AsyncIterator[Response]:
         definition: StreamResponseDefinition | None = None
