@@ -21,7 +21,8 @@ from hpack import Encoder, HeaderTuple, NeverIndexedHeaderTuple
 
 from wire.config import Http2Config
 from wire.http2.codes import PREFACE
-from wire.http2.engine import Engine, HeaderList, Stream, engine_factory
+from wire.http2.engine import Engine, HeaderList, Stream
+from wire.http2.engines import engine_factory
 
 IN_FLIGHT = 100
 MESSAGE = b"\0\0\0\0\x12\x0a\x10" + b"x" * 16

@@ -19,8 +19,8 @@ import wire
 from benchmarks.engine import IN_FLIGHT, frame, request_reads
 from proto.echo.v1 import EchoRequest, EchoResponse
 from proto.echo.v1.echo_wire import EchoServiceStub
-from wire.server import ServerConnection
-from wire.transport.link import Peer
+from wire.server.connection import ServerConnection
+from wire.transport.contract import Peer
 from wire.transport.runtime import open_runtime
 
 
@@ -38,7 +38,7 @@ class AsyncEcho(wire.Servicer):
         return EchoResponse(payload=request.payload)
 
 
-class NullLink:
+class NullTransport:
     """Counts what is written, and drops it."""
 
     peer = Peer("memory")
@@ -62,22 +62,22 @@ async def time_calls(servicer: wire.Servicer, timeout: str, requests: int) -> fl
     reads = request_reads(timeout, requests)
     async with wire.Server([servicer]) as server, open_runtime() as runtime:
         connection = ServerConnection(server, runtime, server.routes, wire.ServerConfig())
-        link = NullLink()
-        connection.link_made(link)
+        transport = NullTransport()
+        connection.connection_made(transport)
         connection.data_received(reads[0])
         connection.data_received(frame(8, 0, 0, struct.pack(">I", 2**30)))  # the client's window is as good as endless
-        while not link.written_bytes or connection.running:
+        while not transport.written_bytes or connection.running:
             await asyncio.sleep(0)
         started = time.perf_counter()
         for read in reads[1:]:
-            before = link.written_bytes
+            before = transport.written_bytes
             connection.data_received(read)
-            while connection.running or link.written_bytes == before:
+            while connection.running or transport.written_bytes == before:
                 await asyncio.sleep(0)
         spent = time.perf_counter() - started
         if connection.error is not None:
             raise AssertionError(connection.error)
-        connection.link_lost(None)
+        connection.connection_lost(None)
         return spent
 
 

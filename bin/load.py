@@ -22,7 +22,7 @@ import anyio
 from bin.latency import Counts, Recorder
 from bin.ticker import tick
 from wire import RpcError, StatusCode
-from wire.transport.link import Future, Runtime
+from wire.transport.contract import Future, Runtime
 
 Exchange = Callable[[], Awaitable[Any]]
 NewExchange = Callable[[], Exchange]

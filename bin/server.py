@@ -22,8 +22,8 @@ from services.crypto import CryptoServicer
 from services.echo import EchoServicer
 from services.keys import RSA_BITS, KeyRing
 from services.threads import available_cores
+from wire.server.workers import Worker, run_workers
 from wire.standard import Health, reflection
-from wire.workers import Worker, run_workers
 
 PROG: Final = "bin.server"
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.http2 import frames
 from tests.http2.frames import Frame
-from wire.transport.link import Peer, Runtime
+from wire.transport.contract import Peer, Runtime
 from wire.transport.runtime import open_runtime
 
 
@@ -78,8 +78,8 @@ class ManualClock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     """The clock of all servers and channels that the test opens."""
     clock = ManualClock()
-    monkeypatch.setattr("wire.server.open_runtime", clock.open_runtime)
-    monkeypatch.setattr("wire.channel.open_runtime", clock.open_runtime)
+    monkeypatch.setattr("wire.server.server.open_runtime", clock.open_runtime)
+    monkeypatch.setattr("wire.client.channel.open_runtime", clock.open_runtime)
     return clock
 
 
@@ -106,8 +106,8 @@ class ManualRuntime:
             callback()
 
 
-class MemoryLink:
-    """A `Link` that writes into a list, and says what was done to it."""
+class MemoryTransport:
+    """A `Transport` that writes into a list, and says what was done to it."""
 
     def __init__(self) -> None:
         self.peer = Peer("memory:")

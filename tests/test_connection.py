@@ -1,4 +1,4 @@
-"""A connection between a link and an engine: when it writes, when it pings, and when it gives a peer up."""
+"""A connection between a transport and an engine: when it writes, when it pings, and when it gives a peer up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.clocks import ManualRuntime, MemoryLink
+from tests.clocks import ManualRuntime, MemoryTransport
 from tests.http2 import frames
 from tests.http2.frames import Frame
 from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
@@ -42,13 +42,13 @@ class Rig:
     ) -> None:
         self.runtime = ManualRuntime()
         self.clock = self.runtime.clock
-        self.link = MemoryLink()
+        self.transport = MemoryTransport()
         self.connection = Recorder(self.runtime, client=client, engine=engine, keepalive=keepalive)
-        self.connection.link_made(self.link)
+        self.connection.connection_made(self.transport)
         self.receive(
             b"" if client else frames.PREFACE, frames.settings(), frames.settings(ack=True) if settled else b""
         )
-        self.link.sent()
+        self.transport.sent()
 
     def receive(self, *what: bytes) -> None:
         self.connection.data_received(b"".join(what))
@@ -56,7 +56,7 @@ class Rig:
     def turn(self) -> list[Frame]:
         """What one turn of the loop writes."""
         self.runtime.turn()
-        return self.link.sent()
+        return self.transport.sent()
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def server(engine: EngineName) -> Rig:
 
 def test_what_a_read_asks_for_is_answered_in_one_write(server: Rig) -> None:
     server.receive(frames.ping(b"1" * 8), frames.ping(b"2" * 8))
-    assert len(server.link.written) == 1
-    assert [each.payload for each in server.link.sent()] == [b"1" * 8, b"2" * 8]
+    assert len(server.transport.written) == 1
+    assert [each.payload for each in server.transport.sent()] == [b"1" * 8, b"2" * 8]
     assert server.turn() == []
 
 
@@ -75,10 +75,10 @@ def test_sends_at_other_times_leave_together_after_the_turn(server: Rig) -> None
     for number in range(3):
         server.connection.engine.ping(b"%08d" % number)
         server.connection.wake()
-    assert server.link.written == []
+    assert server.transport.written == []
     server.runtime.turn()
-    assert len(server.link.written) == 1
-    assert len(server.link.sent()) == 3
+    assert len(server.transport.written) == 1
+    assert len(server.transport.sent()) == 3
 
 
 def test_a_sender_that_never_waits_is_written_out_on_its_way(server: Rig) -> None:
@@ -96,8 +96,8 @@ def test_senders_of_many_small_messages_let_others_run_until_the_turn_is_over(se
     assert not wrote(6)
 
 
-def test_the_end_of_the_link_is_told_with_its_reason(server: Rig) -> None:
-    server.connection.link_lost(None)
+def test_the_end_of_the_transport_is_told_with_its_reason(server: Rig) -> None:
+    server.connection.connection_lost(None)
     assert server.connection.ends == ["the peer closed the connection"]
     assert server.connection.lost
     assert server.clock.pending == []
@@ -106,36 +106,36 @@ def test_the_end_of_the_link_is_told_with_its_reason(server: Rig) -> None:
     assert server.turn() == []
 
 
-def test_what_broke_the_link_is_part_of_the_reason(server: Rig) -> None:
-    server.connection.link_lost(OSError("reset by peer"))
+def test_what_broke_the_transport_is_part_of_the_reason(server: Rig) -> None:
+    server.connection.connection_lost(OSError("reset by peer"))
     assert server.connection.ends == ["the connection broke: reset by peer"]
 
 
-def test_the_peers_end_of_file_closes_the_link(server: Rig) -> None:
+def test_the_peers_end_of_file_closes_the_transport(server: Rig) -> None:
     server.connection.eof_received()
-    assert server.link.closed
+    assert server.transport.closed
 
 
 def test_a_breach_of_http2_is_answered_with_goaway_and_named(server: Rig) -> None:
     server.receive(frames.data(0, b"x"))
-    (goaway,) = server.link.sent()
+    (goaway,) = server.transport.sent()
     assert (goaway.kind, goaway.code) == (FrameType.GOAWAY, ErrorCode.PROTOCOL_ERROR)
     server.turn()
-    assert server.link.closed
+    assert server.transport.closed
     server.receive(frames.ping())
     assert server.turn() == []
-    server.connection.link_lost(None)
+    server.connection.connection_lost(None)
     assert "PROTOCOL_ERROR" in server.connection.ends[0]
 
 
 def test_breaking_off_says_why_once(server: Rig) -> None:
     server.connection.break_off(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
     server.connection.break_off(ErrorCode.INTERNAL_ERROR, "another reason")
-    (goaway,) = server.link.sent()
+    (goaway,) = server.transport.sent()
     assert goaway.code is ErrorCode.ENHANCE_YOUR_CALM
     assert goaway.payload[8:] == b"too_many_pings"
-    assert server.link.closed
-    server.connection.link_lost(None)
+    assert server.transport.closed
+    server.connection.connection_lost(None)
     assert server.connection.ends == ["too_many_pings"]
 
 
@@ -143,9 +143,9 @@ def test_a_closing_connection_closes_with_its_last_stream(server: Rig) -> None:
     server.receive(frames.headers(1))
     server.connection.closing = True
     server.connection.flush()
-    assert not server.link.closed
+    assert not server.transport.closed
     server.receive(frames.rst_stream(1))
-    assert server.link.closed
+    assert server.transport.closed
 
 
 # A peer that does not read.
@@ -155,10 +155,10 @@ def test_a_peer_that_takes_nothing_is_given_up_in_time(server: Rig) -> None:
     server.connection.pause_writing()
     assert server.connection.congested
     server.clock.advance(19.9)
-    assert not server.link.closed
+    assert not server.transport.closed
     server.clock.advance(0.2)
-    assert server.link.aborted
-    server.connection.link_lost(None)
+    assert server.transport.aborted
+    server.connection.connection_lost(None)
     assert server.connection.ends == ["the peer stopped reading"]
 
 
@@ -170,14 +170,14 @@ def test_a_peer_that_reads_again_is_kept(server: Rig) -> None:
     server.clock.advance(100)
     server.connection.pause_writing()
     server.clock.advance(19)
-    assert not server.link.closed
+    assert not server.transport.closed
 
 
-def test_a_link_that_is_closed_does_not_wait_for_ever_for_its_peer_to_read(server: Rig) -> None:
+def test_a_transport_that_is_closed_does_not_wait_for_ever_for_its_peer_to_read(server: Rig) -> None:
     server.connection.eof_received()
-    assert not server.link.aborted
+    assert not server.transport.aborted
     server.clock.advance(20.1)
-    assert server.link.aborted
+    assert server.transport.aborted
 
 
 # Keepalive (gRPC proposals A8 and A18).
@@ -202,7 +202,7 @@ def watchful(request: pytest.FixtureRequest, engine: EngineName) -> Rig:
     else:
         rig.receive(frames.headers(1))
     rig.connection.flush()
-    rig.link.sent()
+    rig.transport.sent()
     return rig
 
 
@@ -214,17 +214,17 @@ def test_a_silent_peer_is_pinged_and_kept_as_long_as_it_answers(watchful: Rig) -
         (payload,) = pings(watchful)
         watchful.receive(frames.ping(payload, ack=True))
     watchful.clock.advance(30)
-    assert not watchful.link.closed
+    assert not watchful.transport.closed
 
 
 def test_a_peer_that_does_not_answer_is_given_up(watchful: Rig) -> None:
     watchful.clock.advance(60)
     assert len(pings(watchful)) == 1
     watchful.clock.advance(9.9)
-    assert not watchful.link.closed
+    assert not watchful.transport.closed
     watchful.clock.advance(0.2)
-    assert watchful.link.aborted
-    watchful.connection.link_lost(None)
+    assert watchful.transport.aborted
+    watchful.connection.connection_lost(None)
     assert watchful.connection.ends == ["the peer did not answer a keepalive ping"]
     assert watchful.clock.pending == []
 
@@ -235,7 +235,7 @@ def test_a_peer_whose_answer_waits_behind_what_it_sends_is_kept(watchful: Rig) -
     watchful.clock.advance(5)
     watchful.receive(frames.settings())
     watchful.clock.advance(30)
-    assert not watchful.link.closed
+    assert not watchful.transport.closed
 
 
 def test_whatever_comes_postpones_the_ping(watchful: Rig) -> None:
@@ -266,11 +266,11 @@ def test_a_client_pings_without_calls_only_where_told_to(engine: EngineName, wit
 def test_a_peer_that_does_not_acknowledge_our_settings_is_closed(engine: EngineName, client: bool) -> None:
     rig = Rig(engine, client=client, settled=False)
     rig.clock.advance(29.9)
-    assert not rig.link.closed
+    assert not rig.transport.closed
     rig.clock.advance(0.2)
-    assert rig.link.closed
-    assert rig.link.sent()[-1].code is ErrorCode.SETTINGS_TIMEOUT
-    rig.connection.link_lost(None)
+    assert rig.transport.closed
+    assert rig.transport.sent()[-1].code is ErrorCode.SETTINGS_TIMEOUT
+    rig.connection.connection_lost(None)
     assert rig.clock.pending == []
 
 
@@ -288,11 +288,11 @@ FLOOD = b"".join(frames.headers(stream_id) for stream_id in range(1, 1801, 2))
 """More than a slice."""
 
 
-def test_a_long_read_is_handled_in_turns_between_which_the_link_is_not_read(hurried: Rig) -> None:
+def test_a_long_read_is_handled_in_turns_between_which_the_transport_is_not_read(hurried: Rig) -> None:
     hurried.receive(FLOOD)
     counts = [len(hurried.connection.opened)]
-    assert not hurried.link.reading
-    while not hurried.link.reading:
+    assert not hurried.transport.reading
+    while not hurried.transport.reading:
         hurried.turn()
         counts.append(len(hurried.connection.opened))
     assert counts[-1] == 900
@@ -304,7 +304,7 @@ def test_a_turn_goes_on_while_it_has_time(server: Rig) -> None:
     server.connection._max_turn_s = 3600.0
     server.receive(FLOOD)
     assert len(server.connection.opened) == 900
-    assert server.link.reading
+    assert server.transport.reading
 
 
 def test_reads_of_one_turn_share_its_time(server: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,16 +313,16 @@ def test_reads_of_one_turn_share_its_time(server: Rig, monkeypatch: pytest.Monke
     monkeypatch.setattr("wire.connection.perf_counter", lambda: next(seconds))
     server.connection._max_turn_s = 600.0
     server.receive(FLOOD)
-    assert server.link.reading
+    assert server.transport.reading
     server.connection._turn_ends_at = 0.0
     server.receive(frames.priority(1) * 3000)
-    assert not server.link.reading
+    assert not server.transport.reading
 
 
 def test_a_read_that_comes_all_the_same_is_handled_in_order(hurried: Rig) -> None:
     hurried.receive(FLOOD)
     hurried.receive(frames.headers(1801))
-    while not hurried.link.reading:
+    while not hurried.transport.reading:
         hurried.turn()
     assert [stream.id for stream in hurried.connection.opened] == list(range(1, 1803, 2))
 
@@ -330,7 +330,7 @@ def test_a_read_that_comes_all_the_same_is_handled_in_order(hurried: Rig) -> Non
 def test_the_peers_end_of_file_waits_for_what_came_before_it(hurried: Rig) -> None:
     hurried.receive(FLOOD)
     hurried.connection.eof_received()
-    while not hurried.link.closed:
+    while not hurried.transport.closed:
         hurried.turn()
     assert len(hurried.connection.opened) == 900
 
@@ -341,17 +341,17 @@ def test_reading_goes_on_only_when_nothing_else_holds_it(hurried: Rig) -> None:
     for _ in range(400):
         hurried.turn()
     assert len(hurried.connection.opened) == 900
-    assert not hurried.link.reading
+    assert not hurried.transport.reading
 
 
-def test_a_client_takes_what_came_before_the_link_was_lost(engine: EngineName) -> None:
+def test_a_client_takes_what_came_before_the_transport_was_lost(engine: EngineName) -> None:
     rig = Rig(engine, client=True)
     rig.connection._max_turn_s = 0.0
     for _ in range(900):
         rig.connection.engine.open_stream(HeaderList(frames.REQUEST), (), True)
     rig.receive(*[frames.headers(stream_id, frames.RESPONSE) for stream_id in range(1, 1801, 2)])
     assert len(rig.connection.opened) < 900
-    rig.connection.link_lost(None)
+    rig.connection.connection_lost(None)
     assert len(rig.connection.opened) == 900
 
 

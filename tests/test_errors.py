@@ -8,8 +8,8 @@ import pytest
 
 import wire
 from wire import errors
-from wire.errors import RpcError, TransportError, WireError, is_cancellation
-from wire.status import StatusCode, status_from_http, status_from_http2_error
+from wire.errors import TransportError, WireError, is_cancellation
+from wire.status import RpcError, StatusCode, status_from_http, status_from_http2_error
 
 ALL = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, WireError)]
 

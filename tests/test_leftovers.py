@@ -1,4 +1,4 @@
-"""What is gone is freed at once: no connection, call, stream, task, link or TLS object waits for the collector."""
+"""What is gone is freed at once: no connection, call, stream, task, transport or TLS object waits for the collector."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support import Probe, ProbeStub, collect, run, serving, status_of, tu
 from wire.config import EngineName
 from wire.http2.codes import FrameType, Setting
 from wire.rpc.framing import frame as framed
-from wire.server import ServerConnection
+from wire.server.connection import ServerConnection
 from wire.transport.runtime import LoopName
 
 pytestmark = COUNTED

@@ -2,18 +2,17 @@
 
 What users need is exported here. What lies underneath, from the bytes up:
 
-    transport/    sockets, TLS and event loops: bytes in, bytes out; `racing` orders a target's addresses
-    http2/        bytes ⇄ frames and streams; one contract (`engine`), two engines (`tuned/`, `h2_engine`), and what
-                  both share: `receiving` (windows), `queues` (DATA that waits), `late` (frames after a reset), `limits`
+    transport/    sockets, TLS and event loops: bytes in, bytes out; one contract for all
+    http2/        bytes ⇄ frames and streams; one contract (`engine`), two engines (`tuned/`, `h2/`), and what both share
     rpc/          streams ⇄ messages: framing, compression, header fields
     codec/        messages ⇄ betterproto2 objects, by functions compiled for each class
-    connection    joins a link, an engine and the calls on it
-    message_decoder   messages → objects within limits, long ones in a thread
-    flow          messages of streaming calls, bounded in both directions
-    server, server_call             accepting, finding handlers, one call on a server
-    channel, pool, dialing          connections of a client: which call runs where, and how one is made
-    client_call, exchange           one call on a client: what its user holds, and what does the work
-    service       services as plain data, typed stubs and servicers
+    service       services as plain data, and what implements them
+    connection    joins a transport, an engine and the calls on it
+    messages      of streaming calls, bounded in both directions; `message_decoder`: one message → its object
+    server/       accepting, finding handlers, one call on a server
+    client/       channels, their connections, one call on a client, typed stubs
+    standard/     health, reflection, rich errors
+    generate/     .proto files → messages, bases and stubs
     config        every knob of a server or channel
     process       knobs of the whole process
     errors, status, metadata, deadline, throttle (log lines that peers can cause)
@@ -21,13 +20,13 @@ What users need is exported here. What lies underneath, from the bytes up:
 docs/architecture.md follows one call through these files.
 """
 
-from wire.channel import Channel
-from wire.client_call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
+from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
+from wire.client.channel import Channel
+from wire.client.stub import StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
 from wire.codec import Codec, codec_for
 from wire.config import CallConfig, ChannelConfig, Http2Config, KeepaliveConfig, ServerConfig, TransportConfig
 from wire.errors import (
     AddressError,
-    CallError,
     CodecError,
     ConfigurationError,
     ConnectError,
@@ -35,7 +34,6 @@ from wire.errors import (
     EncodeError,
     ListenError,
     MetadataError,
-    RpcError,
     ServiceError,
     TlsError,
     TransportError,
@@ -44,10 +42,10 @@ from wire.errors import (
 )
 from wire.metadata import Metadata, MetadataInput
 from wire.process import tune_process
-from wire.server import Server
-from wire.server_call import ServerContext
-from wire.service import Responses, Service, Servicer, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
-from wire.status import StatusCode
+from wire.server.context import ServerContext
+from wire.server.server import Server
+from wire.service import Responses, Service, Servicer
+from wire.status import CallError, RpcError, StatusCode
 from wire.transport.runtime import run
 from wire.transport.tls import ClientTls, ServerTls
 

@@ -105,7 +105,7 @@ class Http2Config:
 
     settings_timeout_s: float = 30.0
     """Time for the peer to acknowledge our SETTINGS; then the connection is closed with SETTINGS_TIMEOUT (RFC 9113
-    §6.5.3). 30 s: more than the slowest link takes, and nobody keeps us in doubt about our own limits."""
+    §6.5.3). 30 s: more than the slowest transport takes, and nobody keeps us in doubt about our own limits."""
 
     max_turn_s: float = 0.002
     """How long the frames of one connection may keep the event loop before other callbacks have their turn. 2 ms: what
@@ -138,7 +138,7 @@ class Http2Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportConfig:
-    """Sockets and links."""
+    """Sockets and transports."""
 
     connect_timeout_s: float = 20.0
     """One attempt to connect, TLS handshake included (gRPC's connection-backoff.md: MIN_CONNECT_TIMEOUT)."""
@@ -151,7 +151,7 @@ class TransportConfig:
     fresh memory for each read, which costs 16 µs even when a few bytes came."""
 
     write_buffer_bytes: int = 1 << 18
-    """Written bytes that a link holds for a slow peer before it says `pause_writing`; it resumes at a quarter."""
+    """Written bytes that a transport holds for a slow peer before it says `pause_writing`; it resumes at a quarter."""
 
     linger_s: float = 1.0
     """After `close` has written everything, the peer has so long to close its side, and what it still sends is dropped.
@@ -209,7 +209,7 @@ class CallConfig:
 
     send_buffer_bytes: int = 1 << 16
     """Messages that one call may have queued before its sender waits: behind a closed flow-control window, or behind a
-    link that is not being read. 64 KiB, as grpc-go keeps for each stream."""
+    transport that is not being read. 64 KiB, as grpc-go keeps for each stream."""
 
     retry_buffer_bytes: int = 1 << 16
     """Clients: requests of a stream that are kept until the response begins, so that a call which the server refused
@@ -286,7 +286,7 @@ class ServerConfig:
     reply_buffer_bytes: int = 1 << 24
     """Replies of unary calls that a connection holds for a peer that does not take them, be it by closed windows or by
     not reading; beyond it calls wait with their handlers not begun. 16 MiB: four of the largest requests' echoes, and
-    more than a fast link carries in a round trip. What handlers that already run reply comes on top, and so does
+    more than a fast transport carries in a round trip. What handlers that already run reply comes on top, and so does
     `send_buffer_bytes` and a message for each stream of responses. A peer that grants nothing for
     `KeepaliveConfig.timeout_s` while calls wait is closed."""
 

@@ -1,11 +1,11 @@
-"""Joins a link, an engine and the calls on it: what a client's and a server's connection have in common.
+"""Joins a transport, an engine and the calls on it: what a client's and a server's connection have in common.
 
 Bytes come in by `data_received` and go straight into the engine, which calls back the sink's methods (of the
 subclasses); whatever that produced leaves in one write. Sends made at other times are gathered: `wake` has them
 written once, after the callbacks of the present loop turn. Nothing here awaits, but for senders that must wait for
 their peer.
 
-Imports `transport.link`, `http2`, `config`, `deadline`.
+Imports `transport.transport`, `http2`, `config`, `deadline`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ from typing import Any
 from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
 from wire.deadline import DeadlineTimer
 from wire.http2.codes import ErrorCode
-from wire.http2.engine import Engine, HeaderList, Sink, Stream, engine_factory
+from wire.http2.engine import Engine, HeaderList, Sink, Stream
+from wire.http2.engines import engine_factory
 from wire.http2.preface import TLS_CLIENT, TLS_SERVER
-from wire.transport.link import Future, Link, Runtime, Timer
+from wire.transport.contract import Future, Runtime, Timer, Transport
 
-_FLUSH_BYTES = 1 << 16  # a sender that never waits is written out, and must look at the link, after so many bytes
+_FLUSH_BYTES = 1 << 16  # a sender that never waits is written out, and must look at the transport, after so many bytes
 _TURN_MESSAGES = 256  # of all streams together, in one loop turn: a millisecond's work; after them, one for each sender
 _PING_PAYLOAD = b"wirelive"
 
 
 class Connection:
-    """One HTTP/2 connection in either role. A `transport.link.Receiver` and an `http2.engine.Sink`.
+    """One HTTP/2 connection in either role. A `transport.transport.TransportProtocol` and an `http2.engine.Sink`.
 
     `calls_wait`: some have not begun, because there is no room for their replies; `flush` then says `wake_calls`.
-    `congested`: the link holds more than it wants to; senders wait. `closing`: the link is closed once no stream is
-    open. `lost`: there is no link any more. `heard_at`: when the peer last sent something, on the runtime's clock.
+    `congested`: the transport holds more than it wants to; senders wait. `closing`: the transport is closed once no
+    stream is open. `lost`: there is no transport any more. `heard_at`: when the peer last sent something, on the
+    runtime's clock.
     """
 
     __slots__ = (
@@ -64,10 +66,10 @@ class Connection:
         "engine",
         "error",
         "heard_at",
-        "link",
         "lost",
         "max_metadata_bytes",
         "runtime",
+        "transport",
     )
 
     def __init__(
@@ -84,12 +86,12 @@ class Connection:
         self.config = calls
         self.max_metadata_bytes = http2.max_header_list_bytes
         self.engine: Engine
-        """Made with the link, and closed with it: the two hold each other, and a connection that never comes about
+        """Made with the transport, and closed with it: the two hold each other, and a connection that never comes about
         would keep them for the garbage collector."""
         new_engine = engine_factory(engine)
         self._make_engine: Callable[[Sink], Engine] = lambda sink: new_engine(client, sink, http2)
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
-        self.link: Link | None = None
+        self.transport: Transport | None = None
         self.lost = False
         self.congested = False
         self.closing = False
@@ -117,10 +119,10 @@ class Connection:
         self.heard_at = 0.0
         self._stall_timer: Timer | None = None
 
-    # What a link calls.
+    # What a transport calls.
 
-    def link_made(self, link: Link) -> None:
-        self.link = link
+    def connection_made(self, transport: Transport) -> None:
+        self.transport = transport
         self.heard_at = self._now()
         self.engine = self._make_engine(self)
         self.engine.start()
@@ -139,7 +141,7 @@ class Connection:
 
     def _receive_rest(self, now: float) -> None:
         """Go on with what was read while this turn of the loop has time left. What then is left waits for the next one,
-        and so does what the link has not read yet.
+        and so does what the transport has not read yet.
 
         uvloop reads up to 32 times in a turn, and its clock stands still meanwhile; so these reads share one turn.
         """
@@ -158,7 +160,7 @@ class Connection:
 
     def _next_turn(self) -> None:
         """Where `_receive_rest` has to go on."""
-        if not self._behind:  # the link is lost or closed
+        if not self._behind:  # the transport is lost or closed
             return
         self._behind = False
         self._flush_due = True
@@ -171,25 +173,25 @@ class Connection:
                 self.eof_received()
 
     def _update_reading(self) -> None:
-        """Have the link read, or not."""
-        if self.link is not None:
+        """Have the transport read, or not."""
+        if self.transport is not None:
             if self._behind or self._reading_held:
-                self.link.pause_reading()
+                self.transport.pause_reading()
             else:
-                self.link.resume_reading()
+                self.transport.resume_reading()
 
     def eof_received(self) -> None:
         if self._behind:
             self._at_eof = True
-        elif self.link is not None:
-            self._close_link(self.link)
+        elif self.transport is not None:
+            self._close_transport(self.transport)
 
-    def link_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         while self._behind and self._is_client and self.error is None:  # calls may end well with what came in time
             self._behind = self.engine.receive(b"", self.heard_at)
         self._behind = False
         self.lost = True
-        self.link = None
+        self.transport = None
         for timer in (self._keepalive_timer, self._stall_timer, self._settings_timer):
             if timer is not None:
                 timer.cancel()
@@ -216,7 +218,7 @@ class Connection:
 
     @abstractmethod
     def on_lost(self, reason: str, calls: list[Any]) -> None:
-        """The link is gone, and the streams are closed; end their calls."""
+        """The transport is gone, and the streams are closed; end their calls."""
 
     def wake_calls(self) -> None:
         """Something left: there may be room for the calls that wait."""
@@ -228,17 +230,17 @@ class Connection:
         self._flush_due = False
         self._turn_messages = 0
         self._write()
-        if self.link is not None:
+        if self.transport is not None:
             if self.closing and not self.engine.streams:
-                self._close_link(self.link)
+                self._close_transport(self.transport)
             if self.calls_wait:
                 self.wake_calls()
 
     def _write(self) -> None:
         self._unflushed_bytes = 0
         data = self.engine.take()
-        if data and self.link is not None:
-            self.link.write(data)
+        if data and self.transport is not None:
+            self.transport.write(data)
 
     def wake(self) -> None:
         """Something was queued: have it written after the callbacks of this loop turn."""
@@ -259,7 +261,7 @@ class Connection:
         return messages > _TURN_MESSAGES
 
     def uncongested(self) -> Future[None]:
-        """Done once the link takes bytes again, or is lost; whoever waits for it may end that before."""
+        """Done once the transport takes bytes again, or is lost; whoever waits for it may end that before."""
         future = self.runtime.future()
         self._blocked.append(future)
         return future
@@ -272,26 +274,26 @@ class Connection:
 
     def break_off(self, code: ErrorCode, reason: str) -> None:
         """End the connection with GOAWAY because of what the peer does."""
-        if self.error is None and self.link is not None:
+        if self.error is None and self.transport is not None:
             self.error = reason
             self.engine.goaway(code, reason.encode())
             self._close()
 
     def _watch_stall(self) -> None:
-        assert self.link is not None
+        assert self.transport is not None
         self._stall_timer = self.runtime.call_later(
-            self._keepalive.timeout_s, self._check_stall, self.link.unsent_bytes()
+            self._keepalive.timeout_s, self._check_stall, self.transport.unsent_bytes()
         )
 
     def _check_stall(self, unsent_bytes: int) -> None:
-        """Give a peer up that took nothing since the link held `unsent_bytes`; one that is slow may go on."""
-        if self.link is None:
+        """Give a peer up that took nothing since the transport held `unsent_bytes`; one that is slow may go on."""
+        if self.transport is None:
             return
-        if self.link.unsent_bytes() < unsent_bytes:
+        if self.transport.unsent_bytes() < unsent_bytes:
             self._watch_stall()
         else:
             self.error = self.error or "the peer stopped reading"
-            self.link.abort()
+            self.transport.abort()
 
     # What an engine calls; the rest is in the subclasses.
 
@@ -335,14 +337,14 @@ class Connection:
         self.runtime.call_soon(self._close)
 
     def _close(self) -> None:
-        if self.link is not None:
+        if self.transport is not None:
             self.flush()
-            self._close_link(self.link)
+            self._close_transport(self.transport)
 
-    def _close_link(self, link: Link) -> None:
+    def _close_transport(self, transport: Transport) -> None:
         """Close once all is written; by force when the peer does not take it in time."""
         self._behind = False
-        link.close()
+        transport.close()
         if self._stall_timer is None:
             self._watch_stall()
 
@@ -354,8 +356,8 @@ class Connection:
         silent_s = self._now() - self.heard_at
         if self._awaiting_ping and silent_s >= self._keepalive.timeout_s:  # else it lives: its answer may be queued
             self.error = "the peer did not answer a keepalive ping"
-            if self.link is not None:
-                self.link.abort()
+            if self.transport is not None:
+                self.transport.abort()
             return
         self._awaiting_ping = False
         pause_s = time_s - silent_s

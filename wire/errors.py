@@ -1,4 +1,4 @@
-"""Every exception that wire raises, as one tree.
+"""Every exception that wire raises, as one tree. The last two are in `status`, beside the codes that they carry.
 
     WireError
     ├── ConfigurationError   a value given to wire is wrong        (also a ValueError)
@@ -16,17 +16,10 @@
     └── RpcError             a call ended with a gRPC status other than OK
         └── CallError            one that this process made
 
-The text of each is one sentence that a user can be shown as it is. Imports nothing but `status`.
+The text of each is one sentence that a user can be shown as it is. Imports nothing.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from wire.status import StatusCode
-
-if TYPE_CHECKING:
-    from wire.metadata import Metadata
 
 
 class WireError(Exception):
@@ -87,42 +80,6 @@ class EncodeError(CodecError):
 
 class DecodeError(CodecError):
     """Bytes that are not a valid encoding of the expected message type."""
-
-
-class RpcError(WireError):
-    """A call ended with a status other than OK.
-
-    A handler raises it to choose the status its caller sees; a client receives a `CallError`.
-
-    `code` is the gRPC status, `message` the human-readable text (may be empty), `initial_metadata` and
-    `trailing_metadata` what the server sent beside it (None where nothing can have arrived).
-    """
-
-    def __init__(
-        self,
-        code: StatusCode,
-        message: str = "",
-        *,
-        trailing_metadata: Metadata | None = None,
-        initial_metadata: Metadata | None = None,
-    ) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-        self.trailing_metadata = trailing_metadata
-        self.initial_metadata = initial_metadata
-
-    def __str__(self) -> str:
-        return f"{self.code.name}: {self.message}" if self.message else self.code.name
-
-
-class CallError(RpcError):
-    """How a call that was made by a stub has ended.
-
-    It belongs to that call alone: a handler that lets one through answers UNKNOWN, as for any other exception that it
-    did not raise on purpose. What an upstream said may name things that the handler's own caller must not see. To pass
-    the status on, raise one of your own: `raise RpcError(error.code, error.message) from error`.
-    """
 
 
 def is_cancellation(error: BaseException, cancelled: type[BaseException]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from wire.codec import Codec
 from wire.config import CallConfig
 from wire.errors import CodecError
-from wire.transport.link import Future, Runtime
+from wire.transport.contract import Future, Runtime
 
 M = TypeVar("M")
 

@@ -1,4 +1,4 @@
-"""A gRPC service as plain data, and the typed stubs and servicers that follow from it.
+"""A gRPC service as plain data, and the base of its implementation.
 
     ECHO = UnaryUnary("Echo", EchoRequest, EchoResponse)
     ECHO_STREAM = StreamStream("EchoStream", EchoRequest, EchoResponse)
@@ -15,32 +15,23 @@
         def echo(self, request: EchoRequest, context: ServerContext) -> EchoResponse: ...
 
 A message type is a betterproto2 class (its codec is compiled on first use), `bytes` (passed through as it is), or a
-`Codec`. A generator from .proto files has to emit no more than the above. Imports `codec`, `errors` and the client's
-calls.
+`Codec`. The four kinds of methods and `Stub` are in `client.stub`, as they know what a call of each kind is. A
+generator from .proto files has to emit no more than the above. Imports `codec` and `errors`.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
+from collections.abc import AsyncIterable, Awaitable, Iterable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
-from wire.client_call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
 from wire.codec import Codec, codec_for
 from wire.errors import ServiceError
 from wire.service_names import python_name
 
-if TYPE_CHECKING:
-    from wire.channel import Channel
-    from wire.metadata import MetadataInput
-
 Q = TypeVar("Q")
 R = TypeVar("R")
-C = TypeVar("C")
-
-Requests = AsyncIterable[Q] | Iterable[Q]
-"""What a caller may hand over as a stream of requests."""
 
 Responses = AsyncIterable[R] | Iterable[R] | Awaitable[AsyncIterable[R] | Iterable[R]]
 """What a handler that streams responses may return: an async generator, mostly."""
@@ -73,62 +64,6 @@ class Method(Generic[Q, R]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path or self.name})"
-
-
-class UnaryUnary(Method[Q, R]):
-    """One request, one response."""
-
-    __slots__ = ()
-
-    @overload
-    def __get__(self, stub: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, stub: Stub, owner: type) -> RequestCallable[Q, UnaryUnaryCall[R]]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestCallable[Q, UnaryUnaryCall[R]]:
-        return self if stub is None else RequestCallable(UnaryUnaryCall, stub.channel, self)
-
-
-class UnaryStream(Method[Q, R]):
-    """One request, a stream of responses."""
-
-    __slots__ = ()
-    streams_responses = True
-
-    @overload
-    def __get__(self, stub: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, stub: Stub, owner: type) -> RequestCallable[Q, UnaryStreamCall[R]]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestCallable[Q, UnaryStreamCall[R]]:
-        return self if stub is None else RequestCallable(UnaryStreamCall, stub.channel, self)
-
-
-class StreamUnary(Method[Q, R]):
-    """A stream of requests, one response."""
-
-    __slots__ = ()
-    streams_requests = True
-
-    @overload
-    def __get__(self, stub: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, stub: Stub, owner: type) -> RequestsCallable[Q, StreamUnaryCall[Q, R]]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestsCallable[Q, StreamUnaryCall[Q, R]]:
-        return self if stub is None else RequestsCallable(StreamUnaryCall, stub.channel, self)
-
-
-class StreamStream(Method[Q, R]):
-    """A stream of requests, a stream of responses, each at its own pace."""
-
-    __slots__ = ()
-    streams_requests = True
-    streams_responses = True
-
-    @overload
-    def __get__(self, stub: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, stub: Stub, owner: type) -> RequestsCallable[Q, StreamStreamCall[Q, R]]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestsCallable[Q, StreamStreamCall[Q, R]]:
-        return self if stub is None else RequestsCallable(StreamStreamCall, stub.channel, self)
 
 
 class Service:
@@ -179,66 +114,3 @@ class Servicer(ABC):
 
     def on_drain(self) -> None:  # noqa: B027
         """The server has begun to stop: it takes no new connections, and open calls go on until its grace is over."""
-
-
-class Stub:
-    """Base of a service's client: its methods, each callable with the type it has in the service."""
-
-    service: ClassVar[Service]
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        # Bound once, found in the instance from then on: a call then costs no descriptor.
-        for name, method in vars(type(self)).items():
-            if isinstance(method, Method):
-                self.__dict__[name] = method.__get__(self, type(self))  # type: ignore[attr-defined]
-
-
-class _Callable(Generic[C]):
-    """One method on one channel; calling it makes a call of the kind `C`."""
-
-    __slots__ = ("_call", "_channel", "_method")
-
-    def __init__(self, call: Callable[..., C], channel: Channel, method: Method[Any, Any]) -> None:
-        if method.path is None:
-            raise ServiceError(f"{method!r} belongs to no service, so it has no path to call")
-        self._call = call
-        self._channel = channel
-        self._method = method
-
-
-class RequestCallable(_Callable[C], Generic[Q, C]):
-    """A method that takes one request."""
-
-    __slots__ = ()
-
-    def __call__(
-        self,
-        request: Q,
-        *,
-        timeout: float | None = None,
-        metadata: MetadataInput = (),
-        wait_for_ready: bool | None = None,
-    ) -> C:
-        """Start a call: await what is returned for the response, or iterate over it for the responses.
-
-        `timeout` in seconds; None: no deadline. `wait_for_ready`; None: as the channel is configured.
-        """
-        return self._call(self._channel, self._method, request, (timeout, metadata, wait_for_ready))
-
-
-class RequestsCallable(_Callable[C], Generic[Q, C]):
-    """A method that takes a stream of requests."""
-
-    __slots__ = ()
-
-    def __call__(
-        self,
-        requests: Requests[Q] | None = None,
-        *,
-        timeout: float | None = None,
-        metadata: MetadataInput = (),
-        wait_for_ready: bool | None = None,
-    ) -> C:
-        """As for `RequestCallable`; requests come from `requests`, or by the call's `send` and `end`."""
-        return self._call(self._channel, self._method, requests, (timeout, metadata, wait_for_ready))

@@ -1,4 +1,5 @@
-"""gRPC status codes, and what HTTP and HTTP/2 failures map to. Imports nothing.
+"""gRPC status codes, the errors that carry them, and what HTTP and HTTP/2 failures map to. Imports `errors` and
+`metadata`.
 
 Sources: the gRPC documents statuscodes.md, http-grpc-status-mapping.md and PROTOCOL-HTTP2.md ("Errors").
 """
@@ -6,6 +7,9 @@ Sources: the gRPC documents statuscodes.md, http-grpc-status-mapping.md and PROT
 from __future__ import annotations
 
 from enum import IntEnum
+
+from wire.errors import WireError
+from wire.metadata import Metadata
 
 
 class StatusCode(IntEnum):
@@ -35,6 +39,42 @@ class StatusCode(IntEnum):
     def __format__(self, spec: str) -> str:
         """As the name, unless the format is one for numbers, such as `{code:d}`."""
         return int.__format__(self, spec) if spec[-1:].isalpha() and spec[-1:] != "s" else format(self.name, spec)
+
+
+class RpcError(WireError):
+    """A call ended with a status other than OK.
+
+    A handler raises it to choose the status its caller sees; a client receives a `CallError`.
+
+    `code` is the gRPC status, `message` the human-readable text (may be empty), `initial_metadata` and
+    `trailing_metadata` what the server sent beside it (None where nothing can have arrived).
+    """
+
+    def __init__(
+        self,
+        code: StatusCode,
+        message: str = "",
+        *,
+        trailing_metadata: Metadata | None = None,
+        initial_metadata: Metadata | None = None,
+    ) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.trailing_metadata = trailing_metadata
+        self.initial_metadata = initial_metadata
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.message}" if self.message else self.code.name
+
+
+class CallError(RpcError):
+    """How a call that was made by a stub has ended.
+
+    It belongs to that call alone: a handler that lets one through answers UNKNOWN, as for any other exception that it
+    did not raise on purpose. What an upstream said may name things that the handler's own caller must not see. To pass
+    the status on, raise one of your own: `raise RpcError(error.code, error.message) from error`.
+    """
 
 
 _FROM_HTTP_STATUS = {

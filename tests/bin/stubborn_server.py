@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 import bin.server
-import wire.server
+import wire.server.server
 from services.echo import EchoServicer
 from wire.errors import is_cancellation
 
@@ -29,5 +29,5 @@ async def endless(self: Any, request: Any, context: wire.ServerContext) -> Any:
 
 if __name__ == "__main__":
     EchoServicer.echo = endless  # type: ignore[method-assign, assignment]
-    wire.server._UNWIND_S = 0.05
+    wire.server.server._UNWIND_S = 0.05
     sys.exit(bin.server.main(sys.argv[1:]))

@@ -13,7 +13,8 @@ from typing import cast
 
 from wire.config import EngineName, Http2Config
 from wire.http2.codes import ErrorCode
-from wire.http2.engine import EngineFactory, HeaderList, Stream, engine_factory
+from wire.http2.engine import HeaderList, Stream
+from wire.http2.engines import EngineFactory, engine_factory
 
 _BODY = b"hello, h2spec\n"
 _HEADERS = HeaderList(

@@ -25,7 +25,8 @@ from hpack import Encoder, HeaderTuple, NeverIndexedHeaderTuple
 from tests.http2 import frames as f
 from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Recorder, feed
 from wire.config import EngineName, Http2Config
-from wire.http2.engine import RESETS_REMEMBERED, HeaderList, Stream, engine_factory
+from wire.http2.engine import RESETS_REMEMBERED, HeaderList, Stream
+from wire.http2.engines import engine_factory
 from wire.http2.limits import HARD_HEADER_FACTOR
 from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, MAX_SECTION_BYTES, MAX_SECTIONS
 

@@ -16,7 +16,7 @@ except ImportError:
 
 with atheris.instrument_imports(include=["wire"]):
     from tests.fuzz.engine_input import check, sessions
-    from wire.http2.engine import engine_factory
+    from wire.http2.engines import engine_factory
 
     for name in ("tuned", "h2"):
         engine_factory(name)  # imports it; at its first use, nothing would be instrumented any more

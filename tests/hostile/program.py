@@ -29,7 +29,7 @@ from tests.codec.generated.kinds import Choice, Lists, Maps, OneBytes, Tree
 from tests.http2 import frames
 from wire.config import CallConfig, Http2Config, KeepaliveConfig, TransportConfig
 from wire.http2.codes import FrameType, Setting
-from wire.http2.engine import engine_factory
+from wire.http2.engines import engine_factory
 from wire.rpc.framing import frame as framed
 
 PERIOD_S = 0.01
@@ -248,7 +248,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     for each in ("tuned", "h2"):
         engine_factory(each)  # which imports it, as each child would otherwise do by itself
-    for module in ("wire.transport.asyncio_link", "wire.transport.anyio_link", "uvloop", "trio"):
+    for module in ("wire.transport.asyncio_transport", "wire.transport.anyio_transport", "uvloop", "trio"):
         try:
             import_module(module)
         except ImportError:

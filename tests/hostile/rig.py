@@ -352,7 +352,7 @@ def unread_mib(config: ServerConfig, streams: int = 0) -> float:
 
 def replies_mib(config: ServerConfig, copies: int = 2) -> float:
     """What one connection's replies hold that its peer has not taken: in two copies while they are written, with TLS in
-    up to four (encrypted, and both kinds once more in the link), and a message."""
+    up to four (encrypted, and both kinds once more in the transport), and a message."""
     return (copies * config.reply_buffer_bytes + config.calls.max_receive_message_bytes) / MIB
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.http2.rig import Rig
 
-_MODULES = {"h2": "wire.http2.h2_engine", "tuned": "wire.http2.tuned.engine"}
+_MODULES = {"h2": "wire.http2.h2.engine", "tuned": "wire.http2.tuned.engine"}
 MakeRig = Callable[..., Rig]
 
 

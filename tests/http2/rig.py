@@ -8,7 +8,8 @@ from typing import Any
 from tests.http2 import frames as f
 from wire.config import Http2Config
 from wire.http2.codes import ErrorCode, FrameType
-from wire.http2.engine import Engine, HeaderList, Stream, engine_factory
+from wire.http2.engine import Engine, HeaderList, Stream
+from wire.http2.engines import engine_factory
 
 REQUEST = HeaderList(f.REQUEST, shared=True)
 RESPONSE = HeaderList(f.RESPONSE, shared=True)

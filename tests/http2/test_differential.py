@@ -20,7 +20,8 @@ from tests.http2 import frames as f
 from tests.http2.rig import Recorder, feed
 from wire.config import EngineName, Http2Config
 from wire.http2.codes import ErrorCode, FrameType
-from wire.http2.engine import HeaderList, engine_factory
+from wire.http2.engine import HeaderList
+from wire.http2.engines import engine_factory
 
 SHARED = {fields: HeaderList(fields, shared=True) for fields in (f.REQUEST, f.RESPONSE, f.TRAILERS)}
 
@@ -72,7 +73,7 @@ REQUEST_SHAPES: list[f.Fields] = [
 ]
 RESPONSE_SHAPES: list[f.Fields] = [
     ((b":status", b"100"),),
-    ((b":status", b"103"), (b"link", b"x")),
+    ((b":status", b"103"), (b"transport", b"x")),
     ((b":status", b"404"),),
     ((b":status", b"20"),),
     ((b":status", b"2000"),),

@@ -308,7 +308,7 @@ def test_data_on_a_closed_stream_counts_against_the_connections_window(server: M
 
 @pytest.mark.parametrize("role", ["server", "client"])
 def test_a_closed_engine_holds_nothing_and_sends_nothing(engine_name: str, role: str) -> None:
-    """What the layers above do with a stream, or ask of the engine, when its link is gone."""
+    """What the layers above do with a stream, or ask of the engine, when its transport is gone."""
     rig = Rig(engine_name, client=role == "client")
     stream = rig.open()
     if role == "server":

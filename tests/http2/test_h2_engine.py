@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.http2 import frames as f
 from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Rig
 from wire.http2.codes import MAX_STREAM_ID, ErrorCode, FrameType, Setting
-from wire.http2.h2_engine import H2Engine
+from wire.http2.h2.engine import H2Engine
 
 
 def engine_of(rig: Rig) -> H2Engine:

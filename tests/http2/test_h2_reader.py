@@ -7,7 +7,7 @@ import pytest
 from tests.http2 import frames as f
 from wire.config import Http2Config
 from wire.http2.codes import ErrorCode, FrameType
-from wire.http2.h2_reader import Frame, FrameReader, PeerError, pack_frame, without_padding
+from wire.http2.h2.reader import Frame, FrameReader, PeerError, pack_frame, without_padding
 
 START = f.PREFACE + f.settings()
 FRAMES = [f.ping(), f.data(1, b"abc", pad=2), f.frame(0xEE, 7, 3, b"unknown"), f.window_update(0, 1)]

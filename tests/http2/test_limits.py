@@ -24,32 +24,32 @@ MiB = 1 << 20
 
 def test_a_budget_gives_its_burst_and_then_its_rate() -> None:
     budget = Budget(3, 2.0)
-    assert [budget.spend(10.0) for _ in range(4)] == [True, True, True, False]
-    assert [budget.spend(10.5) for _ in range(2)] == [True, False]
-    assert [budget.spend(10.75) for _ in range(1)] == [False]
-    assert [budget.spend(11.0) for _ in range(2)] == [True, False]
+    assert [budget.charge(10.0) for _ in range(4)] == [True, True, True, False]
+    assert [budget.charge(10.5) for _ in range(2)] == [True, False]
+    assert [budget.charge(10.75) for _ in range(1)] == [False]
+    assert [budget.charge(11.0) for _ in range(2)] == [True, False]
 
 
 def test_a_budget_starts_with_its_burst() -> None:
     budget = Budget(2, 1.0)
-    assert [budget.spend(1e9) for _ in range(3)] == [True, True, False]
+    assert [budget.charge(1e9) for _ in range(3)] == [True, True, False]
 
 
 def test_a_gap_gives_what_its_time_would_have_let_through_one_by_one_and_no_more_than_that_of_five_seconds() -> None:
     budget = Budget(2, 1.0)
-    assert budget.spend(0.0)
-    assert [budget.spend(3.0) for _ in range(4)] == [True, True, True, False]
-    assert [budget.spend(1e9) for _ in range(6)] == [True] * 5 + [False]
+    assert budget.charge(0.0)
+    assert [budget.charge(3.0) for _ in range(4)] == [True, True, True, False]
+    assert [budget.charge(1e9) for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_several_may_be_spent_at_once_or_none() -> None:
     budget = Budget(5, 1.0)
-    assert [budget.spend(0.0, count) for count in (3, 3, 2)] == [True, False, True]
+    assert [budget.charge(0.0, count) for count in (3, 3, 2)] == [True, False, True]
 
 
 def test_a_budget_without_a_rate_is_never_refilled() -> None:
     budget = Budget(1, 0.0)
-    assert [budget.spend(1.0), budget.spend(1e9)] == [True, False]
+    assert [budget.charge(1.0), budget.charge(1e9)] == [True, False]
 
 
 def test_a_frame_of_ours_explains_two_window_updates() -> None:

@@ -10,7 +10,8 @@ import pytest
 from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Recorder, feed
 from wire.config import EngineName, Http2Config
 from wire.http2.codes import ErrorCode
-from wire.http2.engine import HeaderList, Stream, engine_factory
+from wire.http2.engine import HeaderList, Stream
+from wire.http2.engines import engine_factory
 
 _ENGINES: tuple[EngineName, ...] = ("h2", "tuned")
 _SMALL_WINDOWS = Http2Config(stream_window_bytes=65_535, connection_window_bytes=65_535, max_frame_bytes=2**14)

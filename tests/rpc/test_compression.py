@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.errors import ConfigurationError, RpcError
+from wire.errors import ConfigurationError
 from wire.rpc.compression import ACCEPT_ENCODING, compressor, decompressor
-from wire.status import StatusCode
+from wire.status import RpcError, StatusCode
 
 NAMES = [name for name in ACCEPT_ENCODING.decode().split(",") if name != "identity"]
 

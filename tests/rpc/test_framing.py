@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.errors import RpcError
 from wire.rpc.compression import compressor, decompressor
 from wire.rpc.framing import MessageReader, frame
-from wire.status import StatusCode
+from wire.status import RpcError, StatusCode
 
 LIMIT = 1000
 

@@ -12,8 +12,8 @@ from wire.rpc.headers import (
     decode_message,
     encode_message,
     parse_request,
+    parse_request_like,
     parse_response,
-    parse_similar_request,
     parse_trailers,
     request_fields,
     status_response,
@@ -108,7 +108,7 @@ def test_protobuf_is_taken_however_it_is_written(content_type: bytes) -> None:
 def test_a_request_that_differs_in_its_timeout_alone_is_known_at_once() -> None:
     first = parse_request(request("Unary", (b"grpc-timeout", b"5S"), (b"a", b"1")))
     first.route = object()
-    similar = parse_similar_request(request("Unary", (b"grpc-timeout", b"250m"), (b"a", b"1")), first)
+    similar = parse_request_like(request("Unary", (b"grpc-timeout", b"250m"), (b"a", b"1")), first)
     assert similar is not None
     assert similar.timeout_s == pytest.approx(0.25)
     assert similar.path == first.path
@@ -119,9 +119,9 @@ def test_a_request_that_differs_in_its_timeout_alone_is_known_at_once() -> None:
         request("Unary", (b"grpc-timeout", b"5S")),
         request("Unary", (b"a", b"1"), (b"grpc-timeout", b"5S")),
     ):
-        assert parse_similar_request(other, first) is None
+        assert parse_request_like(other, first) is None
     for value in (b"x", b"0S"):
-        refused = parse_similar_request(request("Unary", (b"grpc-timeout", value), (b"a", b"1")), first)
+        refused = parse_request_like(request("Unary", (b"grpc-timeout", value), (b"a", b"1")), first)
         assert refused is None or refused.refusal is not None
 
 

@@ -12,7 +12,7 @@ import pytest
 import wire
 from proto.echo.v1 import EchoRequest, EchoResponse
 from services.echo import EchoServicer
-from wire.transport.link import Peer
+from wire.transport.contract import Peer
 
 CONTEXT = Mock(spec=wire.ServerContext, method="/echo.v1.EchoService/Echo", peer=Peer("unix:"))
 

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.certificates import Certificates, make_certificates
-from tests.transport.harness import LINK_KINDS, LOOPS, LinkKind, Links, run_links
+from tests.transport.harness import LINK_KINDS, LOOPS, TransportKind, Transports, run_transports
 
-RunLinks = Callable[[Callable[[Links], Awaitable[None]]], None]
+RunTransports = Callable[[Callable[[Transports], Awaitable[None]]], None]
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +33,9 @@ def short_path() -> Iterator[Path]:
 
 
 @pytest.fixture(params=LINK_KINDS, ids=str)
-def on_links(
+def on_transports(
     request: pytest.FixtureRequest, certificates: Certificates, short_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> RunLinks:
-    """Runs an async test once for each kind of link."""
-    kind: LinkKind = request.param
-    return lambda test: run_links(kind, certificates, short_path, monkeypatch, test)
+) -> RunTransports:
+    """Runs an async test once for each kind of transport."""
+    kind: TransportKind = request.param
+    return lambda test: run_transports(kind, certificates, short_path, monkeypatch, test)

@@ -1,8 +1,8 @@
-"""What the transport tests share: every kind of loop and link, and a receiver that writes down its calls.
+"""What the transport tests share: every kind of loop and transport, and a protocol that writes down its calls.
 
-`LinkKind` is a combination of loop, transport and TLS; `run_links` runs a test under one. "anyio" is trio's runtime on
-anyio's asyncio backend. "watched" is a UNIX socket driven as AF_VSOCK is on asyncio and uvloop: vsock itself is tested
-in virtual machines only.
+`TransportKind` is a combination of loop, transport and TLS; `run_transports` runs a test under one. "anyio" is trio's
+runtime on anyio's asyncio backend. "watched" is a UNIX socket driven as AF_VSOCK is on asyncio and uvloop: vsock itself
+is tested in virtual machines only.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import pytest
 
 from tests.certificates import Certificates
 from wire.config import TransportConfig
-from wire.transport import asyncio_link, sockets
+from wire.transport import asyncio_transport, sockets
 from wire.transport.address import TcpAddress, UnixAddress, parse_address
-from wire.transport.anyio_link import open_anyio_runtime
-from wire.transport.link import Future, Link, Listener, Runtime
+from wire.transport.anyio_transport import open_anyio_runtime
+from wire.transport.contract import Future, Listener, Runtime, Transport
 from wire.transport.runtime import open_runtime, run
 from wire.transport.tls import ClientTls, ServerTls
 
@@ -39,7 +39,7 @@ def quick(**fields: Any) -> TransportConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkKind:
+class TransportKind:
     loop: str
     transport: str
     tls: bool
@@ -49,31 +49,34 @@ class LinkKind:
 
 
 LINK_KINDS = [
-    LinkKind(loop, transport, tls)
+    TransportKind(loop, transport, tls)
     for loop, transport, tls in itertools.product(LOOPS, ("tcp", "unix", "watched"), (False, True))
     if transport != "watched" or loop in {"asyncio", "uvloop"}
 ]
 
 
 class Recorder:
-    """A `Receiver`. `calls`: the names of its calls in order, several "data" in a row as one. `echo`: writes back."""
+    """A `TransportProtocol`. `calls`: the names of its calls in order, several "data" in a row as one. `echo`: writes
+    back."""
 
-    def __init__(self, runtime: Runtime, *, echo: bool = False, on_made: Callable[[Link], None] | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, *, echo: bool = False, on_made: Callable[[Transport], None] | None = None
+    ) -> None:
         self.runtime = runtime
         self.calls: list[str] = []
         self.data = bytearray()
         self.chunks = 0
         self.error: Exception | None = None
-        self.link: Link
+        self.transport: Transport
         self._echo = echo
         self._on_made = on_made
         self._changed: Future[None] | None = None
 
-    def link_made(self, link: Link) -> None:
-        self.link = link
+    def connection_made(self, transport: Transport) -> None:
+        self.transport = transport
         self._record("made")
         if self._on_made is not None:
-            self._on_made(link)
+            self._on_made(transport)
 
     def data_received(self, data: bytes) -> None:
         assert type(data) is bytes
@@ -82,12 +85,12 @@ class Recorder:
         self.chunks += 1
         self._record("data")
         if self._echo:
-            self.link.write(data)
+            self.transport.write(data)
 
     def eof_received(self) -> None:
         self._record("eof")
 
-    def link_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         self.error = error
         self._record("lost")
 
@@ -113,10 +116,12 @@ class Recorder:
         await self.until(lambda recorder: "lost" in recorder.calls)
 
 
-class Links:
-    """Makes pairs of links of one kind."""
+class Transports:
+    """Makes pairs of transports of one kind."""
 
-    def __init__(self, runtime: Runtime, kind: LinkKind, certificates: Certificates | None, directory: Path) -> None:
+    def __init__(
+        self, runtime: Runtime, kind: TransportKind, certificates: Certificates | None, directory: Path
+    ) -> None:
         self.runtime = runtime
         self.kind = kind
         self.server_tls: ServerTls | None = None
@@ -127,18 +132,18 @@ class Links:
         self._directory = directory
         self._count = itertools.count()
 
-    def listen(self, make_receiver: Callable[[], Any], **config: Any) -> tuple[str, Listener]:
+    def listen(self, make_protocol: Callable[[], Any], **config: Any) -> tuple[str, Listener]:
         name = "127.0.0.1:0" if self.kind.transport == "tcp" else f"unix:{self._directory}/{next(self._count)}.sock"
         sock = sockets.bind(parse_address(name))
-        listener = self.runtime.listen(sock, make_receiver, tls=self.server_tls, config=quick(**config))
+        listener = self.runtime.listen(sock, make_protocol, tls=self.server_tls, config=quick(**config))
         return sockets.bound_address(sock), listener
 
     async def connect(self, address: str, **options: Any) -> Recorder:
         config = options.pop("config", quick())
         recorder = Recorder(self.runtime, **options)
         (candidate,) = await self.runtime.resolve(parse_address(address), config.connect_timeout_s)
-        link = await self.runtime.connect(candidate, recorder, tls=self.client_tls, config=config)
-        assert recorder.link is link
+        transport = await self.runtime.connect(candidate, recorder, tls=self.client_tls, config=config)
+        assert recorder.transport is transport
         return recorder
 
     async def pair(
@@ -146,7 +151,7 @@ class Links:
         *,
         echo: bool = False,
         paused: bool = False,
-        on_made: Callable[[Link], None] | None = None,
+        on_made: Callable[[Transport], None] | None = None,
         **config: Any,
     ) -> tuple[Recorder, Recorder]:
         """A client and a server that are linked; `echo`, `paused` (its reading) and `on_made` are the server's."""
@@ -155,7 +160,7 @@ class Links:
         client = await self.connect(address, config=quick(**config))
         await server.until(lambda recorder: "made" in recorder.calls)
         if paused:
-            server.link.pause_reading()
+            server.transport.pause_reading()
         listener.close()
         return client, server
 
@@ -188,18 +193,18 @@ def run_loop(loop: str, test: Callable[[Runtime], Awaitable[None]]) -> None:
     assert complaints == []
 
 
-def run_links(
-    kind: LinkKind,
+def run_transports(
+    kind: TransportKind,
     certificates: Certificates,
     directory: Path,
     monkeypatch: pytest.MonkeyPatch,
-    test: Callable[[Links], Awaitable[None]],
+    test: Callable[[Transports], Awaitable[None]],
 ) -> None:
     if kind.transport == "watched":
-        monkeypatch.setattr(asyncio_link, "AF_VSOCK", socket.AF_UNIX)
+        monkeypatch.setattr(asyncio_transport, "AF_VSOCK", socket.AF_UNIX)
 
     async def with_links(runtime: Runtime) -> None:
-        await test(Links(runtime, kind, certificates if kind.tls else None, directory))
+        await test(Transports(runtime, kind, certificates if kind.tls else None, directory))
 
     run_loop(kind.loop, with_links)
 

@@ -16,12 +16,12 @@ from wire.config import TransportConfig
 from wire.transport import accepting, sockets
 from wire.transport.accepting import Guard
 from wire.transport.address import parse_address
-from wire.transport.link import Listener, Peer, Runtime
+from wire.transport.contract import Listener, Peer, Runtime
 from wire.transport.sockets import BoundSocket
 
 
 class Server:
-    """Listens, and keeps the receivers of what it accepted."""
+    """Listens, and keeps the protocols of what it accepted."""
 
     def __init__(self, runtime: Runtime, address: str, config: TransportConfig, kind: type[BoundSocket] | None = None):
         self.runtime = runtime
@@ -33,7 +33,7 @@ class Server:
         self.listener: Listener = runtime.listen(self.sock, self._make, tls=None, config=config)
 
     def _make(self) -> Recorder:
-        recorder = Recorder(self.runtime, on_made=lambda link: link.write(b"hello"))
+        recorder = Recorder(self.runtime, on_made=lambda transport: transport.write(b"hello"))
         self.recorders.append(recorder)
         return recorder
 
@@ -106,7 +106,7 @@ def test_more_connections_than_allowed_are_closed_until_one_ends(loop: str, capl
             assert await receive(refused) == b""
         clients[0].close()
         await one.recorders[0].until(lambda recorder: "eof" in recorder.calls)
-        one.recorders[0].link.close()
+        one.recorders[0].transport.close()
         await one.recorders[0].lost()
         with other.dial() as admitted:
             assert await receive(admitted) == b"hello"
@@ -219,7 +219,7 @@ def test_close_frees_the_port_at_once_and_leaves_accepted_connections(loop: str)
             server.listener.close()
             server.listener.close()
             again = Server(runtime, address, quick())
-            server.recorders[0].link.write(b"still here")
+            server.recorders[0].transport.write(b"still here")
             assert await receive(client) == b"still here"
             with again.dial() as other:
                 assert await receive(other) == b"hello"

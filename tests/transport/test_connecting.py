@@ -16,7 +16,7 @@ from tests.transport.harness import receive, run_loop
 from wire.errors import ConnectError
 from wire.transport import connecting, sockets
 from wire.transport.address import parse_address
-from wire.transport.link import Runtime
+from wire.transport.contract import Runtime
 
 
 async def connect(text: str, timeout_s: float = 5.0) -> socket.socket:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from wire.transport.address import TcpAddress
-from wire.transport.link import Candidate
+from wire.transport.contract import Candidate
 from wire.transport.racing import Race, preferred
 
 A, B, C = (Candidate(TcpAddress(name, 1), socket.AF_INET, (name, 1)) for name in ("a", "b", "c"))

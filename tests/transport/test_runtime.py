@@ -13,8 +13,8 @@ import pytest
 from tests.transport.harness import run_loop
 from wire.errors import ConfigurationError, UsageError
 from wire.transport import runtime as runtime_module
-from wire.transport.anyio_link import open_anyio_runtime
-from wire.transport.link import Runtime
+from wire.transport.anyio_transport import open_anyio_runtime
+from wire.transport.contract import Runtime
 from wire.transport.runtime import open_runtime, run
 
 

@@ -13,7 +13,7 @@ import pytest
 from wire.errors import ListenError, TransportError
 from wire.transport import sockets
 from wire.transport.address import Address, parse_address
-from wire.transport.link import Peer
+from wire.transport.contract import Peer
 
 VSOCK = parse_address("vsock:7:80")
 

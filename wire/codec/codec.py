@@ -1,4 +1,4 @@
-"""`Codec`, and the memo that makes one per message class.
+"""`Codec`, and the parsed that makes one per message class.
 
 In: a class of betterproto2 or google.protobuf, or `bytes`. Out: its codec, whose source is written and compiled when
 first used.

@@ -1,8 +1,8 @@
 """The contract between HTTP/2 and everything above it.
 
-In: bytes from a link (`receive`), and sends from the calls above. Out: bytes for the link (`take`), and calls on a
-`Sink`. An engine is sans-I/O: it owns no socket, no task and no clock (time comes in as an argument), and the same
-engine serves both roles. Two engines keep this contract, `h2_engine` and `tuned`; `engine_factory` picks one by name.
+In: bytes from a transport (`receive`), and sends from the calls above. Out: bytes for the transport (`take`), and calls
+on a `Sink`. An engine is sans-I/O: it owns no socket, no task and no clock (time comes in as an argument), and the same
+engine serves both roles. Two engines keep this contract, `h2` and `tuned`; `engines` picks one by name.
 
 Rules that both keep. Sending:
 
@@ -29,7 +29,7 @@ Receiving:
   read past (§5.3.2), self-dependency too, and so are settings of unknown ids.
 - A field block is judged when complete: decoded first, for the HPACK state (COMPRESSION_ERROR, or the hard limit of
   `limits`), then the state of its stream; REFUSED_STREAM for a new one beyond the limit or after our final GOAWAY; the
-  list limits (ENHANCE_YOUR_CALM); `fields`. Trailers without END_STREAM, and an informational response with it, are
+  list limits (ENHANCE_YOUR_CALM); `validation`. Trailers without END_STREAM, and an informational response with it, are
   malformed.
 - Streams of ids not opened yet are idle, as is every even one: any frame but HEADERS that opens one, PRIORITY and
   unknown types is PROTOCOL_ERROR (§5.1). Ids that a client skipped last are too, for HEADERS (§5.1.1).
@@ -42,7 +42,7 @@ Receiving:
   for padding, at once. So a stream that nobody reads holds its own window and holds up no other.
 - More DATA than a window allows is FLOW_CONTROL_ERROR of the connection, whichever window it was. A WINDOW_UPDATE that
   overflows, or of 0, is an error of its stream (FLOW_CONTROL_ERROR, PROTOCOL_ERROR), or on stream 0 of the connection.
-- Field sections are validated (§8.1–§8.3, §10.3, by `fields`): what reaches the sink has legal names, values and
+- Field sections are validated (§8.1–§8.3, §10.3, by `validation`): what reaches the sink has legal names, values and
   pseudo-fields, and content-length, where present, matches the DATA received (else PROTOCOL_ERROR of the stream, at
   the frame that exceeds or ends it; a response without any DATA may have one all the same, §8.1.1). DATA before the
   final response's headers is PROTOCOL_ERROR of the stream.
@@ -59,10 +59,8 @@ Imports only `codes` and `wire.config`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from wire.config import EngineName, Http2Config
 from wire.http2.codes import ErrorCode
 
 RESETS_REMEMBERED: Final = 1000
@@ -79,17 +77,17 @@ NO_LIMIT: Final = 2**32 - 1
 class HeaderList:
     """A decoded field section (RFC 7541 §1.3 calls it a header list).
 
-    `fields`: the fields in order. `memo`: a place for the layer above to keep what it worked out from them; the engine
-    hands the same object over again when a peer repeats a block, so the work is done once. `shared`: set by a sender on
-    an object that it will send many times; an engine may then keep its encoding for the life of the connection.
-    Compared and hashed by identity.
+    `fields`: the fields in order. `parsed`: a place for the layer above to keep what it worked out from them; the
+    engine hands the same object over again when a peer repeats a block, so the work is done once. `shared`: set by a
+    sender on an object that it will send many times; an engine may then keep its encoding for the life of the
+    connection. Compared and hashed by identity.
     """
 
-    __slots__ = ("fields", "memo", "shared")
+    __slots__ = ("fields", "parsed", "shared")
 
     def __init__(self, fields: Fields, *, shared: bool = False) -> None:
         self.fields = fields
-        self.memo: Any = None
+        self.parsed: Any = None
         self.shared = shared
 
     def get(self, name: bytes) -> bytes | None:
@@ -229,8 +227,8 @@ class Engine(Protocol):
 
     def expect(self, stream: Stream, size: int) -> None:
         """Somebody waits for a message of which `size` bytes are yet to come: see that the stream's window lets them,
-        as soon as the connection's budget does (`receiving`). May be said again while they come; what was granted for
-        it is given back as the message is `consumed`, or the stream closed."""
+        as soon as the connection's budget does (`receive_budget`). May be said again while they come; what was granted
+        for it is given back as the message is `consumed`, or the stream closed."""
 
     def ping(self, payload: bytes) -> None:
         """Queue a PING with 8 bytes."""
@@ -243,24 +241,5 @@ class Engine(Protocol):
         """The queued bytes, which are then the caller's to write; b"" when there is nothing."""
 
     def close(self) -> None:
-        """The link is gone: close every stream without a word, free what they and the engine hold, and let go of the
-        sink. Sends are dropped from then on. Called once, and not from within `receive`."""
-
-
-EngineFactory = Callable[[bool, Sink, Http2Config], Engine]
-"""(client?, sink, config) → engine. Both engine classes have this shape."""
-
-
-def engine_factory(name: EngineName) -> EngineFactory:
-    """The engine class called `name`; imported only when asked for. Raises `ConfigurationError` for another name."""
-    if name == "h2":
-        from wire.http2.h2_engine import H2Engine
-
-        return H2Engine
-    if name == "tuned":
-        from wire.http2.tuned.engine import TunedEngine
-
-        return TunedEngine
-    from wire.errors import ConfigurationError
-
-    raise ConfigurationError(f'no HTTP/2 engine is called "{name}": there are "h2" and "tuned"')
+        """The transport is gone: close every stream without a word, free what they and the engine hold, and let go of
+        the sink. Sends are dropped from then on. Called once, and not from within `receive`."""

@@ -1,4 +1,4 @@
-"""What one peer may make us do: the budgets that both engines spend, so that their verdicts agree.
+"""What one peer may make us do: the budgets that both engines charge, so that their verdicts agree.
 
 In: "one more", with the engine's time. Out: whether that is still within `Http2Config`; a peer that passes a limit gets
 ENHANCE_YOUR_CALM on the connection (RFC 9113 §10.5). The principle: what our own HEADERS, DATA, resets and pings
@@ -18,7 +18,7 @@ explain is free, the budgets are for the rest. Imports only `wire.config`. What 
     so explains nothing;
   - acknowledgements, by our PINGs and our SETTINGS;
   - a RST_STREAM on a closed stream: one is for each stream that was opened, as both ends may end one at once;
-  - DATA and HEADERS on a closed stream, by what our reset left of its window and of its sections (`late`).
+  - DATA and HEADERS on a closed stream, by what our reset left of its window and of its sections (`reset_memory`).
 - What explains and was not used goes on doing so up to a number (`MAX_UPDATES_AHEAD`, and the streams that may be
   open), so that a long life of good behaviour buys no flood.
 """
@@ -74,7 +74,7 @@ class Budget:
         self._left = self._burst
         self._at: float | None = None
 
-    def spend(self, now: float, count: int = 1) -> bool:
+    def charge(self, now: float, count: int = 1) -> bool:
         """Take `count`; False when there are not so many left. `now`: seconds of any monotonic clock."""
         left = self._left
         if self._at is not None:

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from wire.errors import ConfigurationError, RpcError
-from wire.status import StatusCode
+from wire.errors import ConfigurationError
+from wire.status import RpcError, StatusCode
 
 Compressor = Callable[[bytes], bytes]
 Decompressor = Callable[[bytes, int], bytes]

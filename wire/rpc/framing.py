@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from struct import Struct
 
-from wire.errors import RpcError
 from wire.rpc.compression import Compressor, Decompressor
-from wire.status import StatusCode
+from wire.status import RpcError, StatusCode
 
 PREFIX_BYTES = 5
 pack_prefix = Struct(">BI").pack

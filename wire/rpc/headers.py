@@ -10,10 +10,10 @@ import re
 from typing import Any
 
 from wire.deadline import parse_timeout
-from wire.errors import MetadataError, RpcError
+from wire.errors import MetadataError
 from wire.metadata import Fields, Metadata
 from wire.rpc.compression import ACCEPT_ENCODING, Decompressor, decompressor
-from wire.status import StatusCode, status_from_http
+from wire.status import RpcError, StatusCode, status_from_http
 
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
 _CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
@@ -86,7 +86,7 @@ def parse_request(fields: Fields) -> RequestHead:
     return head
 
 
-def parse_similar_request(fields: Fields, last: RequestHead) -> RequestHead | None:
+def parse_request_like(fields: Fields, last: RequestHead) -> RequestHead | None:
     """The head of a request that differs from `last`, which was not refused, in nothing but the value of its
     grpc-timeout.
 

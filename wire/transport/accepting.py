@@ -1,7 +1,7 @@
 """From a listening socket to accepted ones, on any event loop: the accept loop, its guards and its back-off.
 
 A peer that the configuration does not allow is closed before anything is read from it. Imports `anyio`, `config`,
-`sockets` and `link`.
+`sockets` and `transport`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import anyio
 from wire.config import TransportConfig
 from wire.throttle import Throttle
 from wire.transport import sockets
-from wire.transport.link import Peer, Task
+from wire.transport.contract import Peer, Task
 
 logger = logging.getLogger("wire.transport")
 

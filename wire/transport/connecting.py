@@ -2,7 +2,7 @@
 
 `resolve` gives the candidates that an address stands for: names are looked up by the system (in a thread, unless they
 are literal). `connect` tries one of them; a hybrid vsock is asked for its port. Which one is tried when is `racing`'s
-to say. Everything that fails raises `ConnectError`. Imports `anyio`, `errors`, `address`, `link` and `sockets`.
+to say. Everything that fails raises `ConnectError`. Imports `anyio`, `errors`, `address`, `transport` and `sockets`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wire.transport.address import (
     VsockAddress,
     printable,
 )
-from wire.transport.link import Candidate
+from wire.transport.contract import Candidate
 
 _MAX_ANSWER_BYTES = (
     64  # "OK ", a port of at most ten digits and a newline, with room to spare for naming a wrong answer

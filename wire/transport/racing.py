@@ -1,7 +1,7 @@
 """Happy Eyeballs (RFC 8305; gRPC proposal A61): in which order candidates are tried, and when the next one begins.
 
 Pure: in come candidates, times and outcomes; out comes what to begin now, or how long to wait. Whoever asks does the
-connecting. Imports nothing but `link`'s `Candidate`.
+connecting. Imports nothing but `transport`'s `Candidate`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain, zip_longest
 from math import inf
 
-from wire.transport.link import Candidate
+from wire.transport.contract import Candidate
 
 
 def preferred(candidates: Iterable[Candidate], in_use: Callable[[Candidate], int]) -> list[Candidate]:

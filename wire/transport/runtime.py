@@ -12,28 +12,28 @@ from typing import Any, Literal, TypeVar
 
 from wire.errors import ConfigurationError, UsageError
 from wire.process import open_standard_descriptors
-from wire.transport.link import Runtime
+from wire.transport.contract import Runtime
 
 T = TypeVar("T")
 LoopName = Literal["auto", "asyncio", "uvloop", "trio"]
 
 
 def open_runtime() -> AbstractAsyncContextManager[Runtime]:
-    """The runtime of the running event loop, as an async context manager. Leaving it aborts the links that are still
-    open.
+    """The runtime of the running event loop, as an async context manager. Leaving it aborts the transports that are
+    still open.
 
     Raises `UsageError` where no event loop runs.
     """
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
-        from wire.transport.anyio_link import open_anyio_runtime
+        from wire.transport.anyio_transport import open_anyio_runtime
 
         return open_anyio_runtime("trio")
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         raise UsageError("no event loop is running; start one with wire.run, asyncio.run or trio.run") from None
-    from wire.transport.asyncio_link import open_asyncio_runtime
+    from wire.transport.asyncio_transport import open_asyncio_runtime
 
     return open_asyncio_runtime()
 

@@ -1,7 +1,7 @@
 """What the runtimes of asyncio and of anyio share: connecting and listening, in the clear and through TLS.
 
-Sockets come from `connecting` and `accepting`; a runtime attaches them to its loop; TLS stands between link and
-receiver. Imports `errors`, `config` and its siblings; no event loop.
+Sockets come from `connecting` and `accepting`; a runtime attaches them to its loop; TLS stands between transport and
+protocol. Imports `errors`, `config` and its siblings; no event loop.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from wire.throttle import Throttle
 from wire.transport import connecting, sockets
 from wire.transport.accepting import AcceptLoop, Guard
 from wire.transport.address import Address, HybridVsockAddress, TcpAddress
-from wire.transport.link import Candidate, Future, Link, Listener, Peer, Receiver, Task, Timer
+from wire.transport.contract import Candidate, Future, Listener, Peer, Task, Timer, Transport, TransportProtocol
 from wire.transport.tls import ClientTls, ServerTls
-from wire.transport.tls_link import LOST_IN_HANDSHAKE, TlsLink
+from wire.transport.tls_transport import LOST_IN_HANDSHAKE, TlsTransport
 
 logger = logging.getLogger("wire.transport")
 
@@ -39,7 +39,9 @@ class RuntimeBase(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self._warnings = Throttle(logger)
-        self._links: dict[Link, Guard | None] = {}  # open ones: a paused link has nobody else to keep it alive
+        self._transports: dict[
+            Transport, Guard | None
+        ] = {}  # open ones: a paused transport has nobody else to keep it alive
         self._listeners: set[AcceptLoop] = set()
         self._guards: dict[int, Guard] = {}  # by id of the configuration, which the guard keeps alive
 
@@ -51,19 +53,20 @@ class RuntimeBase(ABC):
 
     @abstractmethod
     async def _attach(
-        self, sock: socket.socket, receiver: Receiver, peer: Peer, config: TransportConfig, guard: Guard | None
-    ) -> Link:
-        """Make a connected socket a link, kept in `_links`. Calls `receiver.link_made` before it returns.
+        self, sock: socket.socket, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None
+    ) -> Transport:
+        """Make a connected socket a transport, kept in `_transports`. Calls `protocol.connection_made` before it
+        returns.
 
-        Links call `forget` once they are lost. Raises OSError when the socket is no good; it is closed then.
+        Transports call `forget` once they are lost. Raises OSError when the socket is no good; it is closed then.
         """
 
     async def resolve(self, address: Address, timeout_s: float) -> list[Candidate]:
         return await connecting.resolve(address, timeout_s)
 
     async def connect(
-        self, candidate: Candidate, receiver: Receiver, *, tls: ClientTls | None, config: TransportConfig
-    ) -> Link:
+        self, candidate: Candidate, protocol: TransportProtocol, *, tls: ClientTls | None, config: TransportConfig
+    ) -> Transport:
         address = candidate.address
         end = self.now() + config.connect_timeout_s
         sock = await connecting.connect(candidate, config.connect_timeout_s)
@@ -72,17 +75,17 @@ class RuntimeBase(ABC):
             hybrid = isinstance(address, HybridVsockAddress)
             peer = Peer(str(address)) if hybrid else sockets.peer_of(sock)
             if tls is None:
-                return await self._attach(sock, receiver, peer, config, None)
+                return await self._attach(sock, protocol, peer, config, None)
             shaken: Future[str | None] = self.future()
-            link = TlsLink(
-                receiver,
+            transport = TlsTransport(
+                protocol,
                 tls.context,
                 server_name=tls.server_name or _host_of(address, peer),
                 timeout_s=max(end - self.now(), 0.001),
                 call_later=self.call_later,
                 finished=lambda reason: None if shaken.done() else shaken.set_result(reason),
             )
-            await self._attach(sock, link, peer, config, None)
+            await self._attach(sock, transport, peer, config, None)
         except OSError as error:
             sock.close()
             raise sockets.connect_error(address, error) from None
@@ -92,17 +95,17 @@ class RuntimeBase(ABC):
         try:
             reason = await shaken
         except BaseException:
-            link.abort()
+            transport.abort()
             raise
         if reason is not None:
             number = errno.ECONNRESET if reason == LOST_IN_HANDSHAKE else None
             raise TlsError(f"cannot connect to {address}: {reason}", number)
-        return link
+        return transport
 
     def listen(
         self,
         sock: socket.socket,
-        make_receiver: Callable[[], Receiver],
+        make_protocol: Callable[[], TransportProtocol],
         *,
         tls: ServerTls | None,
         config: TransportConfig,
@@ -110,7 +113,7 @@ class RuntimeBase(ABC):
         guard = self._guards.setdefault(id(config), Guard(config))
 
         def accepted(sock: socket.socket, peer: Peer) -> None:
-            self.spawn(self._arrive(sock, peer, make_receiver, tls, guard))
+            self.spawn(self._arrive(sock, peer, make_protocol, tls, guard))
 
         listener = AcceptLoop(sock, guard, accepted, self._listeners.discard)
         self._listeners.add(listener)
@@ -123,7 +126,7 @@ class RuntimeBase(ABC):
         self,
         sock: socket.socket,
         peer: Peer,
-        make_receiver: Callable[[], Receiver],
+        make_protocol: Callable[[], TransportProtocol],
         tls: ServerTls | None,
         guard: Guard,
     ) -> None:
@@ -132,10 +135,10 @@ class RuntimeBase(ABC):
                 self._warnings.warning(f"refused: {reason}", "refused %s: %s", peer.address, reason)
 
         try:
-            receiver = make_receiver()
+            protocol = make_protocol()
             if tls is not None:
-                receiver = TlsLink(
-                    receiver,
+                protocol = TlsTransport(
+                    protocol,
                     tls.context,
                     server_name=None,
                     timeout_s=guard.config.handshake_timeout_s,
@@ -147,28 +150,28 @@ class RuntimeBase(ABC):
             sock.close()
             raise
         try:
-            await self._attach(sock, receiver, peer, guard.config, guard)
+            await self._attach(sock, protocol, peer, guard.config, guard)
         except OSError as error:
             self._warnings.warning("lost", "lost %s on arrival: %s", peer.address, error.strerror)
 
-    def forget(self, link: Link) -> None:
-        """A link was lost, or was never made. Links call it once their receiver knows."""
-        guard = self._links.pop(link, None)
+    def forget(self, transport: Transport) -> None:
+        """A transport was lost, or was never made. Transports call it once their protocol knows."""
+        guard = self._transports.pop(transport, None)
         if guard is not None:
             guard.open -= 1
 
     def close(self) -> None:
-        """Stop listening, and abort the links that are still open."""
+        """Stop listening, and abort the transports that are still open."""
         for listener in list(self._listeners):
             listener.close()
-        for link in list(self._links):
-            link.abort()
+        for transport in list(self._transports):
+            transport.abort()
 
 
 def _host_of(address: Address, peer: Peer) -> str:
     """The name that a server's certificate must be valid for."""
     if isinstance(address, TcpAddress):
-        return address.host.partition("%")[0]  # less the zone of a link-local address
+        return address.host.partition("%")[0]  # less the zone of a transport-local address
     if peer.address.startswith("ipv"):  # the one of several that answered
         return peer.address.partition(":")[2].rpartition(":")[0].strip("[]")
     return "localhost"  # what gRPC sends as :authority over UNIX sockets

@@ -1,7 +1,7 @@
 """One code path for the sockets of every transport: addresses in, non-blocking sockets out, and errnos as sentences.
 
 TCP, UNIX and AF_VSOCK differ here and nowhere else: which options exist, how a name reads, what an errno means, who
-the peer is. Imports `errors`, `address` and `link`'s `Peer`; never an event loop.
+the peer is. Imports `errors`, `address` and `transport`'s `Peer`; never an event loop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from wire.transport.address import (
     UnixAddress,
     VsockAddress,
 )
-from wire.transport.link import Peer
+from wire.transport.contract import Peer
 
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
 AF_VSOCK: Final[int] = getattr(socket, "AF_VSOCK", -1)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tests.http2 import frames as f
 from wire.config import Http2Config
 from wire.http2.codes import ErrorCode
-from wire.http2.h2_reader import PeerError
-from wire.http2.h2_sections import Sections
+from wire.http2.h2.field_decoder import FieldDecoder
+from wire.http2.h2.reader import PeerError
 from wire.http2.tuned import decoder as decoder_module
 from wire.http2.tuned.decoder import ConnectionFault, Decoder
 from wire.http2.tuned.fields import OVERSIZE, REQUEST
@@ -38,7 +38,7 @@ def test_decodes_what_hpack_encodes(blocks: list[tuple[list[HeaderTuple], bool, 
 
 @given(st.lists(st.binary(max_size=30), max_size=5))
 def test_agrees_with_hpack_on_any_bytes(blocks: list[bytes]) -> None:
-    reference, decoder = Sections(False, Http2Config()), make()
+    reference, decoder = FieldDecoder(False, Http2Config()), make()
     for block in blocks:
         try:
             expected = tuple((bytes(name), bytes(value)) for name, value in reference.decode(block))

@@ -1,4 +1,4 @@
-"""`tuned.fields` judges a field at a time what `wire.http2.fields` judges in whole sections; they must agree."""
+"""`tuned.fields` judges a field at a time what `wire.http2.validation` judges in whole sections; they must agree."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.http2 import frames as f
-from wire.http2.fields import content_length, request_problem, response_problem, trailers_problem
 from wire.http2.tuned.decoder import Decoder
 from wire.http2.tuned.fields import INFORMATIONAL, MALFORMED, REQUEST, RESPONSE, TRAILERS, Section
+from wire.http2.validation import content_length, request_problem, response_problem, trailers_problem
 
 _PSEUDO = st.sampled_from(
     [

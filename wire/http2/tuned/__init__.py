@@ -5,10 +5,10 @@
     fields     which field sections are legal, and what each one is
     decoder    header blocks → field sections, each distinct block decoded once
     encoder    header lists → blocks, each shared list encoded once
-    arrival    bytes → frames: what is not whole yet, sizes and places, field blocks
+    reader     bytes → frames: what is not whole yet, sizes and places, field blocks
     windows    flow-control arithmetic, of a stream and of the connection
     streams    the state of one stream, and the memory of those that were reset
-    outbound   everything that an engine sends
+    sender     everything that an engine sends
     engine     everything that it receives: `TunedEngine`
 
 Each imports only those above it, `wire.http2`'s `codes`, `engine` (the contract) and `limits`, `wire.config` and

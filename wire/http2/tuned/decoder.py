@@ -24,12 +24,12 @@ from wire.http2.tuned.fields import (
     BAD,
     CONTENT_LENGTH,
     HOST,
-    JUDGED,
     KINDS,
     MALFORMED,
     OVERSIZE,
     PADDED,
     PSEUDO,
+    SECTION_MARKS,
     Field,
     Section,
     kind_of,
@@ -113,11 +113,11 @@ class Decoder:
     __slots__ = (
         "_hard_bytes",
         "_head",
-        "_judged",
         "_max_fields",
         "_max_list_bytes",
         "_must_shrink",
         "_ordinary_names",
+        "_section_marks",
         "_strings",
         "_table",
         "_table_bytes",
@@ -138,7 +138,7 @@ class Decoder:
         self._max_list_bytes = max_list_bytes
         self._max_fields = max_fields
         # A client lets white space around values through: servers send `grpc-message` as it is.
-        self._judged = JUDGED & ~PADDED if client else JUDGED
+        self._section_marks = SECTION_MARKS & ~PADDED if client else SECTION_MARKS
         self._ordinary_names: set[bytes] = set()
         self._hard_bytes = max_list_bytes * HARD_HEADER_FACTOR
 
@@ -269,9 +269,9 @@ class Decoder:
             return Section((), OVERSIZE, None)
         section_fields = tuple(fields)
         if marks & HOST:
-            kind = kind_of(section_fields, marks & (self._judged | HOST))
+            kind = kind_of(section_fields, marks & (self._section_marks | HOST))
         else:
-            kind = KINDS.get(marks & self._judged, MALFORMED)
+            kind = KINDS.get(marks & self._section_marks, MALFORMED)
         section = Section(section_fields, kind, content_length)
         if unchanged and end <= MAX_SECTION_BYTES and size_bytes <= MAX_SECTION_BYTES:
             if len(self.sections) >= MAX_SECTIONS:

@@ -1,4 +1,4 @@
-"""The tuned engine: everything that it receives. What it sends is in `outbound`; the contract is `wire.http2.engine`.
+"""The tuned engine: everything that it receives. What it sends is in `sender`; the contract is `wire.http2.engine`.
 
 `receive` runs one loop over the frames of one read. DATA on an open stream, and HEADERS that are a whole field block,
 are handled in the loop itself; all else, including whatever is wrong with those two, by a method for each type of
@@ -22,7 +22,6 @@ from wire.http2.codes import (
 from wire.http2.engine import Sink
 from wire.http2.limits import FREE_SETTINGS, LEAST_DATA_BYTES, tiny
 from wire.http2.tuned import frames
-from wire.http2.tuned.arrival import Arrival, without_padding
 from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, ConnectionFault, Decoder
 from wire.http2.tuned.fields import INFORMATIONAL, OVERSIZE, REQUEST, RESPONSE, TRAILERS, Section
 from wire.http2.tuned.frames import (
@@ -41,7 +40,8 @@ from wire.http2.tuned.frames import (
     UINT32,
     WINDOW_UPDATE,
 )
-from wire.http2.tuned.outbound import AnyStream, Outbound
+from wire.http2.tuned.reader import FrameReader, without_padding
+from wire.http2.tuned.sender import AnyStream, TunedSender
 from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
 from wire.http2.tuned.windows import CONNECTION
 
@@ -53,15 +53,15 @@ SLICE_BYTES: Final = 1 << 14
 _unpack_header = frames.HEADER.unpack_from
 
 
-class TunedEngine(Outbound):
+class TunedEngine(TunedSender):
     """One HTTP/2 connection of either role. `client`: our role; `sink`: hears what was received; `config`: limits and
     windows."""
 
-    __slots__ = ("_arrival", "_decoder", "_now", "_sections", "_settled", "_skipped", "_unused_ids")
+    __slots__ = ("_decoder", "_now", "_reader", "_sections", "_settled", "_skipped", "_unused_ids")
 
     def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
         super().__init__(client, sink, config)
-        self._arrival = Arrival(client, config)
+        self._reader = FrameReader(client, config)
         self._decoder = Decoder(client, config.max_header_list_bytes, config.max_header_fields)
         # Until our SETTINGS are acknowledged the peer may still use the default, and may use ours already.
         self._decoder.allow_table(max(config.header_table_bytes, DEFAULT_TABLE_BYTES))
@@ -76,9 +76,9 @@ class TunedEngine(Outbound):
             return False
         self._now = now
         try:
-            return self._receive_frames(self._arrival.complete(data))
+            return self._receive_frames(self._reader.complete(data))
         except ConnectionFault as fault:
-            self._arrival.clear()
+            self._reader.clear()
             self._fail(fault.code, fault.reason)
             return False
 
@@ -87,7 +87,7 @@ class TunedEngine(Outbound):
 
         A unary exchange costs 1.5 µs, reply and `take` included; 2.2 with every frame left to its method.
         """
-        arrival = self._arrival
+        reader = self._reader
         streams = self.streams
         sections = self._sections
         connection = self._connection
@@ -95,7 +95,7 @@ class TunedEngine(Outbound):
         max_frame_bytes = self._config.max_frame_bytes
         server = not self._client
         end = len(data)
-        at = arrival.start
+        at = reader.start
         limit = min(end - HEADER_BYTES + 1, at + SLICE_BYTES)
         while at < limit:
             word, flags, stream_id = _unpack_header(data, at)
@@ -103,7 +103,7 @@ class TunedEngine(Outbound):
             size = word >> 8
             start = at + HEADER_BYTES
             stop = start + size
-            if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not arrival.guarded:
+            if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not reader.guarded:
                 if kind == DATA:
                     open_stream = streams.get(stream_id)
                     if (
@@ -154,32 +154,32 @@ class TunedEngine(Outbound):
                     else:
                         self._on_section(stream_id, section, flags != END_HEADERS)
                     continue
-            arrival.judge_size(kind, size, flags)
+            reader.judge_size(kind, size, flags)
             if stop > end:
                 break
             stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
-            arrival.judge_place(kind, flags, stream_id)
+            reader.judge_place(kind, flags, stream_id)
             _HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop])
             at = stop
         else:
             if end - at >= HEADER_BYTES:
-                arrival.rest = data
-                arrival.start = at
+                reader.rest = data
+                reader.start = at
                 return True
-        arrival.start = 0
+        reader.start = 0
         if at < end:
-            arrival.partial = data[at:]
+            reader.partial = data[at:]
         return False
 
     # Field sections -------------------------------------------------------------------------------------------------
 
     def _on_headers(self, stream_id: int, flags: int, body: bytes) -> None:
-        block = self._arrival.take_headers(stream_id, flags, body)
+        block = self._reader.take_headers(stream_id, flags, body)
         if block is not None:
             self._on_block(stream_id, block, bool(flags & END_STREAM))
 
     def _on_continuation(self, stream_id: int, flags: int, body: bytes) -> None:
-        whole = self._arrival.take_continuation(flags, body)
+        whole = self._reader.take_continuation(flags, body)
         if whole is not None:
             self._on_block(stream_id, *whole)
 
@@ -206,7 +206,7 @@ class TunedEngine(Outbound):
     def _on_section_late(self, stream_id: int, ends_stream: bool) -> None:
         """A section on a stream that is not open, and that it cannot open."""
         if not self._resets.explains_section(stream_id, ends_stream):
-            self._control()
+            self._charge_control()
         if self._is_idle(stream_id) or stream_id in self._skipped:
             raise ConnectionFault(_PROTOCOL_ERROR, "HEADERS on an identifier that cannot be used")  # §5.1.1
         if not self._resets.excuses(stream_id):
@@ -238,7 +238,7 @@ class TunedEngine(Outbound):
 
     def _on_response(self, stream: TunedStream, section: Section, ends_stream: bool) -> None:
         if section.kind == INFORMATIONAL and not ends_stream:
-            self._control()
+            self._charge_control()
             return
         if section.kind != RESPONSE:
             self._stream_error(stream, _PROTOCOL_ERROR)
@@ -278,7 +278,7 @@ class TunedEngine(Outbound):
         if (not ends_stream and tiny(size, len(data))) or (
             stream is None and not self._resets.explains_data(stream_id, size, ends_stream)
         ):
-            self._control()
+            self._charge_control()
         if not self._connection.take_in(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection's window")
         if self._connection.receive_window <= self._connection_low_bytes:
@@ -306,7 +306,7 @@ class TunedEngine(Outbound):
             self._sink.on_data(stream, data, ends_stream)
 
     def _grant_connection(self) -> None:
-        """On arrival, whatever becomes of the stream: one that nobody reads must not hold up the others."""
+        """On reader, whatever becomes of the stream: one that nobody reads must not hold up the others."""
         connection = self._connection
         increment = self._config.connection_window_bytes - connection.receive_window
         connection.receive_window += increment
@@ -316,14 +316,14 @@ class TunedEngine(Outbound):
 
     def _on_other(self, stream_id: int, flags: int, body: bytes) -> None:
         """PRIORITY (§5.3.2) and types that are not known (§5.5) are read past, on streams of any state."""
-        self._control()
+        self._charge_control()
 
     def _on_rst_stream(self, stream_id: int, flags: int, body: bytes) -> None:
         stream = self.streams.get(stream_id)
         explained = self._limits.explains_reset(self._opened())
         if stream is None:
             if not explained:
-                self._control()
+                self._charge_control()
             if self._is_idle(stream_id):
                 raise ConnectionFault(_PROTOCOL_ERROR, "RST_STREAM on an idle stream")
             return
@@ -332,19 +332,19 @@ class TunedEngine(Outbound):
         self._forget(stream_id)
         served = not complete and self._sink.on_reset(stream, code, True)
         if not (self._client or (served and explained)):
-            self._spend_reset()
+            self._charge_reset()
 
     def _on_settings(self, stream_id: int, flags: int, body: bytes) -> None:
         if flags & ACK:
             if self._settled:
-                self._control()
+                self._charge_control()
                 return
             self._settled = True
             self._decoder.allow_table(self._config.header_table_bytes)
             self._sink.on_settings_ack()
             return
-        self._control(max(1, len(body) // frames.SETTING.size - FREE_SETTINGS))
-        self._reply()
+        self._charge_control(max(1, len(body) // frames.SETTING.size - FREE_SETTINGS))
+        self._count_reply()
         window_bytes = self._peer_window_bytes
         for setting, value in frames.SETTING.iter_unpack(body):
             self._apply_setting(setting, value)
@@ -390,18 +390,18 @@ class TunedEngine(Outbound):
     def _on_ping(self, stream_id: int, flags: int, body: bytes) -> None:
         if flags & ACK:
             if not self._limits.explains_ping_ack():
-                self._control()
+                self._charge_control()
             self._sink.on_ping_ack(body)
         else:
             explained = self._limits.explains_ping()
             if not explained:
-                self._control()
-            self._reply()
+                self._charge_control()
+            self._count_reply()
             self._out.append(frames.ping(body, ACK))
             self._sink.on_ping(explained)
 
     def _on_goaway(self, stream_id: int, flags: int, body: bytes) -> None:
-        self._control()
+        self._charge_control()
         last_id = UINT32.unpack_from(body)[0] & MAX_STREAM_ID
         code = UINT32.unpack_from(body, 4)[0]
         self.drained = True
@@ -416,7 +416,7 @@ class TunedEngine(Outbound):
 
     def _on_window_update(self, stream_id: int, flags: int, body: bytes) -> None:
         if not self._limits.explains_window_update():
-            self._control()
+            self._charge_control()
         increment = UINT32.unpack(body)[0] & MAX_WINDOW_BYTES
         if stream_id == CONNECTION:
             if not increment:
@@ -439,22 +439,9 @@ class TunedEngine(Outbound):
 
     # Errors and budgets ---------------------------------------------------------------------------------------------
 
-    def _is_idle(self, stream_id: int) -> bool:
-        """Never opened (§5.1.1): of ours those from the next one on, of the peer's those above its highest; nobody
-        pushes."""
-        if not stream_id & 1:
-            return True
-        return stream_id >= self._next_id if self._client else stream_id > self._highest_peer_id
-
     def _opened(self) -> int:
         """Streams that the client has opened."""
         return (self._next_id if self._client else self._highest_peer_id + 1 - 2 * self._unused_ids) // 2
-
-    def _end_remote(self, stream: TunedStream) -> None:
-        """END_STREAM came."""
-        stream.remote = ENDED
-        if stream.local == ENDED:
-            self._forget(stream.id)
 
     def _stream_error(self, stream: TunedStream, code: ErrorCode) -> None:
         """§5.4.2."""
@@ -471,20 +458,20 @@ class TunedEngine(Outbound):
 
     def _write_reset(self, stream_id: int, code: ErrorCode, window_bytes: int) -> None:
         """RST_STREAM because of what the peer sent. `window_bytes`: what it may have sent since."""
-        self._spend_reset()
-        self._reply()
+        self._charge_reset()
+        self._count_reply()
         self._resets.add(stream_id, window_bytes)
         self._out.append(frames.rst_stream(stream_id, code))
 
-    def _spend_reset(self) -> None:
-        if not self._limits.resets.spend(self._now):
+    def _charge_reset(self) -> None:
+        if not self._limits.resets.charge(self._now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
 
-    def _control(self, count: int = 1) -> None:
-        if not self._limits.controls.spend(self._now, count):
+    def _charge_control(self, count: int = 1) -> None:
+        if not self._limits.controls.charge(self._now, count):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
 
-    def _reply(self) -> None:
+    def _count_reply(self) -> None:
         """Room for one more answer to what the peer sent, which does not read."""
         if self.queued_replies >= self._config.max_queued_replies:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many replies wait to be read")

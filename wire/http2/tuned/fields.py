@@ -1,7 +1,7 @@
 """Field sections: which are legal, and whether one is a request, a response or trailers (RFC 9113 §8.1–§8.3, §10.3).
 
-The rules are those of `wire.http2.fields`, cut for speed: each field is judged once, when its literal is decoded, by
-`mark`, which gives a bit mask that stays with it in the HPACK tables. A section is then judged by the union of its
+The rules are those of `wire.http2.validation`, cut for speed: each field is judged once, when its literal is decoded,
+by `mark`, which gives a bit mask that stays with it in the HPACK tables. A section is then judged by the union of its
 fields' marks, with one dict look-up. Imports the contract's `HeaderList`."""
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ INFORMATIONAL: Final = 3
 TRAILERS: Final = 4
 OVERSIZE: Final = 5
 
-JUDGED: Final = PSEUDO | CONNECT | INTERIM | BAD | PADDED
+SECTION_MARKS: Final = PSEUDO | CONNECT | INTERIM | BAD | PADDED
 """The marks that decide what a section is."""
 
 KINDS: Final = {
@@ -80,7 +80,7 @@ class Section(HeaderList):
 
     def __init__(self, fields: Fields, kind: int, content_length: int | None) -> None:
         self.fields = fields
-        self.memo = None
+        self.parsed = None
         self.shared = False
         self.kind = kind
         self.content_length = content_length
@@ -117,4 +117,4 @@ def kind_of(fields: Fields, marks: int) -> int:
         authority = next(value for name, value in fields if name == b":authority")
         if any(name == b"host" and value != authority for name, value in fields):
             return MALFORMED
-    return KINDS.get(marks & JUDGED, MALFORMED)
+    return KINDS.get(marks & SECTION_MARKS, MALFORMED)

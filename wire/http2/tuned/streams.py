@@ -17,7 +17,7 @@ from collections import deque
 from typing import Final
 
 from wire.http2.engine import HeaderList
-from wire.http2.queues import Chunk
+from wire.http2.send_queue import Chunk
 from wire.http2.tuned.windows import Flow
 
 WAITING: Final = 0

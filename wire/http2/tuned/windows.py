@@ -2,8 +2,7 @@
 
 The connection is stream 0, as it is on the wire, and has the same two windows. The engine's loop repeats `take_in`
 in place for DATA on open streams, where two calls would cost it a tenth of a unary exchange. What is granted
-when is decided in `receiving`. Imports the
-contract's `Stream`."""
+when is decided in `receive_budget`. Imports the contract's `Stream`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,246 @@
+"""Messages on their way: what is granted when, who waits for whom, and how both ends are told of the end."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import run, turns
+from wire.codec import Codec
+from wire.config import CallConfig
+from wire.connection import Connection
+from wire.errors import DecodeError, UsageError
+from wire.http2.engine import Stream
+from wire.message_decoder import MessageDecoder
+from wire.messages import IncomingMessages, OutgoingMessages
+from wire.rpc.framing import MessageReader, frame
+from wire.status import RpcError, StatusCode
+from wire.transport.contract import Runtime
+from wire.transport.runtime import LoopName, open_runtime
+
+
+class Both:
+    """A connection and its engine, as far as flow needs them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.engine = self
+        self.config = CallConfig(send_buffer_bytes=100)
+        self.stream = Stream(1)
+        self.congested = False
+        self.lost = False
+        self.granted = 0
+        self.expected = 0
+        self.sent: list[bytes] = []
+        self.blocked: Any = None
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        assert size >= 0
+        self.granted += size
+
+    def expect(self, stream: Stream, size: int) -> None:
+        assert size > 0
+        self.expected = size
+
+    def send_data(self, stream: Stream, data: bytes, end_stream: bool = False) -> None:
+        self.sent.append(data)
+        stream.queued_bytes += len(data)
+
+    def wake(self) -> None: ...
+
+    def wrote(self, size_bytes: int) -> bool:
+        return False
+
+    def uncongested(self) -> Any:
+        self.blocked = self.runtime.future()
+        return self.blocked
+
+
+def flowing(test: Callable[[Both], Awaitable[Any]], loop: LoopName = "asyncio") -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            await test(Both(runtime))
+
+    run(main, loop=loop)
+
+
+def incoming(both: Both, decode: Callable[[bytes], Any] = bytes, **options: Any) -> IncomingMessages[Any]:
+    codec: Codec[Any] = Codec(object, bytes, decode)
+    made: IncomingMessages[Any] = IncomingMessages(
+        both.runtime, MessageReader(1000), MessageDecoder(codec, CallConfig()), **options
+    )
+    made.attach(cast(Connection, both), both.stream)
+    return made
+
+
+@settings(max_examples=50)  # each has an event loop of its own
+@given(st.lists(st.binary(max_size=30), max_size=10), st.lists(st.integers(0, 40), max_size=40))
+def test_what_is_received_is_granted_once_and_only_when_taken(messages: list[bytes], steps: list[int]) -> None:
+    """A step is so many bytes to receive, or 0 to take a message."""
+
+    async def test(both: Both) -> None:
+        messages_in = incoming(both)
+        stream = b"".join(map(frame, messages))
+        taken = received = 0
+        for step in [*steps, len(stream), *[0] * len(messages)]:
+            if step:
+                messages_in.feed(stream[received : received + step])
+                received = min(received + step, len(stream))
+            elif taken < messages_in.received:
+                assert await anext(messages_in) == messages[taken]
+                taken += 1
+            assert both.granted == sum(len(message) + 5 for message in messages[:taken])
+        assert taken == len(messages)
+        assert both.granted == len(stream)
+
+    flowing(test)
+
+
+def test_a_reader_waits_for_the_next_message_and_the_end(loop: LoopName) -> None:
+    async def test(both: Both) -> None:
+        messages = incoming(both)
+        taken: list[bytes] = []
+
+        async def read() -> None:
+            taken.extend([each async for each in messages])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            for number in range(3):
+                await turns(3)
+                messages.feed(frame(b"%d" % number))
+            await turns(3)
+            messages.end()
+        assert taken == [b"0", b"1", b"2"]
+        assert await anext(messages, None) is None
+
+    flowing(test, loop)
+
+
+def test_messages_before_an_error_are_given_first() -> None:
+    async def test(both: Both) -> None:
+        messages = incoming(both)
+        messages.feed(frame(b"1"))
+        messages.end(RpcError(StatusCode.ABORTED))
+        messages.end()
+        assert await anext(messages) == b"1"
+        for _ in range(2):
+            with pytest.raises(RpcError, match="ABORTED"):
+                await anext(messages)
+
+    flowing(test)
+
+
+def test_a_message_that_cannot_be_decoded_ends_the_stream() -> None:
+    def decode(message: bytes) -> bytes:
+        raise DecodeError("odd")
+
+    failures: list[RpcError] = []
+
+    async def test(both: Both) -> None:
+        messages = incoming(both, decode, failed=failures.append)
+        messages.feed(frame(b"1") + frame(b"2"))
+        for _ in range(2):
+            with pytest.raises(RpcError, match="odd"):
+                await anext(messages)
+        assert [each.code for each in failures] == [StatusCode.INTERNAL]
+
+    flowing(test)
+
+
+def test_a_reader_that_is_cancelled_says_so(loop: LoopName) -> None:
+    abandoned: list[bool] = []
+
+    async def test(both: Both) -> None:
+        messages = incoming(both, abandoned=lambda: abandoned.append(True))
+        with anyio.move_on_after(0):
+            await anext(messages)
+        assert abandoned == [True]
+        messages.feed(frame(b"late"))
+        assert await anext(messages) == b"late"
+
+    flowing(test, loop)
+
+
+def test_two_readers_are_one_too_many(loop: LoopName) -> None:
+    async def test(both: Both) -> None:
+        messages = incoming(both)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anext, messages)
+            await turns(3)
+            with pytest.raises(UsageError):
+                await anext(messages)
+            messages.feed(frame(b"1"))
+
+    flowing(test, loop)
+
+
+def test_small_messages_that_wait_take_little_more_than_their_window() -> None:
+    async def test(both: Both) -> None:
+        messages = incoming(both)
+        data = b"".join(frame(b"%03d" % (number % 1000)) for number in range(10_000))
+        tracemalloc.start()
+        for at in range(0, len(data), 800):
+            messages.feed(data[at : at + 800])
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert held < 1.5 * len(data)
+        assert [await anext(messages) for _ in range(10_000)] == [b"%03d" % (number % 1000) for number in range(10_000)]
+        assert both.granted == len(data)
+
+    flowing(test)
+
+
+# OutgoingMessages.
+
+
+@pytest.mark.parametrize("what", ["written", "closed", "lost"])
+def test_senders_wait_while_too_much_is_queued(loop: LoopName, what: str) -> None:
+    async def test(both: Both) -> None:
+        outgoing = OutgoingMessages(cast(Connection, both), both.stream)
+        done = 0
+
+        async def send() -> None:
+            nonlocal done
+            await outgoing.send(bytes(101))
+            done += 1
+
+        await outgoing.send(bytes(100))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            tasks.start_soon(send)
+            await turns()
+            assert done == 0
+            outgoing.on_writable()  # nothing has changed
+            await turns()
+            assert done == 0
+            if what == "written":
+                both.stream.queued_bytes = 100
+            elif what == "closed":
+                both.stream.closed = True
+            else:
+                both.lost = True
+            outgoing.on_writable()
+        assert done == 2
+
+    flowing(test, loop)
+
+
+def test_senders_wait_while_the_link_is_not_read(loop: LoopName) -> None:
+    async def test(both: Both) -> None:
+        outgoing = OutgoingMessages(cast(Connection, both), both.stream)
+        both.congested = True
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outgoing.send, b"1")
+            await turns()
+            assert both.sent == [b"1"]
+            both.congested = False
+            both.blocked.set_result(None)
+
+    flowing(test, loop)

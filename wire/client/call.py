@@ -1,0 +1,194 @@
+"""One call on a client, as its user holds it: a class for each of the four kinds.
+
+A call starts when it is made, and ends by the server's status, its deadline, `cancel`, the loss of its connection, or
+the cancellation of the task that waits for it. One that nobody refers to any more before it has ended is cancelled,
+with a ResourceWarning: nothing below refers to these objects, so they are gone when their user lets go of them.
+Imports `exchange`, which does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Iterable
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from wire.client.exchange import Caller, Exchange, Options, UnaryExchange
+from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
+from wire.errors import UsageError
+from wire.metadata import Metadata
+from wire.service import Method
+from wire.status import StatusCode
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class ClientCall(Generic[R]):
+    """What calls of all kinds have in common."""
+
+    __slots__ = ("_exchange",)
+
+    _exchange: Exchange[R]
+
+    def __del__(self) -> None:
+        try:
+            exchange = self._exchange
+        except AttributeError:  # it was never made
+            return
+        if exchange.code is None:
+            exchange.abandon()
+
+    @property
+    def code(self) -> StatusCode | None:
+        """The status; None while the call goes on."""
+        return self._exchange.code
+
+    @property
+    def message(self) -> str:
+        """The status's text, which may be empty."""
+        return self._exchange.message
+
+    @property
+    def initial_metadata(self) -> Metadata | None:
+        """What the server sent before its first response; None before it came."""
+        fields = self._exchange.initial
+        return None if fields is None else Metadata.from_fields(fields)
+
+    @property
+    def trailing_metadata(self) -> Metadata | None:
+        """What the server sent with the status; None before it came."""
+        fields = self._exchange.trailing
+        return None if fields is None else Metadata.from_fields(fields)
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None when there is none."""
+        return self._exchange.time_remaining()
+
+    def cancel(self) -> None:
+        """Give the call up: the server is told, and whoever waits gets `RpcError` CANCELLED. No effect once it has
+        ended."""
+        self._exchange.cancel()
+
+
+class UnaryUnaryCall(ClientCall[R]):
+    """One request, one response: `response = await call`. Raises `RpcError` for every status but OK."""
+
+    __slots__ = ()
+
+    _exchange: UnaryExchange[R]
+
+    def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
+        self._exchange = UnaryExchange(channel, method, request, options)
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        exchange = self._exchange
+        if exchange.code is None:
+            if exchange.waiter is not None:
+                raise UsageError("two tasks wait for the same call")
+            exchange.waiter = waiter = exchange.future()
+            try:
+                yield from waiter.__await__()
+            except BaseException:
+                exchange.cancel()
+                raise
+        if exchange.code is not StatusCode.OK:
+            raise exchange.error()
+        return exchange.response
+
+
+class _StreamingCall(ClientCall[R]):
+    """What the three kinds that stream have in common. An asynchronous context manager that cancels a call not
+    ended."""
+
+    __slots__ = ()
+
+    _exchange: ServerStreamExchange[R] | BidiExchange[Any, R]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._exchange.cancel()
+
+    async def read_initial_metadata(self) -> Metadata:
+        """Wait for what the server sends before its first response. Raises `RpcError` when the call ends badly before
+        it."""
+        exchange = self._exchange
+        while not exchange.head_came and exchange.code is None:
+            await exchange.wait()
+        if exchange.code not in (None, StatusCode.OK) and not exchange.head_came:
+            raise exchange.error()
+        return self.initial_metadata or Metadata()
+
+
+class _Responses(_StreamingCall[R]):
+    """Responses that are iterated over. The call is their iterator, so that it lives as long as they are wanted."""
+
+    __slots__ = ()
+
+    def __aiter__(self) -> AsyncIterator[R]:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, R]:
+        return self._exchange.incoming.take(self)
+
+
+class _Requests(_StreamingCall[R], Generic[Q, R]):
+    """Requests that are streamed. They come from an iterator, or by `send` and `end`."""
+
+    __slots__ = ()
+
+    _exchange: BidiExchange[Q, R]
+
+    def send(self, request: Q) -> Coroutine[Any, Any, None]:
+        """Send one request; waits while the server takes no more.
+
+        Raises `EncodeError`; `RpcError` once the call has failed; `UsageError` after `end`, or when the server has
+        ended it well.
+        """
+        return self._exchange.send(request, self)
+
+    def end(self) -> Coroutine[Any, Any, None]:
+        """There are no more requests."""
+        return self._exchange.end(self)
+
+
+class UnaryStreamCall(_Responses[R]):
+    """One request, a stream of responses: `async for response in call`. Raises `RpcError` for every status but OK."""
+
+    __slots__ = ()
+
+    def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
+        self._exchange = ServerStreamExchange(channel, method, request, options)
+
+
+class StreamUnaryCall(_Requests[Q, R]):
+    """A stream of requests, one response: `await call.send(request)`, `await call.end()`, `response = await call`."""
+
+    __slots__ = ("_response",)
+
+    def __init__(
+        self, channel: Caller, method: Method[Q, R], requests: AsyncIterable[Q] | Iterable[Q] | None, options: Options
+    ) -> None:
+        self._exchange = ClientStreamExchange(channel, method, requests, options)
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        return self._receive().__await__()
+
+    async def _receive(self) -> R:
+        async for response in self._exchange.incoming:
+            self._response = response
+        return self._response
+
+
+class StreamStreamCall(_Requests[Q, R], _Responses[R]):
+    """Streams both ways: `await call.send(request)`, `await call.end()`, `async for response in call`."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, channel: Caller, method: Method[Q, R], requests: AsyncIterable[Q] | Iterable[Q] | None, options: Options
+    ) -> None:
+        self._exchange = BidiExchange(channel, method, requests, options)

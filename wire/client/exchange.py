@@ -1,0 +1,434 @@
+"""One call on a client from below: what it sends and receives on its stream, from its request to its status.
+
+An `Exchange` is what the pool starts and the connection reports to; the user holds a `call.ClientCall`, which
+refers to it and is not referred to by it. So a call that the user has let go of can be told, and is cancelled.
+
+An exchange starts when it is made: at once on a connection that has room, else as soon as the channel's pool gives it
+one. It ends by the server's status, its deadline, `cancel`, the loss of its connection, or the cancellation of the task
+that waits for it. Imports `connection`'s layer and below; `channel` gives it its surroundings.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection
+from functools import partial
+from math import inf
+from threading import get_ident
+from typing import Any, Generic, Protocol, TypeVar
+from warnings import warn
+
+from wire.config import ChannelConfig
+from wire.connection import Connection
+from wire.deadline import DeadlineTimer, format_timeout
+from wire.errors import CodecError, ConfigurationError, UsageError
+from wire.http2.codes import ErrorCode, error_name
+from wire.http2.engine import HeaderList, Stream
+from wire.message_decoder import MessageDecoder
+from wire.metadata import Fields, Metadata, MetadataInput
+from wire.rpc.framing import PREFIX_BYTES, MessageReader, frame
+from wire.rpc.headers import Outcome, ResponseHead, parse_response, parse_trailers
+from wire.service import Method
+from wire.status import CallError, RpcError, StatusCode, status_from_http2_error
+from wire.transport.contract import Future, Runtime
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+Options = tuple[float | None, MetadataInput, bool | None]
+"""What a caller may say of one call: the timeout in seconds, metadata, and whether it waits for a connection."""
+
+_CLOCK_SLACK_S = (
+    0.02  # a loop's clock stands still while it handles what one wait brought, uvloop's in whole milliseconds
+)
+_MAX_REFUSED_ATTEMPTS = 2  # a request that the server refused unseen is sent once more (A6, transparent retries)
+_MAX_UNSEEN_ATTEMPTS = 5  # one whose connection ended before it, as those of a server that stops: a few times more
+
+
+class Waiting(Protocol):
+    """What a call needs of the connections that its channel has."""
+
+    @property
+    def queue(self) -> Collection[Any]:
+        """Calls that wait for a connection."""
+
+    def submit(self, call: Exchange[Any]) -> None:
+        """Start the call, queue it, or fail it."""
+
+    def call_ended(self, call: Exchange[Any]) -> None:
+        """A call ended while some wait: it leaves the queue, or leaves room."""
+
+
+class Caller(Protocol):
+    """What a call needs of its channel."""
+
+    @property
+    def config(self) -> ChannelConfig: ...
+
+    @property
+    def runtime(self) -> Runtime: ...
+
+    @property
+    def pool(self) -> Waiting: ...
+
+    @property
+    def deadlines(self) -> DeadlineTimer: ...
+
+    @property
+    def compress(self) -> Callable[[bytes], bytes] | None: ...
+
+    @property
+    def thread(self) -> int:
+        """The one that may make calls."""
+
+    def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
+        """The header fields of a method's requests, and what decodes its responses."""
+
+
+class Exchange(Generic[R]):
+    """What exchanges of all kinds have in common.
+
+    `code` and `message`: the status, None and "" while the call goes on. `initial` and `trailing`: the fields of the
+    response, None before they came.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_decoder",
+        "_extra",
+        "_headers",
+        "_timeout_s",
+        "attempts",
+        "code",
+        "connection",
+        "deadline",
+        "initial",
+        "message",
+        "queued",
+        "stream",
+        "trailing",
+        "wait_for_ready",
+    )
+
+    def __init__(self, channel: Caller, method: Method[Any, R], options: Options) -> None:
+        timeout_s, metadata, wait_for_ready = options
+        self._channel = channel
+        self._headers, self._decoder = channel.prepared(method)
+        if get_ident() != channel.thread:
+            raise UsageError("a channel's calls are made in the thread whose event loop it was opened on")
+        self._extra: Fields = Metadata(metadata).to_fields() if metadata else ()
+        self.initial: Fields | None = None
+        self.trailing: Fields | None = None
+        self.attempts = 0
+        self.code: StatusCode | None = None
+        self.message = ""
+        self.connection: Connection | None = None
+        self.stream: Stream | None = None
+        self.queued = False
+        """True once the call has waited for a connection, so that its timeout is no longer the whole one."""
+        self.wait_for_ready = channel.config.wait_for_ready if wait_for_ready is None else wait_for_ready
+        self._timeout_s = timeout_s
+        self.deadline: float | None = None
+        if timeout_s is not None:
+            if not -inf < timeout_s < inf:
+                raise ConfigurationError(f"a timeout is a number of seconds, or None for none, and not {timeout_s!r}")
+            self.deadline = channel.runtime.now() + timeout_s
+            channel.deadlines.add(self)
+
+    # What the user's call asks for.
+
+    def cancel(self) -> None:
+        self._abort(StatusCode.CANCELLED, "the call was cancelled")
+
+    def abandon(self) -> None:
+        """Nobody refers to the call any more, and it has not ended.
+
+        Called by a finalizer: in any thread, in the middle of anything, and perhaps after the loop was closed.
+        """
+        try:
+            self._channel.runtime.call_soon_threadsafe(self._abort, StatusCode.CANCELLED, "the call was abandoned")
+        except RuntimeError:  # the loop is closed, and with it the connection
+            pass
+        path = (self._headers.get(b":path") or b"").decode()
+        warn(f"a call of {path} was abandoned before it ended, and is cancelled", ResourceWarning, 3)
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None when there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - self._channel.runtime.now())
+
+    def future(self) -> Future[None]:
+        return self._channel.runtime.future()
+
+    # What the pool calls.
+
+    @abstractmethod
+    def start(self, connection: Connection) -> None:
+        """Send what there is to send on a connection that has room."""
+
+    def fail(self, code: StatusCode, message: str) -> None:
+        """The call cannot be started, or has lost its connection."""
+        self._finish(code, message)
+
+    def start_again(self) -> bool:
+        """Go back to the pool, after a connection that ended before the server saw the call. False when that is not
+        possible: parts of it cannot be sent again, or it was tried often enough."""
+        return self._try_again(_MAX_UNSEEN_ATTEMPTS)
+
+    def _attach(self, connection: Connection, stream: Stream) -> None:
+        self.attempts += 1
+        self.connection = connection
+        self.stream = stream
+        stream.call = self
+        connection.wake()
+
+    def _request_extra(self) -> Fields:
+        """The fields of this call beside the method's: timeout and metadata."""
+        if self._timeout_s is None:
+            return self._extra
+        # A call that starts at once sends the timeout as it was given: the same bytes each time decode faster.
+        timeout_s = (self.time_remaining() or 0.0) if self.queued else self._timeout_s
+        return ((b"grpc-timeout", format_timeout(timeout_s)), *self._extra)
+
+    def _too_large_for(self, connection: Connection) -> bool:
+        """Whether the request's fields are over what the server takes (RFC 9113 §6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE);
+        then the call has failed. Asked for calls with metadata."""
+        limit_bytes = connection.engine.peer_max_header_list_bytes
+        fields = (*self._headers.fields, *self._request_extra())
+        size_bytes = sum(len(name) + len(value) + 32 for name, value in fields)
+        if size_bytes <= limit_bytes:
+            return False
+        text = f"the call's metadata makes a request header of {size_bytes} bytes; the server takes {limit_bytes}"
+        self._finish(StatusCode.RESOURCE_EXHAUSTED, text)
+        return True
+
+    # What the connection reports.
+
+    def on_headers(self, headers: HeaderList, end_stream: bool) -> None:
+        head: ResponseHead = headers.parsed
+        if head is None:
+            head = headers.parsed = parse_response(headers.fields)
+        if end_stream:
+            outcome = parse_trailers(headers.fields)
+            if outcome is not None:
+                self.initial = ()
+                self._end(outcome)
+                return
+        if head.error is not None:
+            self._abort(head.error.code, head.error.message)
+        elif end_stream:
+            self._end_without_status()
+        else:
+            self.initial = head.fields
+            self._on_head(head)
+
+    @abstractmethod
+    def _on_head(self, head: ResponseHead) -> None:
+        """The response begins."""
+
+    @abstractmethod
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        """DATA has come."""
+
+    def on_trailers(self, trailers: HeaderList) -> None:
+        outcome: Outcome | None = trailers.parsed
+        if outcome is None:
+            outcome = trailers.parsed = parse_trailers(trailers.fields)
+            if outcome is None:
+                self._end_without_status()
+                return
+        self._end(outcome)
+
+    def on_reset(self, code: int, by_peer: bool) -> None:
+        if code == ErrorCode.REFUSED_STREAM and by_peer and self.connection is not None:
+            going_away = self.connection.engine.drained
+            if self._try_again(_MAX_UNSEEN_ATTEMPTS if going_away else _MAX_REFUSED_ATTEMPTS):
+                return
+        if not by_peer and code == ErrorCode.ENHANCE_YOUR_CALM:
+            self._finish(StatusCode.RESOURCE_EXHAUSTED, "the server's metadata is over the limit")
+        elif not by_peer:
+            self._finish(StatusCode.INTERNAL, f"the server's answer breaks HTTP/2 ({error_name(code)})")
+        elif code == ErrorCode.CANCEL and self.deadline is not None and (self.time_remaining() or 0) <= _CLOCK_SLACK_S:
+            # The server keeps the same deadline by a clock of its own, and resets the call when it passes there.
+            self._finish(StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call ended")
+        else:
+            self._finish(status_from_http2_error(code), f"the server reset the call ({error_name(code)})")
+
+    def on_writable(self) -> None:
+        """Nothing waits to be written but in calls that stream."""
+
+    def expire(self) -> None:
+        """The deadline has passed (`DeadlineTimer`)."""
+        self._abort(StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call ended")
+
+    # Ending.
+
+    def _try_again(self, max_attempts: int) -> bool:
+        """Go back to the pool, unless a response has begun (A6)."""
+        if self.code is not None or self.initial is not None or self.attempts >= max_attempts or not self._rewind():
+            return False
+        if self.stream is not None:
+            self.stream.call = None
+        self.stream = self.connection = None
+        self.queued = True
+        self._channel.pool.submit(self)
+        return True
+
+    def _rewind(self) -> bool:
+        """Make ready to send all that was sent once more; False where that is not possible."""
+        return True
+
+    def _end(self, outcome: Outcome) -> None:
+        """The server's status has come."""
+        self.trailing = outcome.fields
+        self._finish(outcome.code, outcome.message)
+        if self.stream is not None and not self.stream.closed:  # our side is still open
+            self._channel.runtime.call_soon(self._let_go)
+
+    def _let_go(self) -> None:
+        """Close a stream that the server has ended and not reset: most do, in the same breath (RFC 9113 §8.1)."""
+        if self.stream is not None and self.connection is not None and not self.stream.closed:
+            self.connection.engine.reset(self.stream, ErrorCode.NO_ERROR)
+            self.stream.call = None
+            self.connection.wake()
+
+    def _end_without_status(self) -> None:
+        # http-grpc-status-mapping.md: HTTP 200 without grpc-status is UNKNOWN.
+        self._abort(StatusCode.UNKNOWN, "the server ended the call without a status")
+
+    def _abort(self, code: StatusCode, message: str) -> None:
+        """End the call from this side."""
+        if self.code is None:
+            if self.stream is not None and self.connection is not None and not self.stream.closed:
+                self.connection.engine.reset(self.stream, ErrorCode.CANCEL)
+                self.connection.wake()
+            self._finish(code, message)
+
+    def _finish(self, code: StatusCode, message: str) -> None:
+        if self.code is not None:
+            return
+        self.code = code
+        self.message = message
+        if self.deadline is not None:
+            self._channel.deadlines.discard(self)
+        if self.stream is not None and self.stream.closed:
+            self.stream.call = None  # call and stream hold each other: without this they would wait for the collector
+        self._wake()
+        pool = self._channel.pool
+        if pool.queue:
+            pool.call_ended(self)
+
+    def error(self) -> RpcError:
+        """The status as an error; for a call that has ended badly."""
+        assert self.code is not None
+        return CallError(
+            self.code,
+            self.message,
+            initial_metadata=None if self.initial is None else Metadata.from_fields(self.initial),
+            trailing_metadata=None if self.trailing is None else Metadata.from_fields(self.trailing),
+        )
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """The call has ended: let go on whoever waits for it."""
+
+    def _encode(self, method: Method[Q, R], request: Q) -> bytes:
+        """The request as framed. Raises `EncodeError`; `RpcError` RESOURCE_EXHAUSTED for one that is too long."""
+        message = method.request.encode(request)
+        limit = self._channel.config.calls.max_send_message_bytes
+        if limit is not None and len(message) > limit:
+            text = f"request of {len(message)} bytes is over the channel's limit of {limit}"
+            raise CallError(StatusCode.RESOURCE_EXHAUSTED, text)
+        return frame(message, self._channel.compress)
+
+
+class UnaryExchange(Exchange[R]):
+    """One request, one response. `waiter`: what the task that awaits the call waits for; `response`: once `code` is
+    OK."""
+
+    __slots__ = ("_body", "_reader", "_request", "response", "waiter")
+
+    def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
+        super().__init__(channel, method, options)
+        self.response: R
+        self.waiter: Future[None] | None = None
+        self._body: bytes | None = None
+        self._reader: MessageReader | None = None
+        self._request = self._encode(method, request)
+        channel.pool.submit(self)
+
+    def _wake(self) -> None:
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def start(self, connection: Connection) -> None:
+        if self._extra and self._too_large_for(connection):
+            return
+        self._attach(connection, connection.engine.send_request(self._headers, self._request, self._request_extra()))
+
+    def _on_head(self, head: ResponseHead) -> None:
+        if head.decompress is not None:
+            self._reader = MessageReader(self._channel.config.calls.max_receive_message_bytes, head.decompress)
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        size = len(data) - PREFIX_BYTES
+        # One frame with one whole message, uncompressed: as a number, its prefix is the message's length.
+        if (
+            self._body is None
+            and self._reader is None
+            and int.from_bytes(data[:PREFIX_BYTES], "big") == size
+            and 0 <= size <= self._channel.config.calls.max_receive_message_bytes
+        ):
+            self._body = data[PREFIX_BYTES:]
+        else:
+            self._collect(data)
+        if end_stream and self.code is None:
+            self._end_without_status()
+
+    def _collect(self, data: bytes) -> None:
+        """A response in several frames, a compressed one, or one that is wrong."""
+        assert self.connection is not None
+        assert self.stream is not None
+        if self._reader is None:
+            self._reader = MessageReader(self._channel.config.calls.max_receive_message_bytes)
+        try:
+            messages = self._reader.feed(data)
+            if len(messages) + self._reader.partial + (self._body is not None) > 1:
+                raise RpcError(StatusCode.UNIMPLEMENTED, "the server sent more than the one response of this method")
+            if messages:
+                self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(messages[0]))
+                self._body = self._reader.plain(messages[0])
+            else:
+                self.connection.engine.expect(self.stream, self._reader.missing_bytes)
+        except RpcError as error:
+            self._abort(error.code, error.message)
+
+    def _end(self, outcome: Outcome) -> None:
+        if outcome.code is StatusCode.OK:
+            if self._reader is not None and self._reader.partial:
+                outcome = Outcome(outcome.fields, StatusCode.INTERNAL, "the response ended in the middle of a message")
+            elif self._body is None:
+                # statuscodes.md: the wrong number of messages is UNIMPLEMENTED on either side.
+                outcome = Outcome(outcome.fields, StatusCode.UNIMPLEMENTED, "the server sent no response")
+            elif len(self._body) > self._decoder.inline_bytes and self._decoder.is_heavy(self._body):
+                runtime = self._channel.runtime
+                self._decoder.decode_in_thread(
+                    runtime, self._body, lambda: self.code is None, partial(self._end_decoded, outcome)
+                )
+                return
+            else:
+                try:
+                    self.response = self._decoder.decode(self._body)
+                except CodecError as error:
+                    outcome = _undecodable(outcome, error)
+        super()._end(outcome)
+
+    def _end_decoded(self, outcome: Outcome, response: Any, error: CodecError | None) -> None:
+        """A heavy response comes from the thread."""
+        self.response = response
+        super()._end(outcome if error is None else _undecodable(outcome, error))
+
+
+def _undecodable(outcome: Outcome, error: CodecError) -> Outcome:
+    # statuscodes.md: "Error parsing response proto" is INTERNAL.
+    return Outcome(outcome.fields, StatusCode.INTERNAL, f"the response could not be decoded: {error}")

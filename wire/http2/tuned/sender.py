@@ -1,0 +1,452 @@
+"""Everything that an engine sends: requests, replies, DATA under flow control, resets, pings and GOAWAY.
+
+In: calls from the layer above, and from `engine`, which derives from `TunedSender`, what a peer's frames set free. Out:
+frames, in the list that `take` joins. Header blocks are encoded when they are queued for the wire, never before,
+since their order is that of the peer's HPACK state; so trailers behind queued DATA stay a header list until their
+turn.
+
+Imports the modules of this folder, and `wire.errors`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+from wire.config import Http2Config
+from wire.errors import UsageError
+from wire.http2.codes import (
+    DEFAULT_WINDOW_BYTES,
+    MAX_STREAM_ID,
+    MIN_MAX_FRAME_BYTES,
+    PREFACE,
+    ErrorCode,
+    Setting,
+)
+from wire.http2.engine import NO_LIMIT, Fields, HeaderList, Sink
+from wire.http2.limits import EXPLAINING_BYTES, Limits
+from wire.http2.receive_budget import Grants, ReceiveBudget
+from wire.http2.reset_memory import ResetMemory
+from wire.http2.send_queue import Chunk, append_chunk
+from wire.http2.tuned import frames
+from wire.http2.tuned.encoder import Encoder
+from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS
+from wire.http2.tuned.streams import END_ON_DATA, ENDED, OPEN, WAITING, TunedStream
+from wire.http2.tuned.windows import CONNECTION, Flow
+
+_frame_header = frames.HEADER.pack
+_Pack = Callable[..., bytes]
+
+AnyStream = Any
+"""The contract hands out `Stream`s and takes any back; here they are the `TunedStream`s that this engine made."""
+
+
+class TunedSender:
+    """The sending half of an engine, and the state that both halves share."""
+
+    __slots__ = (
+        "_budget",
+        "_client",
+        "_config",
+        "_connection",
+        "_connection_low_bytes",
+        "_encoder",
+        "_failed",
+        "_goaway_id",
+        "_highest_peer_id",
+        "_limits",
+        "_next_id",
+        "_out",
+        "_pack_reply_end",
+        "_pack_reply_start",
+        "_peer_max_frame_bytes",
+        "_peer_max_streams",
+        "_peer_window_bytes",
+        "_ready",
+        "_reply_end",
+        "_reply_end_word",
+        "_reply_headers",
+        "_reply_start",
+        "_reply_start_word",
+        "_reply_trailers",
+        "_resets",
+        "_shares",
+        "_sink",
+        "_stream_limit",
+        "_stream_window_bytes",
+        "_waiting_bytes",
+        "can_open",
+        "drained",
+        "held_bytes",
+        "peer_max_header_list_bytes",
+        "queued_replies",
+        "streams",
+    )
+
+    def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
+        self.streams: dict[int, TunedStream] = {}
+        self.can_open = client
+        self.drained = False
+        self.queued_replies = 0
+        self.held_bytes = 0
+
+        self._waiting_bytes = 0  # of `held_bytes`, what is queued on streams
+        self._client = client
+        self._sink = sink
+        self._config = config
+        self._limits = Limits(config)
+        self._out: list[Chunk] = []
+        self._failed = False
+        self._resets = ResetMemory()
+        self._encoder = Encoder()
+
+        # The peer's settings, at their initial values (§6.5.2).
+        self._peer_max_frame_bytes = MIN_MAX_FRAME_BYTES
+        self._peer_max_streams = MAX_STREAM_ID
+        self._peer_window_bytes = DEFAULT_WINDOW_BYTES
+        self.peer_max_header_list_bytes = NO_LIMIT
+
+        # Ours. The windows are opened again in steps of half their size.
+        self._connection = Flow(CONNECTION, DEFAULT_WINDOW_BYTES, config.connection_window_bytes)
+        self._connection_low_bytes = config.connection_window_bytes - config.connection_window_bytes // 2
+        self._stream_window_bytes = config.stream_window_bytes
+        self._budget = ReceiveBudget(
+            config.stream_window_bytes, config.max_stream_window_bytes, config.receive_budget_bytes
+        )
+        self._shares = self._budget.shares
+
+        self._next_id = 1
+        self._highest_peer_id = -1  # so that a client's first stream is this plus 2
+        self._stream_limit = 0 if client else config.max_concurrent_streams  # 0 also after a final GOAWAY
+        self._goaway_id: int | None = None  # what our final GOAWAY named
+
+        # Streams whose queue waits for nothing but the connection's window, in the order of their turns.
+        self._ready: dict[int, TunedStream] = {}
+
+        # The reply sent last, for one that has the same headers and trailers: see `send_reply`.
+        self._reply_headers: HeaderList | None = None
+        self._reply_trailers: HeaderList | None = None
+        self._reply_start = self._reply_end = b""
+        self._reply_start_word = self._reply_end_word = 0
+        self._pack_reply_start: _Pack = _frame_header
+        self._pack_reply_end: _Pack = _frame_header
+
+    def start(self) -> None:
+        config = self._config
+        settings: dict[int, int] = {
+            Setting.HEADER_TABLE_SIZE: config.header_table_bytes,
+            Setting.MAX_CONCURRENT_STREAMS: config.max_concurrent_streams,
+            Setting.INITIAL_WINDOW_SIZE: config.stream_window_bytes,
+            Setting.MAX_FRAME_SIZE: config.max_frame_bytes,
+            Setting.MAX_HEADER_LIST_SIZE: config.max_header_list_bytes,
+        }
+        if self._client:
+            self._out.append(PREFACE)
+            del settings[Setting.MAX_CONCURRENT_STREAMS]  # a server opens none
+            settings[Setting.ENABLE_PUSH] = 0
+        self._out.append(frames.settings(settings))
+        # The connection's window is not a setting: it starts at 65,535 (§6.9.2).
+        if config.connection_window_bytes > DEFAULT_WINDOW_BYTES:
+            self._out.append(frames.window_update(CONNECTION, config.connection_window_bytes - DEFAULT_WINDOW_BYTES))
+
+    def take(self) -> bytes:
+        out = self._out
+        if not out:
+            return b""
+        data = b"".join(out)
+        out.clear()
+        self.queued_replies = 0
+        self.held_bytes = self._waiting_bytes
+        return data
+
+    def close(self) -> None:
+        self._failed = self.drained = True
+        self.can_open = False
+        for stream in self.streams.values():
+            self._close_stream(stream)
+        self.streams.clear()
+        self._out.clear()
+        self.held_bytes = 0
+        del self._sink  # which holds this engine
+
+    # Requests -------------------------------------------------------------------------------------------------------
+
+    def open_stream(self, headers: HeaderList, extra: Fields = (), end_stream: bool = False) -> TunedStream:
+        if not self.can_open:
+            raise UsageError("no stream can be opened on this connection now")
+        stream_id = self._next_id
+        self._next_id = stream_id + 2
+        stream = self.streams[stream_id] = TunedStream(
+            stream_id, self._peer_window_bytes, self._stream_window_bytes, WAITING, ENDED if end_stream else OPEN, None
+        )
+        if self._next_id > MAX_STREAM_ID:
+            self.drained = True
+            self.can_open = False
+        elif len(self.streams) >= self._peer_max_streams:
+            self.can_open = False
+        block = self._encoder.encode(headers, extra)
+        self._limits.written += 1
+        self._out.append(frames.header_block(stream_id, block, end_stream, self._peer_max_frame_bytes))
+        return stream
+
+    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = ()) -> TunedStream:
+        stream = self.open_stream(headers, extra)
+        self.send_data(stream, data, True)
+        return stream
+
+    # Replies and parts of either ------------------------------------------------------------------------------------
+
+    def send_headers(self, stream: AnyStream, headers: HeaderList, end_stream: bool = False) -> None:
+        if stream.local == ENDED or stream.ending is not None:
+            return
+        if stream.queue:
+            stream.ending = headers
+        else:
+            self._write_headers(stream, headers, end_stream)
+
+    def send_data(self, stream: AnyStream, data: bytes, end_stream: bool = False) -> None:
+        if stream.local != OPEN or stream.ending is not None:
+            if stream.local == WAITING:
+                raise UsageError("DATA was sent before headers")
+            return
+        size = len(data)
+        self.held_bytes += size
+        connection = self._connection
+        waiting = bool(stream.queue)
+        if not waiting and (
+            not size
+            or (size <= stream.send_window and size <= connection.send_window and size <= self._peer_max_frame_bytes)
+        ):
+            if size:
+                stream.send_window -= size
+                connection.send_window -= size
+                self._out += _frame_header(size << 8 | DATA, END_STREAM if end_stream else 0, stream.id), data
+                self._limits.written += 1
+            elif end_stream:
+                self._limits.written += 1
+                self._out.append(_frame_header(DATA, END_STREAM, stream.id))
+            if end_stream:
+                self._end_local(stream)
+            return
+        if size:
+            if stream.queue is None:
+                stream.queue = deque()
+            append_chunk(stream.queue, data)
+            stream.queued_bytes += size
+            self._waiting_bytes += size
+        if end_stream:
+            stream.ending = END_ON_DATA
+        if not waiting:
+            self._write_queue(stream)
+
+    def send_reply(self, stream: AnyStream, headers: HeaderList, data: bytes, trailers: HeaderList) -> None:
+        size = len(data)
+        connection = self._connection
+        if (
+            headers is self._reply_headers
+            and trailers is self._reply_trailers
+            and stream.local == WAITING
+            and stream.remote == ENDED
+            and 0 < size <= stream.send_window
+            and size <= connection.send_window
+            and size <= self._peer_max_frame_bytes
+        ):
+            # A reply as the one before it, to a request that is complete: nothing to encode, queue or reset. Takes a
+            # quarter off the whole exchange.
+            stream_id = stream.id
+            connection.send_window -= size
+            self.held_bytes += size
+            self._out += (
+                self._pack_reply_start(
+                    self._reply_start_word, END_HEADERS, stream_id, self._reply_start, size << 8, 0, stream_id
+                ),
+                data,
+                self._pack_reply_end(self._reply_end_word, END_HEADERS | END_STREAM, stream_id, self._reply_end),
+            )
+            self._limits.written += 3
+            stream.local = ENDED
+            stream.closed = True
+            del self.streams[stream_id]
+            return
+        if stream.local == WAITING:
+            if headers.shared and trailers.shared:
+                self._keep_reply(headers, trailers)
+            self._write_headers(stream, headers, False)
+            self.send_data(stream, data)
+            self.send_headers(stream, trailers, True)
+
+    def _keep_reply(self, headers: HeaderList, trailers: HeaderList) -> None:
+        """Make `send_reply` short for this pair, unless its blocks are not yet what they will be when sent again."""
+        encoder = self._encoder
+        if not (encoder.keeps(headers) and encoder.keeps(trailers)):
+            return
+        start = encoder.encode(headers)
+        end = encoder.encode(trailers)
+        if len(start) > MIN_MAX_FRAME_BYTES or len(end) > MIN_MAX_FRAME_BYTES:
+            return
+        self._reply_headers = headers
+        self._reply_trailers = trailers
+        self._reply_start = start
+        self._reply_end = end
+        self._reply_start_word = len(start) << 8 | HEADERS
+        self._reply_end_word = len(end) << 8 | HEADERS
+        self._pack_reply_start = Struct(f">IBI{len(start)}sIBI").pack
+        self._pack_reply_end = Struct(f">IBI{len(end)}s").pack
+
+    def reset(self, stream: AnyStream, code: ErrorCode) -> None:
+        if stream.closed or self._failed:
+            return
+        self._out.append(frames.rst_stream(stream.id, code))
+        self._resets.add(stream.id, stream.receive_window)
+        self._forget(stream.id)
+
+    # Flow control, pings and GOAWAY ---------------------------------------------------------------------------------
+
+    def consumed(self, stream: AnyStream, size: int) -> None:
+        if not stream.closed and not self._failed:
+            self._widen(self._budget.consumed(stream, size))
+
+    def expect(self, stream: AnyStream, size: int) -> None:
+        if stream.remote == OPEN and not self._failed:
+            self._widen(self._budget.expect(stream, size))
+
+    def _widen(self, grants: Grants) -> None:
+        for stream_id, increment in grants:
+            if self.streams[stream_id].remote == OPEN:
+                self._out.append(frames.window_update(stream_id, increment))
+
+    def ping(self, payload: bytes) -> None:
+        if not self._failed:
+            self._limits.awaited += 1
+            self._out.append(frames.ping(payload))
+
+    def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
+        if self._failed:
+            return
+        if final or self._goaway_id is not None:
+            self._write_goaway(code, debug)
+        else:
+            self._out.append(frames.goaway(MAX_STREAM_ID, code, debug))
+
+    def _write_goaway(self, code: int, debug: bytes) -> None:
+        """A final GOAWAY: names the highest stream of the peer's, but never a higher one than before (§6.8)."""
+        if self._goaway_id is None:
+            self._goaway_id = max(self._highest_peer_id, 0)
+        self._stream_limit = 0
+        self.drained = True
+        self.can_open = False
+        self._out.append(frames.goaway(self._goaway_id, code, debug))
+
+    # The ways out ---------------------------------------------------------------------------------------------------
+
+    def _write_headers(self, stream: TunedStream, headers: HeaderList, end_stream: bool) -> None:
+        encoder = self._encoder
+        block = encoder.encode(headers)
+        if encoder.changed:
+            encoder.changed = False
+            self._reply_headers = None
+        self._limits.written += 1
+        self._out.append(frames.header_block(stream.id, block, end_stream, self._peer_max_frame_bytes))
+        stream.local = OPEN
+        if end_stream:
+            self._end_local(stream)
+
+    def _write_queue(self, stream: TunedStream) -> None:
+        """Frame what the windows allow of what is queued on one stream, and its end behind it. What only the
+        connection's window holds up waits for its turn in `_ready`; what the stream's own does, for a WINDOW_UPDATE."""
+        while stream.queue:
+            if stream.send_window <= 0:
+                return
+            if self._connection.send_window <= 0:
+                self._ready[stream.id] = stream
+                return
+            self._write_queued_frame(stream)
+
+    def _write_turns(self) -> None:
+        """A window opened: one frame of each ready stream in turn, until the connection's window is closed."""
+        ready = self._ready
+        while ready and self._connection.send_window > 0:
+            stream_id = next(iter(ready))
+            stream = ready.pop(stream_id)
+            if stream.send_window <= 0:
+                continue
+            self._write_queued_frame(stream)
+            if stream.queue:
+                ready[stream_id] = stream
+            else:
+                self._sink.on_writable(stream)
+
+    def _write_queued_frame(self, stream: TunedStream) -> None:
+        """One frame of a queue that is not empty, both windows being open; behind the last one, the stream's end."""
+        queue = stream.queue
+        assert queue
+        connection = self._connection
+        chunk = queue[0]
+        size = min(len(chunk), stream.send_window, connection.send_window, self._peer_max_frame_bytes)
+        if size == len(chunk):
+            queue.popleft()
+        else:
+            queue[0] = chunk[size:]
+            chunk = chunk[:size]
+        stream.queued_bytes -= size
+        self._waiting_bytes -= size
+        stream.send_window -= size
+        connection.send_window -= size
+        self._limits.written += 1
+        if queue and size < EXPLAINING_BYTES:
+            self._limits.dribbled += 1
+        ending = None if queue else stream.ending
+        flags = END_STREAM if ending is END_ON_DATA else 0
+        self._out += _frame_header(size << 8 | DATA, flags, stream.id), chunk
+        if flags:
+            self._end_local(stream)
+        elif ending is not None:
+            self._write_headers(stream, ending, True)
+
+    def _is_idle(self, stream_id: int) -> bool:
+        """Never opened (§5.1.1): of ours those from the next one on, of the peer's those above its highest; nobody
+        pushes."""
+        if not stream_id & 1:
+            return True
+        return stream_id >= self._next_id if self._client else stream_id > self._highest_peer_id
+
+    def _end_remote(self, stream: TunedStream) -> None:
+        """END_STREAM came."""
+        stream.remote = ENDED
+        if stream.local == ENDED:
+            self._forget(stream.id)
+
+    def _end_local(self, stream: TunedStream) -> None:
+        """END_STREAM was sent."""
+        stream.local = ENDED
+        if stream.remote == ENDED:
+            self._forget(stream.id)
+        elif not self._client:
+            # §8.1: a complete response may ask the client to stop sending what is no longer wanted.
+            self._out.append(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
+            self._resets.add(stream.id, stream.receive_window)
+            self._forget(stream.id)
+
+    def _forget(self, stream_id: int) -> None:
+        """The stream is closed."""
+        self._close_stream(self.streams.pop(stream_id))
+        if self._shares:
+            self._widen(self._budget.forget(stream_id))
+        if self._client:
+            self._update_can_open()
+
+    def _close_stream(self, stream: TunedStream) -> None:
+        stream.closed = True
+        stream.local = stream.remote = ENDED
+        if stream.queue:
+            stream.queue.clear()
+            self._waiting_bytes -= stream.queued_bytes
+            self.held_bytes -= stream.queued_bytes
+            stream.queued_bytes = 0
+            self._ready.pop(stream.id, None)
+
+    def _update_can_open(self) -> None:
+        """After anything that it depends on has changed."""
+        self.can_open = self._client and not self.drained and len(self.streams) < self._peer_max_streams

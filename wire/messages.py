@@ -1,0 +1,268 @@
+"""Messages of one streaming call on their way: `IncomingMessages` to whoever iterates over them, `OutgoingMessages` to
+the peer.
+
+Both are bounded. Incoming messages that nobody has taken keep their bytes off the flow-control window; an
+outgoing sender waits while its stream's window is closed, or the transport is not being read. Imports `connection`,
+`http2.engine`, `rpc.framing` and `errors`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from copy import copy
+from typing import Any, Generic, TypeVar
+
+from wire.connection import Connection
+from wire.errors import CodecError, UsageError
+from wire.http2.engine import Stream
+from wire.message_decoder import MessageDecoder
+from wire.rpc.framing import PREFIX_BYTES, Compressed, MessageReader, pack_prefix, unpack_prefix
+from wire.status import RpcError, StatusCode
+from wire.transport.contract import Future, Runtime
+
+M = TypeVar("M")
+
+_CUT_MESSAGES = 64  # that wait as objects of their own
+
+
+class IncomingMessages(Generic[M]):
+    """Received messages, decoded as they are taken. An async iterator for one task.
+
+    It ends after the last message when the peer ended well, and otherwise raises the error that `end` was given.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_connection",
+        "_decoder",
+        "_ended",
+        "_error",
+        "_error_type",
+        "_failed",
+        "_messages",
+        "_packed",
+        "_runtime",
+        "_stream",
+        "_waiter",
+        "reader",
+        "received",
+    )
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        reader: MessageReader,
+        decoder: MessageDecoder[M],
+        abandoned: Callable[[], None] | None = None,
+        failed: Callable[[RpcError], object] | None = None,
+        error_type: type[RpcError] = RpcError,
+    ) -> None:
+        """`abandoned` is called when a task that waits for a message is cancelled, `failed` when a message cannot be
+        decoded; an `error_type` is raised then."""
+        self._runtime = runtime
+        self._connection: Connection | None = None
+        self._stream: Stream | None = None
+        self.reader = reader
+        self._decoder = decoder
+        self._abandoned = abandoned
+        self._failed = failed
+        self._error_type = error_type
+        self.received = 0
+        """Messages that have come."""
+        self._messages: deque[bytes] = deque()
+        self._packed = bytearray()  # further messages, as they travelled: as objects small ones take ten times as much
+        self._ended = False
+        self._error: BaseException | None = None
+        self._waiter: Future[None] | None = None
+
+    def attach(self, connection: Connection, stream: Stream) -> None:
+        """The stream that messages come from is open."""
+        self._connection = connection
+        self._stream = stream
+
+    def feed(self, data: bytes) -> None:
+        """DATA has come. Raises `RpcError` as `MessageReader` does."""
+        messages = self.reader.feed(data)
+        if messages:
+            self.received += len(messages)
+            if self._packed or len(self._messages) + len(messages) > _CUT_MESSAGES:
+                for message in messages:
+                    self._packed += pack_prefix(message.__class__ is Compressed, len(message))
+                    self._packed += message
+            else:
+                self._messages.extend(messages)
+            self._wake()
+        elif self._waiter is not None:
+            self._expect()
+
+    def _expect(self) -> None:
+        """Somebody waits for the next message: let the rest of it come, if its window is too narrow for it. Not before:
+        what is granted for it must not be held by messages that nobody takes."""
+        missing_bytes = self.reader.missing_bytes
+        if missing_bytes:
+            assert self._connection is not None
+            assert self._stream is not None
+            self._connection.engine.expect(self._stream, missing_bytes)
+            self._connection.wake()
+
+    @property
+    def partial(self) -> bool:
+        """True in the middle of a message."""
+        return self.reader.partial
+
+    def end(self, error: BaseException | None = None) -> None:
+        """No more will come. An error is raised once the messages before it were taken."""
+        if not self._ended:
+            self._ended = True
+            self._error = error
+            self._abandoned = self._failed = None  # methods of the call that holds this
+            self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def __aiter__(self) -> AsyncIterator[M]:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, M]:
+        return self.take()
+
+    async def take(self, keeper: object = None) -> M:
+        """The next message, as `__anext__` gives it. `keeper` lives as long as this waits."""
+        messages = self._messages
+        while not messages:
+            if self._packed:
+                self._cut()
+                break
+            if self._ended:
+                if self._error is not None:
+                    raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
+                raise StopAsyncIteration
+            if self._waiter is not None and not self._waiter.done():
+                raise UsageError("two tasks wait for the messages of one call")
+            self._waiter = waiter = self._runtime.future()
+            self._expect()
+            try:
+                await waiter
+            except BaseException:
+                if self._abandoned is not None:
+                    self._abandoned()
+                raise
+        message = messages.popleft()
+        self._grant(PREFIX_BYTES + len(message))
+        try:
+            plain = message if message.__class__ is bytes else self.reader.plain(message)
+            if not self._decoder.is_heavy(plain):
+                return self._decoder.decode(plain)
+            return await self._decode_in_thread(plain)
+        except CodecError as error:
+            failure = self._error_type(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
+        except RpcError as error:
+            failure = self._error_type(error.code, error.message)
+        self.discard()
+        if self._failed is not None:
+            self._failed(failure)
+        self._ended = True
+        self._error = copy(failure)
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame, which must not hold it
+
+    async def _decode_in_thread(self, message: bytes) -> M:
+        try:
+            return await self._decoder.decoded(self._runtime, message)
+        except CodecError:
+            raise
+        except BaseException:  # the task was cancelled
+            if self._abandoned is not None:
+                self._abandoned()
+            raise
+
+    def _cut(self) -> None:
+        """Make messages of the first few that are packed."""
+        packed = self._packed
+        at = 0
+        for _ in range(_CUT_MESSAGES):
+            if at == len(packed):
+                break
+            compressed, size = unpack_prefix(packed, at)
+            start = at + PREFIX_BYTES
+            at = start + size
+            message = bytes(packed[start:at])
+            self._messages.append(Compressed(message) if compressed else message)
+        del packed[:at]
+
+    def discard(self) -> None:
+        """Nobody will take the rest: drop it."""
+        self._messages.clear()
+        self._packed.clear()
+
+    def _grant(self, size_bytes: int) -> None:
+        assert self._connection is not None
+        assert self._stream is not None
+        self._connection.engine.consumed(self._stream, size_bytes)
+        self._connection.wake()
+
+
+class OutgoingMessages:
+    """One call's messages to its peer."""
+
+    __slots__ = ("_connection", "_ended", "_limit_bytes", "_stream", "_waiters")
+
+    def __init__(self, connection: Connection, stream: Stream) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._limit_bytes = connection.config.send_buffer_bytes
+        self._ended = False
+        self._waiters: list[Future[None]] = []
+
+    async def send(self, data: bytes) -> None:
+        """Queue one message as framed, then as `sent`."""
+        self._connection.engine.send_data(self._stream, data)
+        await self.sent(len(data))
+
+    def end(self) -> None:
+        """END_STREAM, behind what is queued."""
+        self._connection.engine.send_data(self._stream, b"", end_stream=True)
+        self._connection.wake()
+
+    async def sent(self, size_bytes: int) -> None:
+        """So much DATA was queued: returns when the peer's windows and the transport leave room for more."""
+        connection = self._connection
+        if connection.wrote(size_bytes):
+            await connection.runtime.sleep(0)  # let others run: this sender may never have to wait
+        if self._stream.queued_bytes > self._limit_bytes or connection.congested:
+            await self._drained()
+
+    async def _drained(self) -> None:
+        stream = self._stream
+        connection = self._connection
+        while not self._ended and not connection.lost:
+            if stream.queued_bytes > self._limit_bytes and not stream.closed:
+                waiter = connection.runtime.future()
+            elif connection.congested:
+                waiter = connection.uncongested()
+            else:
+                return
+            self._waiters = [each for each in self._waiters if not each.done()]
+            self._waiters.append(waiter)
+            await waiter
+
+    def close(self) -> None:
+        """The call has ended, though its stream may be open still: nothing waits for room any more."""
+        self._ended = True
+        self.on_writable()
+
+    def on_writable(self) -> None:
+        """The stream's queue ran empty, or the stream is gone: let senders go on."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)

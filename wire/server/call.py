@@ -1,0 +1,498 @@
+"""One call on a server, from its request's headers to its status.
+
+The shortest way, a unary request that arrives whole and a plain handler, runs from `on_data` to `Engine.send_reply`
+without a task, a queue or a future. Imports `connection`'s layer and below.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+)
+from contextlib import aclosing
+from contextvars import Context, copy_context
+from functools import partial
+from types import CoroutineType
+from typing import Any, Generic, TypeVar
+
+from wire.config import CallConfig
+from wire.errors import CodecError, MetadataError, is_cancellation, is_loops_own
+from wire.http2.codes import ErrorCode
+from wire.http2.engine import HeaderList, Stream
+from wire.message_decoder import MessageDecoder
+from wire.messages import IncomingMessages, OutgoingMessages
+from wire.metadata import Fields, limited_fields
+from wire.rpc.framing import PREFIX_BYTES, MessageReader, frame, pack_prefix
+from wire.rpc.headers import OK_TRAILER_FIELDS, RequestHead, status_response, status_trailers
+from wire.server.connection import ServerConnection
+from wire.server.context import OK_HEADERS, ServerContext
+from wire.service import Method
+from wire.status import CallError, RpcError, StatusCode
+from wire.transport.contract import Task
+
+_log = logging.getLogger("wire.server")
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+_NO_STREAM = (str, bytes, bytearray, memoryview, Mapping)  # iterable, but returned by mistake
+
+_OK_TRAILERS = HeaderList(OK_TRAILER_FIELDS, shared=True)
+
+
+class Route(Generic[Q, R]):
+    """A method as a server runs it."""
+
+    __slots__ = (
+        "call_type",
+        "decode",
+        "decoder",
+        "encode",
+        "handler",
+        "inline_bytes",
+        "path",
+        "response_type",
+        "streams_responses",
+    )
+
+    def __init__(self, path: str, method: Method[Q, R], handler: Callable[..., Any], calls: CallConfig) -> None:
+        self.path = path
+        self.handler = handler
+        self.decoder = MessageDecoder(method.request, calls)
+        self.decode = self.decoder.decode
+        self.inline_bytes = self.decoder.inline_bytes
+        self.encode = method.response.encode
+        # What a plain handler returns when there is nothing more to do than to send it; of streams, nothing is.
+        self.response_type = None if method.streams_responses else method.response.message_type
+        self.streams_responses = method.streams_responses
+        self.call_type: type[ServerCall] = _StreamRequestCall if method.streams_requests else _UnaryRequestCall
+
+
+async def _asynchronous(responses: Iterable[R]) -> AsyncGenerator[R, None]:
+    """The responses of a handler that has nothing to await. A generator is closed with this, not by the collector."""
+    iterator = iter(responses)
+    try:
+        for response in iterator:
+            yield response
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()
+
+
+async def _closing(responses: AsyncIterable[R]) -> AsyncGenerator[R, None]:
+    """The responses of an async iterator of any kind, closed where it can be."""
+    iterator = aiter(responses)
+    try:
+        async for response in iterator:
+            yield response
+    finally:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+class ServerCall(ServerContext):
+    """What the connection does with the call; handlers see the `ServerContext` part."""
+
+    __slots__ = ("_reader", "_task", "outgoing", "route")
+
+    route: Route[Any, Any]
+
+    def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
+        self.connection = connection
+        self.stream = stream
+        self.head = head
+        self.route = head.route
+        self.cancelled = False
+        self._finished = False
+        self._headers_sent = False
+        self._plain = connection.compress is None  # nothing but the message itself makes up the response
+        self._trailing: Fields = ()
+        self._reader: MessageReader | None = None
+        self._task: Task | None = None
+        self.outgoing: OutgoingMessages | None = None
+        stream.call = self
+        if head.timeout_s is None:
+            self.deadline = None
+        else:
+            self.deadline = connection.heard_at + head.timeout_s
+            connection.deadlines.add(self)
+
+    # What the connection reports.
+
+    @abstractmethod
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        """DATA has come."""
+
+    @abstractmethod
+    def on_end(self) -> None:
+        """The request is complete, without DATA in its last frame."""
+
+    def on_trailers(self, trailers: HeaderList) -> None:
+        """A request with trailers: gRPC gives them no meaning."""
+        self.on_end()
+
+    def on_reset(self, code: int, by_peer: bool) -> bool:
+        """The stream is gone; returns whether a handler was given what it brought."""
+        served = self._task is not None or self._finished
+        self.cancel()
+        return served
+
+    def on_writable(self) -> None:
+        if self._finished:
+            self._finish()  # what had waited behind the client's window is out
+        if self.outgoing is not None:
+            self.outgoing.on_writable()
+
+    def expire(self) -> None:
+        """The deadline has passed. Trailers that would wait behind queued messages help nobody: then reset."""
+        if self.stream.queued_bytes:
+            self.connection.engine.reset(self.stream, ErrorCode.CANCEL)
+        else:
+            self.fail(StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call ended")
+        self.connection.wake()
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Nobody waits for this call any more: end its handler."""
+        self.cancelled = True
+        self._finish()
+        self.connection.drop(self)
+        if self._task is not None:
+            self.connection.runtime.call_soon(self._task.cancel)  # not now: a task must begin before it can clean up
+
+    # Waiting for room for its reply (`ServerConnection.hold`).
+
+    def begin(self, what: Any) -> bool:
+        """Go on with what `hold` was given: a function, or an awaitable and its context. True when a task does."""
+        if isinstance(what, tuple):
+            response, context = what
+            self._spawn(self._run(response, waited=True), context)
+        else:
+            what()
+        return self._task is not None
+
+    # Ending.
+
+    def fail(self, code: StatusCode, message: str, metadata: Fields = ()) -> None:
+        """End the call with a status; does nothing on one that has ended."""
+        if self._finished:
+            return
+        fields = status_trailers if self._headers_sent else status_response
+        self.connection.engine.send_headers(self.stream, HeaderList(fields(code, message, metadata)), end_stream=True)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._finished = True
+        if self.stream.closed:
+            self.stream.call = None  # call and stream hold each other: without this they would wait for the collector
+        if self.deadline is not None and not self.stream.queued_bytes:  # else the deadline frees what is queued
+            self.connection.deadlines.discard(self)
+
+    def _fail_with(self, error: BaseException) -> None:
+        """The status for what a handler raised."""
+        if isinstance(error, RpcError) and not isinstance(error, CallError):
+            trailing = self._trailing
+            if error.trailing_metadata is not None:
+                try:
+                    trailing = limited_fields(error.trailing_metadata, self.connection.max_metadata_bytes)
+                except MetadataError as refusal:
+                    _log.error("%s: the status goes without its metadata: %s", self.route.path, refusal)
+            code = StatusCode.UNKNOWN if error.code == StatusCode.OK else error.code
+            self.fail(code, error.message, trailing)
+        elif is_cancellation(error, self.connection.runtime.cancelled):
+            self.fail(StatusCode.CANCELLED, "the call was cancelled")
+        elif not self._finished:
+            _log.error("%s: the handler raised an exception", self.route.path, exc_info=error)
+            self.fail(StatusCode.UNKNOWN, "the handler raised an exception")
+
+    def _send_response(self, response: Any) -> None:
+        """End the call with its one response."""
+        if self._finished:
+            return
+        message = self._encode(response)
+        if message is None:
+            return
+        if self._plain:
+            data = pack_prefix(0, len(message)) + message
+            self.connection.engine.send_reply(self.stream, OK_HEADERS, data, _OK_TRAILERS)
+            self._finish()
+        else:
+            self._send(message)
+            self._succeed()
+
+    def _encode(self, response: Any) -> bytes | None:
+        """The response's bytes; None after failing the call because it has none."""
+        try:
+            message = self.route.encode(response)
+        except CodecError as error:
+            _log.error("%s: the response cannot be encoded: %s", self.route.path, error)
+            self.fail(StatusCode.INTERNAL, "the response could not be encoded")
+            return None
+        if len(message) > self.connection.max_send_bytes:
+            self.fail(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"response of {len(message)} bytes is over the server's limit of {self.connection.max_send_bytes}",
+            )
+            return None
+        return message
+
+    def _send(self, message: bytes) -> int:
+        """Queue one message, behind the headers where they were not sent; returns the size of its DATA."""
+        if not self._headers_sent:
+            self._send_headers()
+        compress = None if self.connection.encoding_for(self.head) is None else self.connection.compress
+        data = frame(message, compress)
+        self.connection.engine.send_data(self.stream, data)
+        return len(data)
+
+    def _succeed(self) -> None:
+        if self._finished:
+            return
+        if not self._headers_sent:
+            self._send_headers()
+        trailers = HeaderList(OK_TRAILER_FIELDS + self._trailing) if self._trailing else _OK_TRAILERS
+        self.connection.engine.send_headers(self.stream, trailers, end_stream=True)
+        self._finish()
+
+    # Running handlers.
+
+    def _start(self, request: Any) -> None:
+        """Call the handler, and bring what it returns to the client.
+
+        It runs in a copy of the context in which the server was entered, and so does its task: a context variable that
+        it sets is gone with the call.
+        """
+        route = self.route
+        connection = self.connection
+        context = connection.context.copy()
+        try:
+            response = context.run(route.handler, request, self)
+            if response.__class__ is route.response_type:
+                self._send_response(response)
+            elif route.streams_responses or response.__class__ is CoroutineType or isinstance(response, Awaitable):
+                self._spawn(self._run(response), context)
+            else:
+                self._send_response(response)
+        except BaseException as error:
+            # Let through, it would end the connection and all of its calls. What ends the program does so from a
+            # callback of its own, when this connection's other calls were answered.
+            self._fail_with(error)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                connection.runtime.call_soon(_raise, error)
+
+    def _spawn(self, run: Coroutine[Any, Any, None], context: Context) -> None:
+        self.connection.running.add(self)
+        self._task = context.run(self.connection.runtime.spawn, run)
+
+    async def _run(self, response: Any, *, waited: bool = False) -> None:
+        """A handler's task. Its cancellation comes from `cancel`, or from the event loop's end."""
+        try:
+            connection = self.connection
+            if self.route.streams_responses:
+                await self._stream(response)
+            elif (
+                waited
+                or connection.engine.held_bytes <= connection.hold_at_bytes
+                or not connection.hold(self, (response, copy_context()))
+            ):
+                self._send_response(await response)
+        except BaseException as error:
+            self._fail_with(error)
+            if is_loops_own(error, self.connection.runtime.cancelled):
+                raise
+        finally:
+            self._task = None  # its exception would hold this frame, and with it the call
+            self.connection.handler_ended(self)
+
+    async def _stream(self, responses: Any) -> None:
+        self.outgoing = outgoing = OutgoingMessages(self.connection, self.stream)
+        if isinstance(responses, Awaitable) and not isinstance(responses, AsyncIterable):
+            responses = await responses
+        if isinstance(responses, AsyncGenerator):
+            pass
+        elif isinstance(responses, AsyncIterable):
+            responses = _closing(responses)
+        elif isinstance(responses, Iterable) and not isinstance(responses, _NO_STREAM):
+            responses = _asynchronous(responses)
+        else:
+            raise TypeError(
+                f"a handler that streams responses must return a generator or an iterable of them, and "
+                f"returned {type(responses).__name__}"
+            )
+        async with aclosing(responses):
+            async for response in responses:
+                message = None if self._finished else self._encode(response)
+                if message is None:
+                    return
+                await outgoing.sent(self._send(message))
+        self._succeed()
+
+
+class _UnaryRequestCall(ServerCall):
+    """A call with one request."""
+
+    __slots__ = ("_request",)
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        size = len(data) - PREFIX_BYTES
+        # One frame with one whole message, uncompressed: as a number, its prefix is the message's length.
+        if (
+            end_stream
+            and self._reader is None
+            and int.from_bytes(data[:PREFIX_BYTES], "big") == size
+            and 0 <= size <= self.connection.max_receive_bytes
+        ):
+            connection = self.connection
+            if connection.engine.held_bytes > connection.hold_at_bytes and connection.hold(
+                self, partial(self._go_on, data[PREFIX_BYTES:])
+            ):
+                return
+            if size > self.route.inline_bytes:
+                self._handle_long(data[PREFIX_BYTES:])
+            else:
+                self._handle(data[PREFIX_BYTES:])
+        else:
+            self._collect(data, end_stream)
+
+    def _collect(self, data: bytes, end_stream: bool) -> None:
+        """A request in several frames, a compressed one, or one that is wrong."""
+        if self._finished:
+            self.connection.engine.consumed(self.stream, len(data))
+            return
+        if self._reader is None:
+            self._reader = MessageReader(self.connection.max_receive_bytes, self.head.decompress)
+            self._request: list[bytes] = []
+        try:
+            self._request += self._reader.feed(data)
+        except RpcError as error:
+            self.fail(error.code, error.message)
+            return
+        if len(self._request) + self._reader.partial > 1:
+            self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and more than one came")
+        elif end_stream:
+            self.on_end()
+        else:  # one byte more than the message has shows that there is another
+            self.connection.engine.expect(self.stream, self._reader.missing_bytes + 1)
+
+    def on_end(self) -> None:
+        if self._finished:
+            return
+        if self._reader is not None and self._reader.partial:
+            self.fail(StatusCode.INTERNAL, "the request ended in the middle of a message")
+        elif self._reader is None or not self._request:
+            self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and none came")
+        else:
+            message = self._request.pop()
+            connection = self.connection
+            if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
+                self, partial(self._go_on, message)
+            ):
+                self._go_on(message)
+
+    def _go_on(self, message: bytes) -> None:
+        """The whole request is here, and there is room for the reply."""
+        if self._reader is None:  # it came in one frame
+            self._handle_long(message)
+            return
+        self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(message))
+        try:
+            message = self._reader.plain(message)
+        except RpcError as error:
+            self.fail(error.code, error.message)
+        else:
+            self._handle_long(message)
+
+    def _handle_long(self, message: bytes) -> None:
+        """A request that may be heavy: then it goes through the thread."""
+        decoder = self.route.decoder
+        if decoder.is_heavy(message):
+            self.connection.running.add(self)
+            decoder.decode_in_thread(self.connection.runtime, message, lambda: not self._finished, self._handle_decoded)
+        else:
+            self._handle(message)
+
+    def _handle(self, message: bytes) -> None:
+        try:
+            request = self.route.decode(message)
+        except CodecError as error:
+            self._refuse(error)
+            return
+        self._start(request)
+
+    def _handle_decoded(self, request: Any, error: CodecError | None) -> None:
+        """A heavy request comes from the thread."""
+        if not self._finished:
+            connection = self.connection
+            if error is None:
+                if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
+                    self, partial(self._start, request)
+                ):
+                    self._start(request)
+            else:
+                self._refuse(error)
+        if self._task is None:
+            self.connection.handler_ended(self)
+
+    def _refuse(self, error: CodecError) -> None:
+        # statuscodes.md: "Error parsing request proto" is INTERNAL.
+        self.fail(StatusCode.INTERNAL, f"the request could not be decoded: {error}")
+
+
+class _StreamRequestCall(ServerCall):
+    """A call with a stream of requests: its handler starts with the headers, and takes them as they come."""
+
+    __slots__ = ("_incoming", "_opened_at")
+
+    def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
+        super().__init__(connection, stream, head)
+        self._opened_at = connection.heard_at
+        reader = MessageReader(connection.max_receive_bytes, head.decompress)
+        self._incoming = IncomingMessages(connection.runtime, reader, self.route.decoder)
+        self._incoming.attach(connection, stream)
+        self._start(self._incoming)
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        if self._finished:
+            self.connection.engine.consumed(self.stream, len(data))
+            return
+        try:
+            if data:
+                self._incoming.feed(data)
+        except RpcError as error:
+            self.fail(error.code, error.message)
+            self.cancel()
+            return
+        if end_stream:
+            self.on_end()
+
+    def on_reset(self, code: int, by_peer: bool) -> bool:
+        # Headers that a reset follows in the same read started a handler that nobody ever waited for. A later reset,
+        # as by a client whose deadline has passed, ends one of the handlers that `running` bounds.
+        waited = self._incoming.received > 0 or self.connection.heard_at > self._opened_at
+        return super().on_reset(code, by_peer) and waited
+
+    def on_end(self) -> None:
+        if self._incoming.partial:
+            self.fail(StatusCode.INTERNAL, "the requests ended in the middle of a message")
+            self.cancel()
+        else:
+            self._incoming.end()
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._incoming.end(RpcError(StatusCode.CANCELLED, "the call has ended"))
+        self._incoming.discard()

@@ -1,0 +1,354 @@
+"""One client's connection: which handler a request goes to, how many run, and how all of it ends.
+
+In come a transport's bytes, as `Connection` takes them; out go requests, each to a call that its route makes. A
+connection knows of a call, a route and its server what the protocols below say. Imports `connection`'s layer and below.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from types import CoroutineType
+from typing import Any, Protocol
+
+from wire.config import ServerConfig
+from wire.connection import Connection
+from wire.http2.codes import ErrorCode
+from wire.http2.engine import HeaderList, Stream
+from wire.http2.preface import HTTP1, HTTP1_ANSWER
+from wire.rpc.compression import compressor
+from wire.rpc.headers import RequestHead, parse_request, parse_request_like, status_response
+from wire.status import StatusCode
+from wire.throttle import Throttle
+from wire.transport.contract import Peer, Runtime, Timer, Transport
+
+_log = logging.getLogger("wire.server")
+
+_DRAIN_PAYLOAD = b"wiredone"
+_DRAIN_PING_S = 5.0  # how long a peer may take to acknowledge the first GOAWAY's ping; then the final one is sent
+
+
+class Call(Protocol):
+    """What a connection needs of a call (`call.ServerCall` is one)."""
+
+    @property
+    def method(self) -> str:
+        """The path called, "/package.Service/Method"."""
+
+    def on_end(self) -> None:
+        """The request is complete, without DATA in its last frame."""
+
+    def begin(self, what: Any) -> bool:
+        """There is room for the reply: go on with what `ServerConnection.hold` was given. True when a task does."""
+
+    def fail(self, code: StatusCode, message: str) -> None:
+        """End the call with a status; does nothing on one that has ended."""
+
+    def cancel(self) -> None:
+        """Nobody waits for this call any more: end its handler."""
+
+
+class Route(Protocol):
+    """Where a path leads."""
+
+    @property
+    def call_type(self) -> Callable[[ServerConnection, Stream, RequestHead], Call]: ...
+
+
+class Owner(Protocol):
+    """What a connection needs of its server."""
+
+    context: Context
+    """In which the server was entered. Each handler runs in a copy of it."""
+    stopping: bool
+    warnings: Throttle
+
+    def connection_opened(self, connection: ServerConnection) -> None:
+        """A connection has its transport."""
+
+    def connection_changed(self, connection: ServerConnection) -> None:
+        """A connection was lost, or the last handler of a lost one has ended."""
+
+
+class ServerConnection(Connection):
+    """One client's connection. See `Connection`; what is added here is finding handlers, and ending well."""
+
+    __slots__ = (
+        "_drain_timer",
+        "_encoding",
+        "_last_head",
+        "_last_ping_at",
+        "_max_running",
+        "_min_ping_interval_s",
+        "_ping_strikes",
+        "_pings_allowed",
+        "_preface_timeout_s",
+        "_preface_timer",
+        "_reply_buffer_bytes",
+        "_routes",
+        "_server",
+        "_stall_s",
+        "_waiting",
+        "_waiting_timer",
+        "_wake_due",
+        "compress",
+        "context",
+        "hold_at_bytes",
+        "max_receive_bytes",
+        "max_send_bytes",
+        "peer",
+        "running",
+    )
+
+    def __init__(self, server: Owner, runtime: Runtime, routes: Mapping[bytes, Route], config: ServerConfig) -> None:
+        super().__init__(
+            runtime,
+            client=False,
+            engine=config.engine,
+            http2=config.http2,
+            calls=config.calls,
+            keepalive=config.keepalive,
+        )
+        self._server = server
+        self.context = server.context
+        self._routes = routes
+        self.peer = Peer("")
+        self.running: set[Call] = set()
+        """Calls whose handlers run in tasks, also those whose streams are gone: the set keeps the tasks alive."""
+        self.compress = None if config.calls.compression is None else compressor(config.calls.compression)
+        self._encoding = (config.calls.compression or "identity").encode()
+        self.max_receive_bytes = config.calls.max_receive_message_bytes
+        limit = config.calls.max_send_message_bytes
+        self.max_send_bytes = 2**32 - 1 if limit is None else limit
+        self._max_running = config.http2.max_concurrent_streams
+        self._preface_timeout_s = config.preface_timeout_s
+        self._preface_timer: Timer | None = None
+        self._drain_timer: Timer | None = None
+        self._reply_buffer_bytes = config.reply_buffer_bytes
+        self.hold_at_bytes = config.reply_buffer_bytes
+        """When the engine holds more, a unary call whose handler is about to begin asks `hold`; -1: in any case."""
+        self._waiting: dict[Call, Any] = {}  # in order, with what `begin` takes
+        self._waiting_timer: Timer | None = None
+        self._stall_s = config.keepalive.timeout_s
+        self._wake_due = False
+        self._min_ping_interval_s = config.keepalive.min_ping_interval_s
+        self._pings_allowed = config.keepalive.max_ping_strikes
+        self._last_head: RequestHead | None = None
+        self._ping_strikes = 0
+        self._last_ping_at = float("-inf")
+
+    def encoding_for(self, head: RequestHead) -> bytes | None:
+        """The grpc-encoding of the responses to a request; None when they travel as they are."""
+        if self.compress is None or self._encoding not in head.accepted_encodings.replace(b" ", b"").split(b","):
+            return None
+        return self._encoding
+
+    # What the transport calls.
+
+    def connection_made(self, transport: Transport) -> None:
+        self.peer = transport.peer
+        self._server.connection_opened(self)
+        _log.debug("%s connected", transport.peer.address)
+        self._preface_timer = self.runtime.call_later(self._preface_timeout_s, self._preface_missing)
+        super().connection_made(transport)
+        if self._server.stopping:  # it was on its way when the listeners were closed
+            self.drain()
+
+    def pause_writing(self) -> None:
+        # Unary replies do not wait for the transport, so requests must: a peer that does not read is not read from.
+        super().pause_writing()
+        self._reading_held = True
+        self._update_reading()
+        self.hold_at_bytes = -1
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._reading_held = False
+        self._update_reading()
+        if self.calls_wait:
+            self.wake_calls()
+        else:
+            self.hold_at_bytes = self._reply_buffer_bytes
+
+    def on_lost(self, reason: str, calls: list[Call]) -> None:
+        for timer in (self._preface_timer, self._drain_timer, self._waiting_timer):
+            if timer is not None:
+                timer.cancel()
+        if self.error is not None:
+            self._server.warnings.warning(self.error, "%s: %s", self.peer.address, self.error)
+        else:
+            _log.debug("%s disconnected: %s", self.peer.address, reason)
+        for call in calls:
+            call.cancel()
+        self._server.connection_changed(self)
+
+    # What the engine calls.
+
+    def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
+        head = headers.parsed
+        if head is None:
+            head = headers.parsed = self._parse(headers)
+        if head.refusal is not None:
+            self.engine.send_headers(stream, HeaderList(head.refusal), end_stream=True)
+            return
+        if len(self.running) >= self._max_running:
+            # Handlers of streams that were reset may still be unwinding (CVE-2023-44487).
+            self.engine.refuse(stream)
+            return
+        call = head.route.call_type(self, stream, head)
+        if end_stream:
+            call.on_end()
+
+    def _parse(self, headers: HeaderList) -> RequestHead:
+        if self._last_head is not None:
+            similar = parse_request_like(headers.fields, self._last_head)
+            if similar is not None:
+                return similar
+        head = parse_request(headers.fields)
+        if head.refusal is None:
+            head.route = self._routes.get(head.path)
+            if head.route is None:
+                path = head.path.decode("latin-1")
+                head.refusal = status_response(StatusCode.UNIMPLEMENTED, f"there is no method {path} here")
+            else:
+                self._last_head = head
+        return head
+
+    def on_settings(self) -> None:
+        if self._preface_timer is not None:
+            self._preface_timer.cancel()
+            self._preface_timer = None
+
+    def on_connection_error(self, code: ErrorCode, reason: str) -> None:
+        super().on_connection_error(code, reason)
+        if reason == HTTP1 and self.transport is not None:
+            self.engine.take()
+            self.transport.write(HTTP1_ANSWER)
+
+    def _preface_missing(self) -> None:
+        self._preface_timer = None
+        if self.transport is not None:
+            self.error = "no HTTP/2 preface came in time"
+            self.transport.abort()
+
+    def on_ping(self, explained: bool) -> None:
+        now = self.heard_at
+        if explained:  # gRPC proposal A8: each HEADERS or DATA frame that we write clears the strikes
+            self._ping_strikes = 0
+        elif now - self._last_ping_at < self._min_ping_interval_s:
+            self._ping_strikes += 1
+            if self._ping_strikes > self._pings_allowed:
+                self.break_off(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+        self._last_ping_at = now
+
+    # Room for replies. Until there is some, unary calls wait in order with their handlers not begun.
+
+    def _full(self) -> bool:
+        """Whether a unary call must wait. What streams of responses hold does not count: each has its own bound, and
+        their readers may be slow for ever."""
+        if self.congested:
+            return True
+        limit = self._reply_buffer_bytes
+        return self.engine.held_bytes > limit and sum(self._unary_bytes().values()) > limit
+
+    def _unary_bytes(self) -> dict[int, int]:
+        """What each unary reply holds that waits for a window, by stream."""
+        return {
+            stream.id: stream.queued_bytes
+            for stream in self.engine.streams.values()
+            if stream.queued_bytes and stream.call is not None and stream.call.outgoing is None
+        }
+
+    def hold(self, call: Call, what: Any) -> bool:
+        """The engine holds over `hold_at_bytes`. True when the call must wait; `call.begin(what)` follows."""
+        if not self.calls_wait:
+            self._write()  # the rest is behind closed windows, or has made the transport congested
+            if not self._full():
+                return False
+            self.calls_wait = True
+            self.hold_at_bytes = -1
+            self._watch_grants()
+        self._waiting[call] = what
+        return True
+
+    def drop(self, call: Call) -> None:
+        """The call has ended; if it waited, it does no more."""
+        what = self._waiting.pop(call, None)
+        if isinstance(what, tuple) and isinstance(what[0], CoroutineType):
+            what[0].close()  # else it would warn that it was never awaited
+
+    def wake_calls(self) -> None:
+        if not self._wake_due:
+            self._wake_due = True
+            self.runtime.call_soon(self._begin_calls)
+
+    def _begin_calls(self) -> None:
+        """Begin calls while there is room. A task replies only when it runs, so there is no more than one a turn."""
+        self._wake_due = False
+        begun = False
+        while self._waiting and not self.lost and not self._full():
+            begun = True
+            call = next(iter(self._waiting))
+            what = self._waiting.pop(call)
+            if call.begin(what):
+                self.wake_calls()
+                break
+            self._write()
+        if not self._waiting:
+            self.calls_wait = False
+            self.hold_at_bytes = -1 if self.congested else self._reply_buffer_bytes
+            if self._waiting_timer is not None:
+                self._waiting_timer.cancel()
+                self._waiting_timer = None
+        if begun or not self._waiting:
+            self.wake()
+
+    def _watch_grants(self) -> None:
+        self._waiting_timer = self.runtime.call_later(self._stall_s, self._check_grants, self._unary_bytes())
+
+    def _check_grants(self, before: dict[int, int]) -> None:
+        """Give a peer up that has let none of the replies shrink that were queued then; one that is slow may go on."""
+        now = self._unary_bytes()
+        if before and all(now.get(stream_id, 0) >= size_bytes for stream_id, size_bytes in before.items()):
+            self._waiting_timer = None
+            self.break_off(ErrorCode.ENHANCE_YOUR_CALM, "replies are not taken")
+        else:
+            self._watch_grants()
+
+    # Ending.
+
+    def handler_ended(self, call: Call) -> None:
+        """A handler's task is over, and may have sent something."""
+        self.running.discard(call)
+        self.wake()
+        if self.lost:
+            self._server.connection_changed(self)
+
+    def drain(self) -> None:
+        """Ask the client to go elsewhere: GOAWAY for all streams, and once it knows, a final one; open calls go on."""
+        if self._drain_timer is None and self.transport is not None:
+            self.engine.goaway(final=False)
+            self.engine.ping(_DRAIN_PAYLOAD)
+            self.wake()
+            self._drain_timer = self.runtime.call_later(_DRAIN_PING_S, self._drained)
+
+    def on_ping_ack(self, payload: bytes) -> None:
+        if payload == _DRAIN_PAYLOAD:
+            self._drained()
+        super().on_ping_ack(payload)
+
+    def _drained(self) -> None:
+        if not self.closing and not self.lost:
+            self.engine.goaway()
+            self.closing = True
+            self.wake()
+
+    def end(self) -> None:
+        """Fail what is still open, and close."""
+        for stream in list(self.engine.streams.values()):
+            call = stream.call
+            if call is not None:
+                call.fail(StatusCode.UNAVAILABLE, "the server is shutting down")
+                call.cancel()  # of its handler; the stream has let go of it
+        self.break_off(ErrorCode.NO_ERROR, "the server is shutting down")

@@ -1,0 +1,80 @@
+"""What a handler may know and say about its call. The call itself derives from it, so no object more is made for it.
+
+Imports `connection` of this folder, and what is below it.
+"""
+
+from __future__ import annotations
+
+from wire.errors import UsageError
+from wire.http2.engine import HeaderList, Stream
+from wire.metadata import Fields, Metadata, MetadataInput, limited_fields
+from wire.rpc.headers import RESPONSE_FIELDS, RequestHead
+from wire.server.connection import ServerConnection
+from wire.transport.contract import Peer
+
+OK_HEADERS = HeaderList(RESPONSE_FIELDS, shared=True)
+
+
+class ServerContext:
+    """What a handler may know and say about its call beside the messages."""
+
+    __slots__ = (
+        "_finished",
+        "_headers_sent",
+        "_plain",
+        "_trailing",
+        "cancelled",
+        "connection",
+        "deadline",
+        "head",
+        "stream",
+    )
+
+    connection: ServerConnection
+    stream: Stream
+    head: RequestHead
+    deadline: float | None
+    """When the client gives up, in seconds of the server's clock; None: never. See `time_remaining`."""
+    cancelled: bool
+    """True once the client has cancelled, its deadline has passed or its connection is gone."""
+
+    @property
+    def method(self) -> str:
+        """The path called, "/package.Service/Method"."""
+        return self.head.path.decode("latin-1")
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the client sent beside its messages."""
+        return Metadata.from_fields(self.head.fields)
+
+    @property
+    def peer(self) -> Peer:
+        """Who calls: address, and what the transport vouches for (VSOCK CID, UNIX user, TLS certificate)."""
+        return self.connection.peer
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None when there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - self.connection.runtime.now())
+
+    def send_initial_metadata(self, metadata: MetadataInput = ()) -> None:
+        """Send the response's headers now rather than with the first message. Raises `UsageError` when they are gone
+        already."""
+        if self._headers_sent:
+            raise UsageError("the initial metadata was already sent")
+        self._send_headers(limited_fields(metadata, self.connection.max_metadata_bytes))
+        self.connection.wake()
+
+    def set_trailing_metadata(self, metadata: MetadataInput) -> None:
+        """What to send beside the status, when the call ends well or with an `RpcError` that has none of its own."""
+        self._trailing = limited_fields(metadata, self.connection.max_metadata_bytes)
+        self._plain = False
+
+    def _send_headers(self, metadata: Fields = ()) -> None:
+        self._headers_sent = True
+        self._plain = False
+        encoding = self.connection.encoding_for(self.head)
+        if encoding is not None:
+            metadata = ((b"grpc-encoding", encoding), *metadata)
+        headers = HeaderList(RESPONSE_FIELDS + metadata) if metadata else OK_HEADERS
+        self.connection.engine.send_headers(self.stream, headers)

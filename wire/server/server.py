@@ -1,0 +1,224 @@
+"""The server: its routes, what it listens on, and how it ends.
+
+In come connections from `Runtime.listen`; each becomes a `ServerConnection`, which is given the routes. Imports this
+folder's other modules and what is below them; nothing of the client.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from contextvars import copy_context
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from wire.config import CallConfig, ServerConfig
+from wire.errors import ServiceError, UsageError
+from wire.rpc.compression import compressor
+from wire.server.call import Route
+from wire.server.connection import ServerConnection
+from wire.server.slow_handlers import SlowHandlers
+from wire.service import Servicer
+from wire.throttle import Throttle
+from wire.transport import sockets
+from wire.transport.address import parse_address
+from wire.transport.contract import Future, Listener, Runtime
+from wire.transport.runtime import open_runtime
+from wire.transport.tls import ServerTls
+
+_log = logging.getLogger("wire.server")
+
+_UNWIND_S = 5.0  # how long cancelled handlers may take to end
+
+Routes = dict[bytes, Route[Any, Any]]
+
+
+class Server:
+    """Serves any number of services on any number of addresses.
+
+        async with wire.Server([EchoServicer()]) as server:
+            print(await server.listen("127.0.0.1:50051"))
+            await server.wait_stopped()
+
+    Raises `ServiceError` for servicers that do not fit their services. Use within one event loop (asyncio, uvloop or
+    trio); leaving the block stops the server with its configured grace.
+    """
+
+    def __init__(
+        self, servicers: Iterable[Servicer], *, config: ServerConfig | None = None, tls: ServerTls | None = None
+    ) -> None:
+        self._config = ServerConfig() if config is None else config
+        if self._config.calls.compression is not None:
+            compressor(self._config.calls.compression)  # raises now for what this Python does not have
+        self._tls = tls
+        self._servicers = tuple(servicers)
+        self.routes = _routes(self._servicers, self._config.calls)
+        for servicer in self._servicers:
+            servicer.on_attach(self._servicers)
+        self._exits = AsyncExitStack()
+        self._runtime: Runtime | None = None
+        self._slow_handlers: SlowHandlers | None = None
+        self._listeners: list[Listener] = []
+        self.warnings = Throttle(_log)
+        self.connections: set[ServerConnection] = set()
+        """Connections that are open, or whose handlers have not all ended."""
+        self.context = copy_context()
+        """In which the server was entered. Each handler runs in a copy of it."""
+        self.still_running: list[str] = []
+        """Once `stop` has ended: methods whose handlers swallowed their cancellation. The event loop would wait for
+        them, so a program that must end does so by `os._exit`, as `bin.server`."""
+        self.stopping = False
+        self._stopped = False
+        self._waiting: list[Future[None]] = []  # for `_stopped`, or for the last connection to go
+
+    async def __aenter__(self) -> Self:
+        if self._runtime is not None:
+            raise UsageError("a server can be entered only once")
+        self.context = copy_context()
+        self._runtime = await self._exits.enter_async_context(open_runtime())
+        if self._config.slow_handler_s is not None:
+            watch = SlowHandlers(self._runtime, self._config.slow_handler_s, self.routes, self.connections)
+            watch.start()
+            self._exits.callback(watch.stop)
+            self._slow_handlers = watch
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            with anyio.CancelScope(shield=True):  # bounded by the grace; cut to nothing when an exception is on its way
+                await self.stop(None if error is None else 0)
+        finally:
+            await self._exits.aclose()
+
+    async def listen(self, address: str) -> str:
+        """Listen on an address in gRPC's name syntax; returns it as bound (port 0 becomes a real one).
+
+        Raises `AddressError` for one that cannot be read, `ListenError` for one that cannot be had.
+        """
+        self._open_runtime()
+        sock = sockets.bind(parse_address(address), backlog=self._config.transport.backlog)
+        self.serve(sock)
+        return sockets.bound_address(sock)
+
+    def serve(self, sock: socket.socket) -> None:
+        """Accept on a socket that already listens, such as one inherited from a parent process; it is then the
+        server's."""
+        runtime = self._open_runtime()
+        if self.stopping:
+            sock.close()
+            raise UsageError("the server is stopping")
+        listener = runtime.listen(
+            sock,
+            lambda: ServerConnection(self, runtime, self.routes, self._config),
+            tls=self._tls,
+            config=self._config.transport,
+        )
+        self._listeners.append(listener)
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Accept nothing more, let open calls end within `grace_s` (None: as configured), then cancel them.
+
+        Handlers have 5 s to end once they are cancelled; then it returns without them, and `still_running` names them.
+        May be called again, with less grace, while it runs or after it was cancelled."""
+        runtime = self._open_runtime()
+        if not self.stopping:
+            self.stopping = True
+            for servicer in self._servicers:
+                servicer.on_drain()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()  # they hold this server
+        for connection in list(self.connections):
+            connection.drain()
+        await self._all_gone(runtime, self._config.grace_s if grace_s is None else grace_s)
+        for connection in list(self.connections):
+            connection.end()
+        await self._all_gone(runtime, _UNWIND_S)
+        for connection in list(self.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+            if connection.running:
+                self.still_running += [call.method for call in connection.running]
+                self.connections.discard(connection)  # nobody is to wait for it again
+        if self.still_running and not self._stopped:
+            names = ", ".join(sorted(set(self.still_running)))
+            _log.error("%d handlers did not end when cancelled: %s", len(self.still_running), names)
+        self._stopped = True
+        self._notify()
+
+    async def wait_stopped(self) -> None:
+        """Returns once `stop` has been called and has ended."""
+        runtime = self._open_runtime()
+        while not self._stopped:
+            await self._wait(runtime)
+
+    def connection_opened(self, connection: ServerConnection) -> None:
+        """A connection has its transport."""
+        self.connections.add(connection)
+        if self._slow_handlers is not None:
+            self._slow_handlers.connected()
+
+    def connection_changed(self, connection: ServerConnection) -> None:
+        """A connection was lost, or the last handler of a lost one has ended."""
+        if connection.lost and not connection.running:
+            self.connections.discard(connection)
+            if not self.connections:
+                self._notify()
+
+    async def _all_gone(self, runtime: Runtime, timeout_s: float) -> None:
+        expired = False
+
+        def expire() -> None:
+            nonlocal expired
+            expired = True
+            self._notify()
+
+        timer = runtime.call_later(timeout_s, expire)
+        try:
+            while self.connections and not expired:
+                await self._wait(runtime)
+        finally:
+            timer.cancel()
+
+    async def _wait(self, runtime: Runtime) -> None:
+        future = runtime.future()
+        self._waiting.append(future)
+        await future
+
+    def _notify(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _open_runtime(self) -> Runtime:
+        if self._runtime is None:
+            raise UsageError("enter the server first: async with wire.Server(...) as server")
+        return self._runtime
+
+
+def _routes(servicers: Iterable[Servicer], calls: CallConfig) -> Routes:
+    routes: Routes = {}
+    for servicer in servicers:
+        if isinstance(servicer, type):
+            raise ServiceError(f"{servicer.__name__} is a class: give the server an instance, {servicer.__name__}()")
+        service = getattr(servicer, "service", None)
+        if service is None:
+            raise ServiceError(f"{type(servicer).__name__} names no service: set the class attribute `service`")
+        for method in service.methods:
+            handler = getattr(servicer, method.attribute, None)
+            if handler is None:
+                continue
+            if not callable(handler):
+                raise ServiceError(f"{type(servicer).__name__}.{method.name} cannot be called")
+            path = method.path.encode()
+            if path in routes:
+                raise ServiceError(f"two servicers answer {method.path}")
+            routes[path] = Route(method.path, method, handler, calls)
+    return routes

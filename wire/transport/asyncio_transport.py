@@ -1,0 +1,276 @@
+"""The event loop of asyncio and of uvloop: transports on `asyncio.Protocol`, and the runtime that makes them.
+
+TCP and UNIX sockets are handed to the loop's own transports. A read goes from the transport straight into the protocol:
+`data_received` and `write` of a transport *are* the protocol's and the transport's methods, so a transport costs no
+call of its own. AF_VSOCK is driven by `SocketTransport`, because uvloop's transports take no such sockets. Imports
+asyncio and its siblings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from wire.config import TransportConfig
+from wire.transport.accepting import Guard
+from wire.transport.contract import Future, Peer, Task, Timer, Transport, TransportProtocol
+from wire.transport.runtime_base import RuntimeBase
+from wire.transport.socket_transport import SocketTransport
+from wire.transport.sockets import AF_VSOCK, lost_error
+
+
+class AsyncioTransport(asyncio.Protocol):
+    """A `Transport` that is its transport's protocol.
+
+    `write` changes when the transport closes, so it is looked up at each call and never kept.
+    """
+
+    __slots__ = (
+        "_at_eof",
+        "_closing",
+        "_config",
+        "_linger_timer",
+        "_lost",
+        "_made",
+        "_protocol",
+        "_runtime",
+        "_transport",
+        "data_received",
+        "pause_writing",
+        "peer",
+        "resume_writing",
+        "write",
+    )
+
+    data_received: Callable[[bytes], None]  # type: ignore[assignment]
+    pause_writing: Callable[[], None]
+    resume_writing: Callable[[], None]
+    write: Callable[[bytes], None]
+
+    def __init__(
+        self, protocol: TransportProtocol, peer: Peer, config: TransportConfig, runtime: AsyncioRuntime
+    ) -> None:
+        self.peer = peer
+        self.data_received = protocol.data_received
+        self.pause_writing = protocol.pause_writing
+        self.resume_writing = protocol.resume_writing
+        self.write = _drop
+        self._protocol = protocol
+        self._runtime = runtime
+        self._config = config
+        self._made = False
+        self._lost = False
+        self._at_eof = False
+        self._closing = False
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._closing:  # the runtime was left meanwhile
+            self._transport.abort()
+            return
+        self._made = True
+        high_bytes = self._config.write_buffer_bytes
+        self._transport.set_write_buffer_limits(high_bytes, high_bytes // 4)
+        if hasattr(transport, "max_size"):  # asyncio's reads; its default of 256 KiB is slow, see TransportConfig
+            transport.max_size = self._config.read_bytes
+        self.write = self._transport.write
+        self._protocol.connection_made(self)
+
+    def eof_received(self) -> bool:
+        self._at_eof = True
+        self._protocol.eof_received()
+        return True  # keeps the transport open for writing
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._lost:  # the wait for the transport was cancelled, see `AsyncioRuntime._attach`
+            return
+        self._lost = True
+        if self._closing:
+            error = None  # nobody waits for what the peer might have sent
+        self._stop()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        try:
+            if self._made:
+                self._protocol.connection_lost(None if error is None else lost_error(self.peer, error))
+        finally:
+            self._runtime.forget(self)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold the protocol no more, which may hold this transport: nothing is left for the garbage collector."""
+        self.data_received = _drop
+        del self._protocol
+        if self._made and hasattr(self._transport, "_read_ready_cb"):  # a method of asyncio's transport, kept by itself
+            self._transport._read_ready_cb = None
+
+    def unsent_bytes(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        transport = self._transport
+        if self._closing or transport.is_closing():
+            return
+        self._stop()
+        if self._at_eof:
+            transport.close()
+            return
+        # Close our side, and wait for the peer to close its own (see `TransportConfig.linger_s`).
+        transport.set_protocol(_Lingering(self))
+        transport.resume_reading()
+        try:
+            transport.write_eof()  # behind what is queued
+        except OSError:  # the peer is gone
+            transport.abort()
+        self._linger()
+
+    def abort(self) -> None:
+        self._stop()
+        if self._made:
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        if not self._closing:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._closing:
+            self._transport.resume_reading()
+
+    def _linger(self) -> None:
+        self._linger_timer = self._runtime.loop.call_later(self._config.linger_s, self._stop_lingering)
+
+    def _stop_lingering(self) -> None:
+        if self._transport.get_write_buffer_size():
+            self._linger()  # the time counts from when all is written
+        else:
+            self._transport.close()
+
+    def _stop(self) -> None:
+        """Transports warn about writes after `close`, and may still pause the protocol; a transport does neither."""
+        self._closing = True
+        self.write = _drop
+        self.pause_writing = self.resume_writing = _ignore
+
+
+class _Lingering(asyncio.Protocol):
+    """Takes a closing transport's place: drops what comes, and closes the transport at the peer's end of file (both
+    inherited)."""
+
+    __slots__ = ("connection_lost",)
+
+    def __init__(self, transport: AsyncioTransport) -> None:
+        self.connection_lost = transport.connection_lost  # type: ignore[assignment, method-assign]
+
+
+def _drop(data: bytes) -> None:
+    pass
+
+
+def _ignore() -> None:
+    pass
+
+
+class WatchedSocketTransport(SocketTransport):
+    """A socket watched by the loop (`add_reader`, `add_writer`)."""
+
+    __slots__ = ("_fd", "_loop", "_on_uvloop")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        protocol: TransportProtocol,
+        peer: Peer,
+        config: TransportConfig,
+        runtime: AsyncioRuntime,
+    ) -> None:
+        super().__init__(sock, protocol, peer, config, runtime)
+        self._loop = runtime.loop
+        self._fd = sock.fileno()
+        self._on_uvloop = runtime.name == "uvloop"
+
+    def _watch_reads(self) -> None:
+        self._loop.add_reader(self._fd, self._read_ready_on_uvloop if self._on_uvloop else self._read_ready)
+
+    def _unwatch_reads(self) -> None:
+        self._loop.remove_reader(self._fd)
+
+    def _read_ready_on_uvloop(self) -> None:
+        """libuv stops watching a socket that reports an error, even while there are bytes left to read from it.
+
+        Asking for the error clears it (0.9 µs a read), so that the rest is read, up to the end of file.
+        """
+        self._read_ready()
+        if not self._lost and self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._unwatch_reads()
+            self._update_reads()
+
+    def _watch_writes(self) -> None:
+        self._loop.add_writer(self._fd, self._write_ready)
+
+    def _unwatch_writes(self) -> None:
+        self._loop.remove_writer(self._fd)
+
+
+class AsyncioRuntime(RuntimeBase):
+    """A `Runtime` on the running asyncio or uvloop event loop."""
+
+    cancelled: type[BaseException] = asyncio.CancelledError
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__("uvloop" if type(loop).__module__.partition(".")[0] == "uvloop" else "asyncio")
+        self.loop = loop
+        # The loop's own methods, so that a call of the runtime costs no more than one of the loop.
+        self.now = loop.time
+        self.call_soon = loop.call_soon
+        self.call_soon_threadsafe = loop.call_soon_threadsafe
+        self.future: Callable[[], Future[Any]] = loop.create_future
+        self.spawn = self._eager_spawn if sys.version_info >= (3, 12) else loop.create_task
+
+    def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer:
+        return self.loop.call_later(delay_s, callback, *args)
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+
+    def _eager_spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
+        if self.loop.get_task_factory() is not None:  # the user's own comes first
+            return self.loop.create_task(coroutine)
+        return asyncio.Task(coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
+
+    async def _attach(
+        self, sock: socket.socket, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None
+    ) -> Transport:
+        if sock.family == AF_VSOCK:
+            watched = WatchedSocketTransport(sock, protocol, peer, config, self)
+            self._transports[watched] = guard
+            watched.start()
+            return watched
+        transport = AsyncioTransport(protocol, peer, config, self)
+        self._transports[transport] = guard
+        try:
+            await self.loop.connect_accepted_socket(lambda: transport, sock)
+        except BaseException:
+            # uvloop closes a transport whose waiter was cancelled without `connection_lost`, also once it was made.
+            transport.connection_lost(None)
+            sock.close()
+            raise
+        return transport
+
+
+@asynccontextmanager
+async def open_asyncio_runtime() -> AsyncIterator[AsyncioRuntime]:
+    """The runtime of the running loop. Leaving the block aborts the transports that are still open."""
+    runtime = AsyncioRuntime(asyncio.get_running_loop())
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+        for _ in range(2):  # one turn closes the sockets, one reports it
+            await asyncio.sleep(0)
