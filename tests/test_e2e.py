@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 import wire
 from proto.crypto.v1 import Algorithm, GetPublicKeyRequest, GetPublicKeyResponse, KeyType, SignRequest
 from proto.crypto.v1.crypto_wire import CryptoServiceStub
-from proto.echo.v1 import EchoRequest
+from proto.echo.v1 import EchoRequest, EchoResponse
 from proto.echo.v1.echo_wire import EchoServiceStub
 from services.crypto import CryptoServicer
 from services.echo import EchoServicer
@@ -150,3 +150,30 @@ def _ec_verify(public: GetPublicKeyResponse, hash_: hashes.HashAlgorithm, fixed_
         key.verify(signature, data, ec.ECDSA(hash_))
 
     return verify
+
+
+def test_the_objects_that_a_user_holds_say_what_they_are() -> None:
+    seen: list[str] = []
+
+    class Servicer(EchoServicer):
+        def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+            seen.append(repr(context))
+            return EchoResponse(payload=request.payload)
+
+    async def main() -> None:
+        channel = wire.Channel("127.0.0.1:1")
+        assert repr(channel) == "<Channel to ipv4:127.0.0.1:1: not open>"
+        async with wire.Server([Servicer()]) as server:
+            bound = await server.listen("127.0.0.1:0")
+            async with wire.Channel(bound) as channel:
+                call = EchoServiceStub(channel).echo(EchoRequest(payload=b"x"))
+                assert repr(call) == "<UnaryUnaryCall of /echo.v1.EchoService/Echo: open>"
+                await call
+                assert repr(call) == "<UnaryUnaryCall of /echo.v1.EchoService/Echo: OK>"
+                assert repr(channel) == f"<Channel to {bound}: 1 connections ready, 0 calls open, 0 waiting>"
+                assert repr(server) == "<Server of echo.v1.EchoService: 1 listeners, 1 connections>"
+        assert repr(server).startswith("<Server of echo.v1.EchoService: stopped, ")
+        assert seen[0].startswith("<UnaryRequestCall of /echo.v1.EchoService/Echo from ipv4:127.0.0.1:")
+        assert seen[0].endswith(": open>")
+
+    run(main)

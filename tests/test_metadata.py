@@ -136,3 +136,13 @@ def test_metadata_over_its_size_is_refused() -> None:
     assert limited_fields(Metadata({"abc": "12"}), 37) == ((b"abc", b"12"),)
     with pytest.raises(MetadataError, match="37"):
         limited_fields({"abc": "12"}, 36)
+
+
+def test_keys_are_found_in_capitals_too_and_values_have_a_type() -> None:
+    metadata = Metadata([("A", "1"), ("b-bin", b"2"), ("a", "3")])
+    assert metadata["A"] == metadata["a"] == metadata.get("A") == metadata.text("A") == "1"
+    assert metadata.get_all("A") == ["1", "3"]
+    assert metadata.binary("B-Bin") == b"2"
+    assert "A" in metadata
+    assert 1 not in metadata
+    assert (metadata.text("b-bin"), metadata.binary("a"), metadata.text("c")) == (None, None, None)

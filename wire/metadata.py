@@ -46,7 +46,8 @@ _CALL_FIELDS = frozenset(
 class Metadata:
     """An ordered, immutable multi-map of lower-case keys to `str`, or `bytes` where the key ends in `-bin`.
 
-    Iterating gives (key, value) pairs in order; `metadata["key"]` and `get` give the first value of a key.
+    Iterating gives (key, value) pairs in order; `metadata["key"]` and `get` give the first value of a key, `text` and
+    `binary` the same with its type. Keys are found in capitals or not.
     """
 
     __slots__ = ("_pairs",)
@@ -76,11 +77,23 @@ class Metadata:
         )
 
     def get(self, key: str, default: str | bytes | None = None) -> str | bytes | None:
-        """The first value of `key`, or `default`."""
+        """The first value of `key`, in capitals or not, or `default`."""
+        key = key.lower()
         return next((value for name, value in self._pairs if name == key), default)
+
+    def text(self, key: str) -> str | None:
+        """The first value of a key that does not end in `-bin`; None when there is none."""
+        value = self.get(key)
+        return value if isinstance(value, str) else None
+
+    def binary(self, key: str) -> bytes | None:
+        """The first value of a key that ends in `-bin`; None when there is none."""
+        value = self.get(key)
+        return value if isinstance(value, bytes) else None
 
     def get_all(self, key: str) -> list[str | bytes]:
         """Every value of `key`, in order; empty when there is none."""
+        key = key.lower()
         return [value for name, value in self._pairs if name == key]
 
     def __getitem__(self, key: str) -> str | bytes:
@@ -90,7 +103,7 @@ class Metadata:
         return value
 
     def __contains__(self, key: object) -> bool:
-        return any(name == key for name, _ in self._pairs)
+        return isinstance(key, str) and self.get(key) is not None
 
     def __iter__(self) -> Iterator[tuple[str, str | bytes]]:
         return iter(self._pairs)

@@ -38,6 +38,11 @@ class ClientCall(Generic[R]):
         if exchange.code is None:
             exchange.abandon()
 
+    def __repr__(self) -> str:
+        exchange = self._exchange
+        state = "open" if exchange.code is None else str(exchange.code)
+        return f"<{type(self).__name__} of {exchange.path}: {state}>"
+
     @property
     def code(self) -> StatusCode | None:
         """The status; None while the call goes on."""

@@ -63,6 +63,10 @@ class Channel:
         self.pool: Pool
         self.deadlines: DeadlineTimer
 
+    def __repr__(self) -> str:
+        state = "not open" if self._runtime is None else repr(self.pool)
+        return f"<Channel to {self._address}: {state}>"
+
     @property
     def runtime(self) -> Runtime:
         """The event loop. Raises `UsageError` outside of the channel's block."""

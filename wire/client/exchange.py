@@ -137,6 +137,11 @@ class Exchange(Generic[R]):
 
     # What the user's call asks for.
 
+    @property
+    def path(self) -> str:
+        """ "/package.Service/Method"."""
+        return (self._headers.get(b":path") or b"").decode()
+
     def cancel(self) -> None:
         self._abort(StatusCode.CANCELLED, "the call was cancelled")
 
@@ -149,8 +154,7 @@ class Exchange(Generic[R]):
             self._channel.runtime.call_soon_threadsafe(self._abort, StatusCode.CANCELLED, "the call was abandoned")
         except RuntimeError:  # the loop is closed, and with it the connection
             pass
-        path = (self._headers.get(b":path") or b"").decode()
-        warn(f"a call of {path} was abandoned before it ended, and is cancelled", ResourceWarning, 3)
+        warn(f"a call of {self.path} was abandoned before it ended, and is cancelled", ResourceWarning, 3)
 
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, at least 0; None when there is none."""

@@ -48,6 +48,10 @@ class Pool:
         self.keepalive = config.keepalive
         """How often connections made from now on are pinged."""
 
+    def __repr__(self) -> str:
+        calls = sum(len(connection.engine.streams) for connection in self._all if connection.transport is not None)
+        return f"{len(self._ready)} connections ready, {calls} calls open, {len(self.queue)} waiting"
+
     def submit(self, call: Exchange[Any]) -> None:
         """Start the call, queue it, or fail it."""
         connection = self._pick()

@@ -53,6 +53,10 @@ class ServerContext:
         """Who calls: address, and what the transport vouches for (VSOCK CID, UNIX user, TLS certificate)."""
         return self.connection.peer
 
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled else "ended" if self._finished else "open"
+        return f"<{type(self).__name__.lstrip('_')} of {self.method} from {self.peer.address}: {state}>"
+
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, at least 0; None when there is none."""
         return None if self.deadline is None else max(0.0, self.deadline - self.connection.runtime.now())

@@ -75,6 +75,11 @@ class Server:
         self._stopped = False
         self._waiting: list[Future[None]] = []  # for `_stopped`, or for the last connection to go
 
+    def __repr__(self) -> str:
+        names = ", ".join(sorted({servicer.service.name for servicer in self._servicers}))
+        state = "stopped" if self._stopped else "stopping" if self.stopping else f"{len(self._listeners)} listeners"
+        return f"<Server of {names}: {state}, {len(self.connections)} connections>"
+
     async def __aenter__(self) -> Self:
         if self._runtime is not None:
             raise UsageError("a server can be entered only once")
