@@ -3,7 +3,7 @@
 What users need is exported here. What lies underneath, from the bytes up:
 
     transport/    sockets, TLS and event loops: bytes in, bytes out; one contract for all
-    http2/        bytes ⇄ frames and streams; one contract (`engine`), two engines (`tuned/`, `h2/`), and what both share
+    http2/        bytes ⇄ frames and streams; one contract (`engine`), two engines (`tuned/`, `h2/`)
     rpc/          streams ⇄ messages: framing, compression, header fields
     codec/        messages ⇄ betterproto2 objects, by functions compiled for each class
     service       services as plain data, and what implements them

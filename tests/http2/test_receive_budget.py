@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wire.http2.engine import Stream
@@ -62,6 +62,7 @@ steps = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3000), st.sampled_f
 
 
 @settings(max_examples=300)
+@example([(0, 416, "send"), (1, 50, "wait"), (2, 816, "send"), (3, 50, "wait"), (4, 869, "wait")])
 @given(steps)
 def test_what_is_held_and_under_way_is_bounded_and_every_message_that_is_waited_for_comes(
     steps: list[tuple[int, int, str]],

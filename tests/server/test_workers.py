@@ -1,4 +1,4 @@
-"""Worker processes are spread over, replaced and drained, with real processes (tests/worker_program.py)."""
+"""Worker processes are spread over, replaced and drained, with real processes (tests/server/worker_program.py)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wire.transport import sockets
 from wire.transport.address import TcpAddress, UnixAddress, parse_address
 from wire.transport.runtime import LoopName
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 Start = Callable[..., "Program"]
 
@@ -30,7 +30,7 @@ class Program:
 
     def __init__(self, mode: str, address: str, count: int, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.worker_program", mode, address, str(count)],
+            [sys.executable, "-m", "tests.server.worker_program", mode, address, str(count)],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A server for test_workers: `python -m tests.worker_program MODE ADDRESS COUNT`.
+"""A server for test_workers: `python -m tests.server.worker_program MODE ADDRESS COUNT`.
 
 Each worker answers every connection with its process id. Prints what was bound once all workers accept.
 """

@@ -138,7 +138,8 @@ class ReceiveBudget:
     def _widen(self, stream: ReceivingStream, window: int) -> int:
         """What to add to the window of a stream that is read."""
         extra = min(window, self._max_window_bytes - window)
-        if extra <= 0 or extra > (self._budget_bytes // 2 - self._widened_bytes) // 2:
+        left_bytes = min((self._budget_bytes // 2 - self._widened_bytes) // 2, self._budget_bytes - self.reserved_bytes)
+        if extra <= 0 or extra > left_bytes:
             return 0
         self._widened_bytes += extra
         self._share(stream).widened_bytes += extra

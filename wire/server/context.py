@@ -37,6 +37,7 @@ class ServerContext:
     """When the client gives up, in seconds of the server's clock; None: never. See `time_remaining`."""
     cancelled: bool
     """True once the client has cancelled, its deadline has passed or its connection is gone."""
+    _finished: bool
 
     @property
     def method(self) -> str:

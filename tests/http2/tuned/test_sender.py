@@ -93,10 +93,10 @@ def test_a_frame_that_comes_in_many_reads_is_not_joined_at_each() -> None:
     stream = rig.open()
     frame = f.data(stream.id, bytes(2**20 - 1), end=True)
     for at in range(0, len(frame), 1000):
-        before = rig.engine._arrival.partial  # type: ignore[attr-defined]
+        before = rig.engine._reader.partial  # type: ignore[attr-defined]
         rig.feed(frame[at : at + 1000])
-        if at > 2000 and rig.engine._arrival.partial:  # type: ignore[attr-defined]
-            assert rig.engine._arrival.partial is before  # type: ignore[attr-defined]
+        if at > 2000 and rig.engine._reader.partial:  # type: ignore[attr-defined]
+            assert rig.engine._reader.partial is before  # type: ignore[attr-defined]
     assert rig.calls()[-1] == ("data", stream.id, bytes(2**20 - 1), True)
 
 
