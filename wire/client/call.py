@@ -150,8 +150,8 @@ class _Requests(_StreamingCall[R], Generic[Q, R]):
     def send(self, request: Q) -> Coroutine[Any, Any, None]:
         """Send one request; waits while the server takes no more.
 
-        Raises `EncodeError`; `RpcError` once the call has failed; `UsageError` after `end`, or when the server has
-        ended it well.
+        Raises `EncodeError`; `RpcError` once the call has failed, also while this waits; `UsageError` after `end`, or
+        when the server has ended it well. Cancelling a task that waits here cancels the call.
         """
         return self._exchange.send(request, self)
 

@@ -145,7 +145,13 @@ class BidiExchange(_StreamExchange[R], Generic[Q, R]):
             raise self.error()
         if self._sent is not None:
             self._keep(data)
-        await outgoing.send(data)
+        try:
+            await outgoing.send(data)
+        except BaseException:  # the task was cancelled, and with it the call, as whoever waits for a call does
+            self.cancel()
+            raise
+        if self.code not in (None, StatusCode.OK):  # it ended meanwhile
+            raise self.error()
 
     async def end(self, call: object = None) -> None:
         """See `client_call`."""
