@@ -1,0 +1,111 @@
+"""What the programs share: how they are run, and how they say what they saw. Written for `grpc`, whoever that is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+Lines = list[str]
+
+
+def plain(text: str) -> str:
+    """Text without what differs from run to run: ports, addresses of objects, versions."""
+    text = re.sub(r"0x[0-9a-f]+", "0x", text)
+    text = re.sub(r"((?:ipv4:)?127\.0\.0\.1|localhost|ipv6:%5B::1%5D):\d+", r"\1:PORT", text)
+    return re.sub(r"(grpc-c/[\d.]+ \([a-z; 0-9]*\)|grpc-python-wire/[\d.]+)", "CORE", text)
+
+
+def shown(value: Any) -> str:
+    """A value, an exception or a call, in words that must be the same whoever's it is."""
+    if isinstance(value, grpc.RpcError) and hasattr(value, "code"):
+        return plain(f"{type(value).__name__} {value!r} trailing={metadata(value.trailing_metadata())}")
+    if isinstance(value, BaseException):
+        names = [each.__name__ for each in type(value).__mro__ if each not in (object, BaseException)]
+        return plain(f"{' < '.join(names)}: {value}")
+    return plain(repr(value))
+
+
+def metadata(pairs: Any) -> Any:
+    """Metadata less what each stack adds of its own."""
+    if pairs is None:
+        return None
+    return [(key, value) for key, value in pairs if key not in ("user-agent", "date", "server")]
+
+
+# What Python's ssl does not tell; and the chain, of which its clients send what they have.
+_NOT_HERE = ("ssl_requested_server_name", "ssl_negotiated_key_exchange_group", "x509_pem_cert_chain")
+
+
+def security(context: Any) -> Any:
+    """What a context says of the connection's security."""
+    return sorted((key, value) for key, value in context.auth_context().items() if key not in _NOT_HERE)
+
+
+async def outcome(awaitable: Any) -> str:
+    """What awaiting gives or raises."""
+    try:
+        return shown(await awaitable)
+    except BaseException as error:
+        return "raised " + shown(error)
+
+
+class Notes:
+    """What a server's handlers saw, by the name of the program that called them."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Lines] = {}
+
+    def add(self, context: Any, *what: Any) -> None:
+        caller = dict(context.invocation_metadata()).get("program", "")
+        self._lines.setdefault(caller, []).append(
+            " ".join(each if isinstance(each, str) else shown(each) for each in what)
+        )
+
+    async def take(self, program: str, count: int) -> Lines:
+        """Waits for so many lines, and gives them."""
+        async with asyncio.timeout(5):
+            while len(self._lines.get(program, ())) < count:
+                await asyncio.sleep(0.005)
+        return self._lines.pop(program, [])
+
+
+def quiet() -> None:
+    """Exceptions of handlers are part of the programs: nobody needs to read them."""
+    logging.disable(logging.CRITICAL)
+
+
+def report(result: object) -> None:
+    print(json.dumps(result), flush=True)
+
+
+def pem(directory: str, name: str) -> bytes:
+    return Path(directory, name).read_bytes()
+
+
+async def run_programs(programs: dict[str, Any], *args: Any, limit_s: float = 20.0) -> dict[str, Lines]:
+    """Run each program to its end; one that fails or hangs says so in its lines."""
+    results: dict[str, Lines] = {}
+    only = set(sys.argv[2:])
+    for name, program in programs.items():
+        if only and name not in only:
+            continue
+        lines: Lines = []
+
+        def say(*what: Any, lines: Lines = lines) -> None:
+            lines.append(" ".join(each if isinstance(each, str) else shown(each) for each in what))
+
+        try:
+            async with asyncio.timeout(limit_s):
+                await program(say, name, *args)
+        except BaseException as error:
+            lines.append("FAILED " + "".join(traceback.format_exception(error)))
+        results[name] = lines
+    return results

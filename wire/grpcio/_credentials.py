@@ -1,0 +1,202 @@
+"""Credentials of `grpc`, as wire's TLS configuration. What has no meaning here raises one sentence when it is used.
+
+Imports wire and the abstract classes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import wire
+from wire.grpcio import _abstract
+from wire.grpcio._enums import LocalConnectionType
+
+
+class CallCredentials:
+    """What adds metadata to each call: plugins, asked in turn."""
+
+    def __init__(self, *plugins: Any) -> None:
+        self.plugins = plugins
+
+
+class ChannelCredentials:
+    """What a channel is secured with. `tls`: server name or None → wire's configuration, or None for the clear."""
+
+    def __init__(
+        self, tls: Callable[[str | None], wire.ClientTls | None], call_credentials: CallCredentials | None = None
+    ) -> None:
+        self.tls = tls
+        self.call_credentials = call_credentials
+
+
+class ServerCredentials:
+    """What a port is secured with. `tls`: wire's configuration, or None for the clear."""
+
+    def __init__(self, tls: Callable[[], wire.ServerTls | None]) -> None:
+        self.tls = tls
+
+
+class ServerCertificateConfiguration(NamedTuple):
+    """What `dynamic_ssl_server_credentials` is given."""
+
+    private_key_certificate_chain_pairs: tuple[tuple[bytes, bytes], ...]
+    root_certificates: bytes | None
+
+
+def _files(exits: ExitStack, *contents: bytes | None) -> list[str | None]:
+    """Files with these contents, for our eyes only and gone with `exits`: OpenSSL reads certificates from files."""
+    paths: list[str | None] = []
+    for content in contents:
+        if content is None:
+            paths.append(None)
+            continue
+        descriptor, path = tempfile.mkstemp()
+        exits.callback(os.unlink, path)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        paths.append(path)
+    return paths
+
+
+def ssl_channel_credentials(
+    root_certificates: bytes | None = None, private_key: bytes | None = None, certificate_chain: bytes | None = None
+) -> ChannelCredentials:
+    """TLS: whom to trust (None: what the system trusts), and a certificate of one's own. All are PEM."""
+    if root_certificates is None and "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in os.environ:
+        with open(os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"], "rb") as file:
+            root_certificates = file.read()
+
+    def tls(server_name: str | None) -> wire.ClientTls:
+        with ExitStack() as exits:
+            root, key, chain = _files(exits, root_certificates, private_key, certificate_chain)
+            return wire.ClientTls(root, chain, key, server_name)
+
+    return ChannelCredentials(tls)
+
+
+def ssl_server_credentials(
+    private_key_certificate_chain_pairs: Any, root_certificates: bytes | None = None, require_client_auth: bool = False
+) -> ServerCredentials:
+    """TLS: pairs of private key and certificate chain, PEM; with `root_certificates` and `require_client_auth`, clients
+    must present a certificate that one of these signed."""
+    pairs = tuple(private_key_certificate_chain_pairs)
+    if not pairs:
+        raise ValueError("At least one private key-certificate chain pair is required!")
+    if require_client_auth and root_certificates is None:
+        raise ValueError("Illegal to require client auth without providing root certificates!")
+
+    def tls() -> wire.ServerTls:
+        with ExitStack() as exits:
+            key, chain, root = _files(exits, *pairs[0], root_certificates if require_client_auth else None)
+            assert key is not None
+            assert chain is not None
+            return wire.ServerTls(chain, key, root)
+
+    return ServerCredentials(tls)
+
+
+def ssl_server_certificate_configuration(
+    private_key_certificate_chain_pairs: Any, root_certificates: bytes | None = None
+) -> ServerCertificateConfiguration:
+    """What a fetcher of `dynamic_ssl_server_credentials` returns."""
+    if private_key_certificate_chain_pairs:
+        return ServerCertificateConfiguration(tuple(private_key_certificate_chain_pairs), root_certificates)
+    raise ValueError("At least one private key-certificate chain pair is required!")
+
+
+def dynamic_ssl_server_credentials(
+    initial_certificate_configuration: Any,
+    certificate_configuration_fetcher: Any,
+    require_client_authentication: bool = False,
+) -> ServerCredentials:
+    """TLS whose certificates may change."""
+    return ssl_server_credentials(
+        initial_certificate_configuration.private_key_certificate_chain_pairs,
+        initial_certificate_configuration.root_certificates,
+        require_client_authentication,
+    )
+
+
+def local_channel_credentials(local_connect_type: Any = LocalConnectionType.LOCAL_TCP) -> ChannelCredentials:
+    """In the clear, to a peer of the same machine."""
+    return ChannelCredentials(lambda server_name: None)
+
+
+def local_server_credentials(local_connect_type: Any = LocalConnectionType.LOCAL_TCP) -> ServerCredentials:
+    """In the clear, for peers of the same machine."""
+    return ServerCredentials(lambda: None)
+
+
+def insecure_server_credentials() -> ServerCredentials:
+    """In the clear."""
+    return ServerCredentials(lambda: None)
+
+
+def insecure_channel_credentials() -> ChannelCredentials:
+    """In the clear."""
+    return ChannelCredentials(lambda server_name: None)
+
+
+class _AccessToken(_abstract.AuthMetadataPlugin):
+    def __init__(self, access_token: str) -> None:
+        self._access_token = access_token
+
+    def __call__(self, context: Any, callback: Any) -> None:
+        callback((("authorization", f"Bearer {self._access_token}"),), None)
+
+
+def metadata_call_credentials(metadata_plugin: Any, name: str | None = None) -> CallCredentials:
+    """A plugin that is asked for metadata at each call."""
+    return CallCredentials(metadata_plugin)
+
+
+def access_token_call_credentials(access_token: str) -> CallCredentials:
+    """`authorization: Bearer …` on each call."""
+    return CallCredentials(_AccessToken(access_token))
+
+
+def composite_call_credentials(*call_credentials: CallCredentials) -> CallCredentials:
+    """All of these."""
+    return CallCredentials(*(plugin for each in call_credentials for plugin in each.plugins))
+
+
+def composite_channel_credentials(
+    channel_credentials: ChannelCredentials, *call_credentials: CallCredentials
+) -> ChannelCredentials:
+    """Channel credentials, with call credentials for each call."""
+    own = channel_credentials.call_credentials
+    together = composite_call_credentials(*(() if own is None else (own,)), *call_credentials)
+    return ChannelCredentials(channel_credentials.tls, together)
+
+
+def _has_no_meaning(name: str) -> Any:
+    raise NotImplementedError(f"wire has no {name}: use grpc.ssl_channel_credentials or grpc.ssl_server_credentials")
+
+
+def alts_channel_credentials(service_accounts: Any = None) -> ChannelCredentials:
+    """Google's own network only: raises `NotImplementedError`."""
+    return _has_no_meaning("ALTS credentials")  # type: ignore[no-any-return]
+
+
+def alts_server_credentials() -> ServerCredentials:
+    """Google's own network only: raises `NotImplementedError`."""
+    return _has_no_meaning("ALTS credentials")  # type: ignore[no-any-return]
+
+
+def compute_engine_channel_credentials(call_credentials: Any) -> ChannelCredentials:
+    """Google's own network only: raises `NotImplementedError`."""
+    return _has_no_meaning("Compute Engine credentials")  # type: ignore[no-any-return]
+
+
+def xds_channel_credentials(fallback_credentials: Any = None) -> ChannelCredentials:
+    """xDS: raises `NotImplementedError`."""
+    return _has_no_meaning("xDS credentials")  # type: ignore[no-any-return]
+
+
+def xds_server_credentials(fallback_credentials: Any) -> ServerCredentials:
+    """xDS: raises `NotImplementedError`."""
+    return _has_no_meaning("xDS credentials")  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Where grpcio has its compiled core; see `cygrpc`."""

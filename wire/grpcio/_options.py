@@ -1,0 +1,212 @@
+"""Channel arguments (`options=[("grpc.…", value)]`) as wire's configuration, and targets as its addresses.
+
+An argument that is not known is ignored, with a line at debug. Imports wire.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import wire
+from wire.grpcio._enums import Compression
+
+_log = logging.getLogger(__name__)
+
+COMPRESSIONS: dict[int, Any] = {
+    Compression.NoCompression: None,
+    Compression.Deflate: "deflate",
+    Compression.Gzip: "gzip",
+}
+_INT32_MAX = 2**31 - 1
+_LONGEST_S = 1e9
+
+
+def _limit(value: Any) -> int | None:
+    """A limit of bytes: -1 is none."""
+    if not isinstance(value, int):
+        raise TypeError(f"Expected int, got {type(value)}")
+    return None if value < 0 else value
+
+
+def _seconds(value: Any) -> float | None:
+    """Milliseconds, INT_MAX of which are for ever."""
+    if not isinstance(value, int):
+        raise TypeError(f"Expected int, got {type(value)}")
+    return None if value >= _INT32_MAX else max(value, 1) / 1000
+
+
+def _max_receive(config: Any, value: Any) -> Any:
+    limit = _limit(value)
+    return replace(config, calls=replace(config.calls, max_receive_message_bytes=2**32 - 1 if limit is None else limit))
+
+
+def _max_send(config: Any, value: Any) -> Any:
+    return replace(config, calls=replace(config.calls, max_send_message_bytes=_limit(value)))
+
+
+def _keepalive_time(config: Any, value: Any) -> Any:
+    time_s = _seconds(value)
+    if time_s is not None and isinstance(config, wire.ChannelConfig):
+        time_s = max(time_s, 10.0)  # gRPC proposal A8; grpc's C core raises it as well
+    return replace(config, keepalive=replace(config.keepalive, time_s=time_s))
+
+
+def _keepalive_timeout(config: Any, value: Any) -> Any:
+    timeout_s = _seconds(value)
+    return replace(
+        config, keepalive=replace(config.keepalive, timeout_s=_LONGEST_S if timeout_s is None else timeout_s)
+    )
+
+
+def _keepalive_without_calls(config: Any, value: Any) -> Any:
+    return replace(config, keepalive=replace(config.keepalive, without_calls=bool(value)))
+
+
+def _min_ping_interval(config: Any, value: Any) -> Any:
+    if isinstance(config, wire.ChannelConfig):
+        return config
+    interval_s = _seconds(value)
+    return replace(
+        config,
+        keepalive=replace(config.keepalive, min_ping_interval_s=_LONGEST_S if interval_s is None else interval_s),
+    )
+
+
+def _max_ping_strikes(config: Any, value: Any) -> Any:
+    if isinstance(config, wire.ChannelConfig):
+        return config
+    strikes = value or 1 << 30  # 0: as many as the client likes
+    return replace(config, keepalive=replace(config.keepalive, max_ping_strikes=strikes))
+
+
+def _max_concurrent_streams(config: Any, value: Any) -> Any:
+    return replace(config, http2=replace(config.http2, max_concurrent_streams=max(1, min(value, _INT32_MAX))))
+
+
+def _max_metadata(config: Any, value: Any) -> Any:
+    return replace(config, http2=replace(config.http2, max_header_list_bytes=max(1024, min(value, 1 << 24))))
+
+
+def _max_frame(config: Any, value: Any) -> Any:
+    return replace(config, http2=replace(config.http2, max_frame_bytes=max(2**14, min(value, 2**24 - 1))))
+
+
+def _compression(config: Any, value: Any) -> Any:
+    return replace(config, calls=replace(config.calls, compression=COMPRESSIONS[value]))
+
+
+def _authority(config: Any, value: Any) -> Any:
+    return replace(config, authority=_text(value)) if isinstance(config, wire.ChannelConfig) else config
+
+
+def _user_agent(config: Any, value: Any) -> Any:
+    return replace(config, user_agent=_text(value)) if isinstance(config, wire.ChannelConfig) else config
+
+
+def _backoff(field: str) -> Callable[[Any, Any], Any]:
+    def apply(config: Any, value: Any) -> Any:
+        return replace(config, **{field: max(value, 1) / 1000}) if isinstance(config, wire.ChannelConfig) else config
+
+    return apply
+
+
+def _handshake_timeout(config: Any, value: Any) -> Any:
+    if isinstance(config, wire.ChannelConfig):
+        return config
+    return replace(config, transport=replace(config.transport, handshake_timeout_s=max(value, 1) / 1000))
+
+
+def _ignored(config: Any, value: Any) -> Any:
+    return config
+
+
+_APPLY: dict[str, Callable[[Any, Any], Any]] = {
+    "grpc.max_receive_message_length": _max_receive,
+    "grpc.max_send_message_length": _max_send,
+    "grpc.max_message_length": _max_receive,
+    "grpc.keepalive_time_ms": _keepalive_time,
+    "grpc.keepalive_timeout_ms": _keepalive_timeout,
+    "grpc.keepalive_permit_without_calls": _keepalive_without_calls,
+    "grpc.http2.min_ping_interval_without_data_ms": _min_ping_interval,
+    "grpc.http2.min_recv_ping_interval_without_data_ms": _min_ping_interval,
+    "grpc.http2.max_ping_strikes": _max_ping_strikes,
+    "grpc.http2.max_frame_size": _max_frame,
+    "grpc.max_concurrent_streams": _max_concurrent_streams,
+    "grpc.max_metadata_size": _max_metadata,
+    "grpc.absolute_max_metadata_size": _max_metadata,
+    "grpc.default_compression_algorithm": _compression,
+    "grpc.default_authority": _authority,
+    "grpc.primary_user_agent": _user_agent,
+    "grpc.initial_reconnect_backoff_ms": _backoff("backoff_initial_s"),
+    "grpc.max_reconnect_backoff_ms": _backoff("backoff_max_s"),
+    "grpc.server_handshake_timeout_ms": _handshake_timeout,
+    # What others read, or what is so here anyway.
+    "grpc.ssl_target_name_override": _ignored,
+    "grpc.so_reuseport": _ignored,
+    "grpc.use_local_subchannel_pool": _ignored,
+    "grpc.http2.max_pings_without_data": _ignored,
+    "grpc.enable_http_proxy": _ignored,
+}
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def read(options: Any) -> dict[str, Any]:
+    """Options as a dictionary; of those given twice the first counts. Raises `TypeError` and `ValueError` for what are
+    no pairs."""
+    found: dict[str, Any] = {}
+    for key, value in options or ():
+        if not isinstance(key, (str, bytes)):
+            raise TypeError(f"Expected bytes, str, or unicode, not {type(key)}")
+        found.setdefault(_text(key), value)
+    return found
+
+
+def _applied(config: Any, options: dict[str, Any]) -> Any:
+    for key, value in options.items():
+        apply = _APPLY.get(key)
+        if apply is None:
+            _log.debug("the channel argument %s has no meaning here, and is ignored", key)
+        elif value is not None:
+            config = apply(config, value)
+    return config
+
+
+def channel_config(options: dict[str, Any], compression: Any, user_agent: str) -> wire.ChannelConfig:
+    """The configuration of a channel."""
+    config = wire.ChannelConfig(user_agent=user_agent)
+    if compression:
+        config = _compression(config, compression)
+    if "grpc.primary_user_agent" in options:
+        options = {**options, "grpc.primary_user_agent": f"{_text(options['grpc.primary_user_agent'])} {user_agent}"}
+    applied: wire.ChannelConfig = _applied(config, options)
+    return applied
+
+
+def server_config(options: dict[str, Any], compression: Any) -> wire.ServerConfig:
+    """The configuration of a server. Handlers are the program's own business: nothing watches how long they take."""
+    config = wire.ServerConfig(slow_handler_s=None)
+    if compression:
+        config = _compression(config, compression)
+    applied: wire.ServerConfig = _applied(config, options)
+    return applied
+
+
+def target(text: str | bytes) -> str:
+    """A target or address as wire reads it: one without a port gets gRPC's default, 443."""
+    text = _text(text)
+    scheme = text.partition(":")[0]
+    if scheme in {"unix", "unix-abstract", "vsock", "hvsock", "dns", "ipv4", "ipv6"}:
+        return text
+    if text.startswith("[") and text.endswith("]"):
+        return f"{text}:443"
+    return text if ":" in text else f"{text}:443"
+
+
+def first(options: Iterable[tuple[Any, Any]], key: str) -> Any:
+    return read(options).get(key)

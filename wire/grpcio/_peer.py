@@ -1,0 +1,66 @@
+"""Who is at the other end of a call, as grpc says it. Imports wire."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import wire
+
+
+def peer_text(address: str) -> str:
+    """`ipv4:127.0.0.1:40022`, `ipv6:%5B::1%5D:40022`, `unix:`: grpc escapes the brackets, as in a URI."""
+    return address.replace("[", "%5B").replace("]", "%5D")
+
+
+def auth_context(peer: Any) -> dict[str, list[bytes]]:
+    """What grpc's C core says of a connection: its security, and the names in the peer's certificate."""
+    if peer.tls_version is None:
+        return {"transport_security_type": [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
+    found: dict[str, list[bytes]] = {"transport_security_type": [b"ssl"]}
+    if peer.certificate is not None:
+        subject, names, common = _names(peer.certificate)
+        found["x509_subject"] = [subject]
+        if common is not None:
+            found["x509_common_name"] = [common]
+        found["x509_pem_cert"] = [ssl.DER_cert_to_PEM_cert(peer.certificate).encode()]
+        if names:
+            found["x509_subject_alternative_name"] = names
+    found["security_level"] = [b"TSI_PRIVACY_AND_INTEGRITY"]
+    found["ssl_session_reused"] = [b"false"]
+    found["ssl_tls_version"] = [peer.tls_version.encode()]
+    return found
+
+
+_IDENTITIES = ("x509_subject_alternative_name", "x509_common_name")
+
+
+def identity_key(context: dict[str, list[bytes]]) -> str | None:
+    """Under which key of the context the peer's identities stand."""
+    return next((key for key in _IDENTITIES if key in context), None)
+
+
+def _names(certificate: bytes) -> tuple[bytes, list[bytes], bytes | None]:
+    """The subject, its alternative names (RFC 5280 §4.2.1.6) and its common name."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    parsed = x509.load_der_x509_certificate(certificate)
+    common = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    try:
+        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    found = [str(name.value).encode() for name in names if not isinstance(name, x509.OtherName)]
+    return parsed.subject.rfc4514_string().encode(), found, str(common[0].value).encode() if common else None
+
+
+def status_number(code: Any) -> int:
+    """The number of a status that a handler named: a `StatusCode`, or its number; UNKNOWN for what is none."""
+    if isinstance(code, int):
+        return code if 0 <= code <= 16 else int(wire.StatusCode.UNKNOWN)
+    try:
+        number: int = code.value[0]
+    except (AttributeError, TypeError, IndexError):
+        return int(wire.StatusCode.UNKNOWN)
+    return number

@@ -1,0 +1,312 @@
+"""What calls of `grpc.aio` of all four kinds have in common, over wire's calls of bytes.
+
+Messages are turned into bytes and back here, because grpc.aio does so outside of the call: what a (de)serializer
+raises is logged, and stands for an empty request or a response of None. Imports wire and this package's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import wire
+from wire.grpcio._enums import STATUS_CODES, StatusCode
+from wire.grpcio._errors import ExecuteBatchError, RpcError
+from wire.grpcio._metadata import from_wire
+from wire.grpcio.aio import _wire
+from wire.grpcio.aio._metadata import Metadata
+
+_LOCAL_CANCELLATION_DETAILS = "Locally cancelled by application!"
+_GC_CANCELLATION_DETAILS = "Cancelled upon garbage collection!"
+_RPC_ALREADY_FINISHED_DETAILS = "RPC already finished."
+_RPC_HALF_CLOSED_DETAILS = 'RPC is half closed after calling "done_writing".'
+_API_STYLE_ERROR = "The iterator and read/write APIs may not be mixed on a single RPC."
+_NON_OK = '<{} of RPC that terminated with:\n\tstatus = {}\n\tdetails = "{}"\n\tdebug_error_string = "{}"\n>'
+
+_LOGGER = logging.getLogger("grpc.aio._call")
+
+
+class AioRpcError(RpcError):
+    """How a call ended: a snapshot of its status, so that nothing here has to be awaited."""
+
+    def __init__(
+        self,
+        code: StatusCode,
+        initial_metadata: Metadata | None = None,
+        trailing_metadata: Metadata | None = None,
+        details: str | None = None,
+        debug_error_string: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._code = code
+        self._details = details
+        self._initial_metadata = initial_metadata
+        self._trailing_metadata = trailing_metadata
+        self._debug_error_string = debug_error_string
+
+    def code(self) -> StatusCode:
+        return self._code
+
+    def details(self) -> str | None:
+        return self._details
+
+    def initial_metadata(self) -> Metadata | None:
+        return self._initial_metadata
+
+    def trailing_metadata(self) -> Metadata | None:
+        return self._trailing_metadata
+
+    def debug_error_string(self) -> str | None:
+        return self._debug_error_string
+
+    def _repr(self) -> str:
+        return _NON_OK.format(self.__class__.__name__, self._code, self._details, self._debug_error_string)
+
+    def __repr__(self) -> str:
+        return self._repr()
+
+    def __str__(self) -> str:
+        return self._repr()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (
+            self._code,
+            self._initial_metadata,
+            self._trailing_metadata,
+            self._details,
+            self._debug_error_string,
+        )
+
+
+def serialized(message: Any, serializer: Callable[[Any], bytes] | None) -> bytes:
+    """A request's bytes. Raises `TypeError` for what are none."""
+    if serializer is not None:
+        try:
+            message = serializer(message)
+        except Exception:
+            _LOGGER.exception("Exception serializing message!")
+            return b""
+    if message.__class__ is not bytes:
+        if message is None:
+            return b""
+        raise TypeError(f"Argument 'request' has incorrect type (expected bytes, got {type(message).__name__})")
+    data: bytes = message
+    return data
+
+
+def deserialized(data: bytes, deserializer: Callable[[bytes], Any] | None) -> Any:
+    if deserializer is None:
+        return data
+    try:
+        return deserializer(data)
+    except Exception:
+        _LOGGER.exception("Exception deserializing message!")
+        return None
+
+
+class NotMade:
+    """Stands for wire's call where none could be made: what was given for it is wrong, and whoever awaits it learns
+    of it."""
+
+    initial_metadata = None
+    trailing_metadata = None
+
+    def __init__(self, error: Exception) -> None:
+        self.error: Exception | None = None
+        self.code = wire.StatusCode.INTERNAL
+        self.message = str(error)
+        if isinstance(error, wire.MetadataError):
+            self.error = ExecuteBatchError(str(error))
+        elif isinstance(error, wire.RpcError):
+            self.code, self.message = error.code, error.message
+        else:
+            self.error = error
+
+    def cancel(self) -> None:
+        pass
+
+    def time_remaining(self) -> None:
+        return None
+
+
+class Channel(Protocol):
+    """What a call needs of its channel."""
+
+    loop: asyncio.AbstractEventLoop
+    closing: bool
+    """True once it was closed: what ends now was ended here."""
+
+
+class Ending:
+    """Who waits for a call's end. It belongs to the call and is known below it, where the call itself is not."""
+
+    __slots__ = ("callbacks", "held", "waiters")
+
+    def __init__(self) -> None:
+        self.held: Callable[[], bool] | None = None
+        """Whether the end is not to be known yet: a status comes behind the messages."""
+        self.waiters: list[asyncio.Future[None]] = []
+        self.callbacks: list[Callable[[], Any]] = []
+
+    def __call__(self) -> None:
+        if self.held is not None and self.held():
+            return
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        callbacks, self.callbacks = self.callbacks, []
+        for callback in callbacks:
+            callback()
+
+
+class Call:
+    """What calls of all kinds have in common."""
+
+    __slots__ = ("__weakref__", "_call", "_channel", "_deserializer", "_ending", "_local", "_loop")
+
+    def __init__(self, channel: Channel, call: Any, deserializer: Callable[[bytes], Any] | None) -> None:
+        self._channel = channel
+        self._loop = channel.loop
+        self._call = call
+        self._deserializer = deserializer
+        self._local: str | None = None  # why this side has cancelled it
+        self._ending = Ending()
+        if call.__class__ is not NotMade:
+            _wire.on_end(call, self._ending)
+
+    def __del__(self) -> None:
+        try:
+            call, loop = self._call, self._loop
+        except AttributeError:  # it was never made
+            return
+        if call.code is None:
+            try:
+                loop.call_soon_threadsafe(call.cancel)
+            except RuntimeError:  # the loop is closed, and with it the connection
+                pass
+
+    def done(self) -> bool:
+        return self._call.code is not None
+
+    def cancelled(self) -> bool:
+        return self.done() and self._call.code is wire.StatusCode.CANCELLED
+
+    def cancel(self) -> bool:
+        if self.done():
+            return False
+        self._local = _LOCAL_CANCELLATION_DETAILS
+        self._call.cancel()
+        return True
+
+    def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
+        if self.done():
+            callback(self)
+        else:
+            self._ending.callbacks.append(partial(callback, self))
+
+    def time_remaining(self) -> float | None:
+        remaining: float | None = self._call.time_remaining()
+        return remaining
+
+    async def _ended(self) -> None:
+        while not self.done():
+            waiter = self._loop.create_future()
+            self._ending.waiters.append(waiter)
+            await waiter
+
+    async def initial_metadata(self) -> Metadata:
+        await self._ended()
+        return Metadata(*from_wire(self._call.initial_metadata))
+
+    async def trailing_metadata(self) -> Metadata:
+        await self._ended()
+        return Metadata(*from_wire(self._call.trailing_metadata))
+
+    async def code(self) -> StatusCode:
+        await self._ended()
+        code: StatusCode = STATUS_CODES[self._call.code]
+        return code
+
+    async def details(self) -> str:
+        await self._ended()
+        return self._details()
+
+    async def debug_error_string(self) -> str | None:
+        await self._ended()
+        return self._debug()
+
+    async def wait_for_connection(self) -> None:
+        await _wire.started(self._call)
+        if self.done():
+            self._raise_for_status()
+
+    def _is_locally_cancelled(self) -> bool:
+        """Whether this side has ended the call: by `cancel`, or by closing the channel."""
+        if self._local is None:
+            call = self._call
+            if (
+                call.code is not wire.StatusCode.CANCELLED
+                or not self._channel.closing
+                or call.trailing_metadata is not None
+            ):
+                return False
+            self._local = _LOCAL_CANCELLATION_DETAILS
+        return True
+
+    def _details(self) -> str:
+        """The status's text: the server's own, or as grpc says it."""
+        if self._is_locally_cancelled():
+            return self._local or ""
+        call = self._call
+        message: str = call.message
+        if call.trailing_metadata is None and call.__class__ is not NotMade:
+            if call.code is wire.StatusCode.DEADLINE_EXCEEDED:
+                return "Deadline Exceeded"
+            if call.code is wire.StatusCode.UNAVAILABLE and message.startswith("cannot connect to "):
+                return f"failed to connect to all addresses; last error: UNKNOWN: {message}"
+        return message
+
+    def _debug(self) -> str | None:
+        if self._is_locally_cancelled():
+            return None
+        if self._call.code is wire.StatusCode.OK:
+            return ""
+        return f"{STATUS_CODES[self._call.code].name}:{self._details()}"
+
+    def _error(self) -> AioRpcError:
+        call = self._call
+        return AioRpcError(
+            STATUS_CODES[call.code],
+            Metadata(*from_wire(call.initial_metadata)),
+            Metadata(*from_wire(call.trailing_metadata)),
+            self._details(),
+            self._debug(),
+        )
+
+    def _raise_for_status(self) -> None:
+        """Raise what a call that has ended badly raises."""
+        call = self._call
+        if call.code is not wire.StatusCode.OK:
+            if self._is_locally_cancelled():
+                raise asyncio.CancelledError
+            if call.__class__ is NotMade and call.error is not None:
+                raise call.error
+            raise self._error()
+
+    def _repr(self) -> str:
+        if not self.done():
+            return "<_AioCall object>"
+        code, details = STATUS_CODES[self._call.code], self._details()
+        if code is StatusCode.OK:  # theirs has the two in this order
+            return _NON_OK.format("_AioCall", details, code, "")
+        return _NON_OK.format("_AioCall", details, code, self._debug())
+
+    def __repr__(self) -> str:
+        return self._repr()
+
+    def __str__(self) -> str:
+        return self._repr()

@@ -1,0 +1,277 @@
+"""Calls of `grpc.aio` on the client: a class for each of the four kinds. Imports wire and this package's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator
+from functools import partial
+from typing import Any
+
+import wire
+from wire.grpcio._enums import STATUS_CODES
+from wire.grpcio._errors import EOF, UsageError
+from wire.grpcio._metadata import from_wire
+from wire.grpcio.aio import _base_call, _wire
+from wire.grpcio.aio._any_call import (
+    _API_STYLE_ERROR,
+    _LOCAL_CANCELLATION_DETAILS,
+    _LOGGER,
+    _RPC_ALREADY_FINISHED_DETAILS,
+    _RPC_HALF_CLOSED_DETAILS,
+    AioRpcError,
+    Call,
+    Channel,
+    NotMade,
+    deserialized,
+    serialized,
+)
+from wire.grpcio.aio._metadata import Metadata
+
+__all__ = ["AioRpcError", "Call", "StreamStreamCall", "StreamUnaryCall", "UnaryStreamCall", "UnaryUnaryCall"]
+
+
+class _UnaryResponse(Call):
+    """One response, which any number of tasks may await, again and again."""
+
+    __slots__ = ("_response",)
+
+    _response: Any
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if self._call.code is None:
+            waiter = self._loop.create_future()
+            self._ending.waiters.append(waiter)
+            try:
+                yield from waiter
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        return self._take_response()
+
+    def _take_response(self) -> Any:
+        self._raise_for_status()
+        try:
+            return self._response
+        except AttributeError:
+            self._response = deserialized(_wire.response(self._call), self._deserializer)
+            return self._response
+
+
+class UnaryUnaryCall(_UnaryResponse, _base_call.UnaryUnaryCall[Any, Any]):
+    """One request, one response."""
+
+    __slots__ = ()
+
+    async def wait_for_connection(self) -> None:
+        await self._ended()
+        self._raise_for_status()
+
+
+def _held(call: Any) -> bool:
+    """Whether the status of a call that has ended stands behind messages that nobody has taken."""
+    return call.trailing_metadata is not None and _wire.unread(call)
+
+
+class _StreamResponse(Call):
+    """A stream of responses, taken by iteration or by `read`, not by both."""
+
+    __slots__ = ("_aiter", "_by_read")
+
+    def __init__(self, channel: Channel, call: Any, deserializer: Callable[[bytes], Any] | None) -> None:
+        super().__init__(channel, call, deserializer)
+        if call.__class__ is not NotMade:
+            self._ending.held = partial(_held, call)
+        self._aiter: AsyncGenerator[Any, None] | None = None
+        self._by_read: bool | None = None
+
+    def done(self) -> bool:
+        call = self._call
+        return call.code is not None and (call.__class__ is NotMade or not _held(call))
+
+    def _style(self, by_read: bool) -> None:
+        if self._by_read is None:
+            self._by_read = by_read
+        elif self._by_read is not by_read:
+            raise UsageError(_API_STYLE_ERROR)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._style(False)
+        if self._aiter is None:
+            self._aiter = self._responses()
+        return self._aiter
+
+    async def _responses(self) -> AsyncGenerator[Any, None]:
+        while (response := await self._read()) is not EOF:
+            yield response
+        self._raise_for_status()
+
+    async def _read(self) -> Any:
+        call = self._call
+        if call.__class__ is NotMade:
+            return EOF
+        try:
+            data = await call.__anext__()
+        except StopAsyncIteration:
+            return EOF
+        except wire.RpcError:
+            return EOF
+        except asyncio.CancelledError:
+            self._local = self._local or _LOCAL_CANCELLATION_DETAILS
+            raise
+        finally:
+            if call.code is not None:
+                self._ending()
+        return deserialized(data, self._deserializer)
+
+    async def read(self) -> Any:
+        if self.done():
+            self._raise_for_status()
+            return EOF
+        self._style(True)
+        response = await self._read()
+        if response is EOF:
+            self._raise_for_status()
+        return response
+
+    async def initial_metadata(self) -> Metadata:
+        try:
+            return Metadata(*from_wire(await self._call.read_initial_metadata()))
+        except wire.RpcError:
+            return Metadata()
+
+
+class UnaryStreamCall(_StreamResponse, _base_call.UnaryStreamCall[Any, Any]):
+    """One request, a stream of responses."""
+
+    __slots__ = ()
+
+    async def wait_for_connection(self) -> None:
+        await self.initial_metadata()
+        if self.done():
+            self._raise_for_status()
+
+
+class _StreamRequest(Call):
+    """A stream of requests, from an iterator or by `write`, not by both."""
+
+    # Without slots, which one base can have and not two.
+
+    def _take_requests(self, requests: Any, serializer: Callable[[Any], bytes] | None) -> None:
+        self._serializer = serializer
+        self._done_writing_flag = False
+        self._pump: asyncio.Task[None] | None = (
+            None if requests is None else self._loop.create_task(self._consume(requests))
+        )
+
+    def cancel(self) -> bool:
+        cancelled = super().cancel()
+        if cancelled and self._pump is not None:
+            self._pump.cancel()
+        return cancelled
+
+    async def _consume(self, requests: Any) -> None:
+        """Send all that an iterator gives. What it raises ends the call."""
+        try:
+            if isinstance(requests, AsyncIterable):
+                async for request in requests:
+                    await self._write(request)
+            else:
+                for request in requests:
+                    await self._write(request)
+            await self._finish_writing()
+        except AioRpcError as error:
+            _LOGGER.debug("Exception while consuming the request_iterator: %s", error)
+        except (asyncio.CancelledError, Exception):
+            _LOGGER.debug("Client request_iterator raised an exception", exc_info=True)
+            self.cancel()
+
+    async def _write(self, request: Any) -> None:
+        if self.done():
+            raise asyncio.InvalidStateError(_RPC_ALREADY_FINISHED_DETAILS)
+        if self._done_writing_flag:
+            raise asyncio.InvalidStateError(_RPC_HALF_CLOSED_DETAILS)
+        data = serialized(request, self._serializer)
+        try:
+            await self._call.send(data)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        except wire.RpcError as error:
+            self._raise_for_status()
+            raise AioRpcError(STATUS_CODES[error.code], details=error.message) from None
+        except wire.UsageError:
+            raise asyncio.InvalidStateError(_RPC_ALREADY_FINISHED_DETAILS) from None
+
+    async def _finish_writing(self) -> None:
+        if self.done() or self._done_writing_flag:
+            return
+        self._done_writing_flag = True
+        try:
+            await self._call.end()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def _check_style(self) -> None:
+        if self._pump is not None:
+            raise UsageError(_API_STYLE_ERROR)
+
+    async def write(self, request: Any) -> None:
+        self._check_style()
+        await self._write(request)
+
+    async def done_writing(self) -> None:
+        self._check_style()
+        await self._finish_writing()
+
+
+class StreamUnaryCall(_StreamRequest, _UnaryResponse, _base_call.StreamUnaryCall[Any, Any]):
+    """A stream of requests, one response."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        call: Any,
+        deserializer: Callable[[bytes], Any] | None,
+        requests: Any,
+        serializer: Callable[[Any], bytes] | None,
+    ) -> None:
+        super().__init__(channel, call, deserializer)
+        self._take_requests(requests, serializer)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._receive().__await__()
+
+    async def _receive(self) -> Any:
+        try:
+            await self._ended()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        self._raise_for_status()
+        try:
+            return self._response
+        except AttributeError:
+            self._response = deserialized(await self._call, self._deserializer)
+            return self._response
+
+    async def initial_metadata(self) -> Metadata:
+        try:
+            return Metadata(*from_wire(await self._call.read_initial_metadata()))
+        except wire.RpcError:
+            return Metadata()
+
+
+class StreamStreamCall(_StreamRequest, _StreamResponse, _base_call.StreamStreamCall[Any, Any]):
+    """Streams both ways."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        call: Any,
+        deserializer: Callable[[bytes], Any] | None,
+        requests: Any,
+        serializer: Callable[[Any], bytes] | None,
+    ) -> None:
+        super().__init__(channel, call, deserializer)
+        self._take_requests(requests, serializer)

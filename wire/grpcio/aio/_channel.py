@@ -1,0 +1,394 @@
+"""Channels of `grpc.aio`, and their methods. Imports wire and this package's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import wire
+from wire.grpcio import _options
+from wire.grpcio._credentials import ChannelCredentials
+from wire.grpcio._enums import ChannelConnectivity, StatusCode
+from wire.grpcio._errors import UsageError
+from wire.grpcio._metadata import COMPRESSION_KEY, to_wire
+from wire.grpcio.aio import _base_channel, _wire
+from wire.grpcio.aio._any_call import AioRpcError, NotMade, serialized
+from wire.grpcio.aio._call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
+from wire.grpcio.aio._interceptor import (
+    ClientCallDetails,
+    ClientInterceptor,
+    InterceptedCall,
+    InterceptedStreamStreamCall,
+    InterceptedStreamUnaryCall,
+    InterceptedUnaryStreamCall,
+    InterceptedUnaryUnaryCall,
+    StreamStreamClientInterceptor,
+    StreamUnaryClientInterceptor,
+    UnaryStreamClientInterceptor,
+    UnaryUnaryClientInterceptor,
+)
+from wire.grpcio.aio._metadata import Metadata
+from wire.grpcio.version import __version__
+
+_USER_AGENT = f"grpc-python-asyncio/{__version__}"
+_ENCODINGS = {1: "deflate", 2: "gzip"}
+
+
+class _MultiCallable:
+    """One method on one channel; calling it makes a call.
+
+    A subclass says the kind: the class of wire's calls, that of ours, and that of intercepted ones.
+    """
+
+    _wire_call: type[Any]
+    _call: type[Any]
+    _intercepted: type[InterceptedCall]
+    _streams_requests = False
+    _streams_responses = False
+
+    def __init__(
+        self,
+        channel: Channel,
+        method: str | bytes,
+        request_serializer: Callable[[Any], bytes] | None,
+        response_deserializer: Callable[[bytes], Any] | None,
+        interceptors: list[Any],
+    ) -> None:
+        self._channel = channel
+        self._path = method.decode() if isinstance(method, bytes) else method
+        self._method = _wire.method(self._path, self._streams_requests, self._streams_responses)
+        self._serializer = request_serializer
+        self._deserializer = response_deserializer
+        self._interceptors = interceptors
+
+    def _invoke(
+        self,
+        request: Any,
+        timeout: float | None,
+        metadata: Any,
+        credentials: Any,
+        wait_for_ready: bool | None,
+        compression: Any,
+    ) -> Any:
+        channel = self._channel
+        opened = channel.opened or channel.open()
+        if metadata is not None or compression:
+            metadata = _init_metadata(metadata, compression)
+        if self._interceptors:
+            details = ClientCallDetails(
+                self._path.encode(),
+                timeout,
+                Metadata() if metadata is None else metadata,
+                credentials,
+                wait_for_ready,
+            )
+            return self._intercepted(self, self._interceptors, details, request, channel.loop)
+        return self._start(opened, self._method, request, timeout, metadata, credentials, wait_for_ready)
+
+    def invoke_as(self, details: Any, request: Any) -> Any:
+        """Start the call that interceptors have settled on."""
+        channel = self._channel
+        opened = channel.opened or channel.open()
+        path = details.method.decode() if isinstance(details.method, bytes) else details.method
+        method = self._method
+        if path != self._path:
+            method = _wire.method(path, self._streams_requests, self._streams_responses)
+        return self._start(
+            opened,
+            method,
+            request,
+            details.timeout,
+            details.metadata,
+            details.credentials,
+            details.wait_for_ready,
+        )
+
+    def _start(
+        self,
+        opened: wire.Channel,
+        method: Any,
+        request: Any,
+        timeout: float | None,
+        metadata: Any,
+        credentials: Any,
+        wait_for_ready: bool | None,
+    ) -> Any:
+        try:
+            call = self._wire_call(
+                opened,
+                method,
+                serialized(request, self._serializer),
+                (timeout, to_wire(metadata) if metadata else (), wait_for_ready),
+            )
+        except Exception as error:
+            call = NotMade(error)
+        return self._call(self._channel, call, self._deserializer)
+
+
+class _StreamMultiCallable(_MultiCallable):
+    """What takes a stream of requests."""
+
+    _streams_requests = True
+
+    def _start(
+        self,
+        opened: wire.Channel,
+        method: Any,
+        request: Any,
+        timeout: float | None,
+        metadata: Any,
+        credentials: Any,
+        wait_for_ready: bool | None,
+    ) -> Any:
+        try:
+            call = self._wire_call(
+                opened, method, None, (timeout, to_wire(metadata) if metadata else (), wait_for_ready)
+            )
+        except Exception as error:
+            call = NotMade(error)
+        return self._call(self._channel, call, self._deserializer, request, self._serializer)
+
+
+def _init_metadata(metadata: Any, compression: Any) -> Metadata:
+    """Metadata as interceptors see it; compression travels in it."""
+    if not isinstance(metadata, Metadata):
+        metadata = Metadata(*metadata) if metadata else Metadata()
+    if compression:
+        metadata = Metadata(*metadata, (COMPRESSION_KEY, _ENCODINGS[compression]))
+    made: Metadata = metadata
+    return made
+
+
+class UnaryUnaryMultiCallable(_MultiCallable, _base_channel.UnaryUnaryMultiCallable[Any, Any]):
+    """A method with one request and one response."""
+
+    _wire_call = wire.UnaryUnaryCall
+    _call = UnaryUnaryCall
+    _intercepted = InterceptedUnaryUnaryCall
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        return self._invoke(request, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+class UnaryStreamMultiCallable(_MultiCallable, _base_channel.UnaryStreamMultiCallable[Any, Any]):
+    """A method with one request and a stream of responses."""
+
+    _wire_call = wire.UnaryStreamCall
+    _call = UnaryStreamCall
+    _intercepted = InterceptedUnaryStreamCall
+    _streams_responses = True
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        return self._invoke(request, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+class StreamUnaryMultiCallable(_StreamMultiCallable, _base_channel.StreamUnaryMultiCallable[Any, Any]):
+    """A method with a stream of requests and one response."""
+
+    _wire_call = wire.StreamUnaryCall
+    _call = StreamUnaryCall
+    _intercepted = InterceptedStreamUnaryCall
+
+    def __call__(
+        self,
+        request_iterator: Any = None,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        return self._invoke(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+class StreamStreamMultiCallable(_StreamMultiCallable, _base_channel.StreamStreamMultiCallable[Any, Any]):
+    """A method with streams both ways."""
+
+    _wire_call = wire.StreamStreamCall
+    _call = StreamStreamCall
+    _intercepted = InterceptedStreamStreamCall
+    _streams_responses = True
+
+    def __call__(
+        self,
+        request_iterator: Any = None,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        return self._invoke(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+_INTERCEPTORS = (
+    UnaryUnaryClientInterceptor,
+    UnaryStreamClientInterceptor,
+    StreamUnaryClientInterceptor,
+    StreamStreamClientInterceptor,
+)
+
+
+def _sorted_interceptors(interceptors: Sequence[Any] | None) -> tuple[list[Any], ...]:
+    """By kind; one that is of several counts as the first of them."""
+    by_kind: tuple[list[Any], ...] = ([], [], [], [])
+    for interceptor in interceptors or ():
+        for kind, found in zip(_INTERCEPTORS, by_kind, strict=True):
+            if isinstance(interceptor, kind):
+                found.append(interceptor)
+                break
+        else:
+            names = " or ".join(kind.__name__ for kind in _INTERCEPTORS)
+            raise ValueError(f"Interceptor {interceptor} must be {names}. ")
+    return by_kind
+
+
+class Channel(_base_channel.Channel):
+    """Calls to one target. It opens with the first call, in the event loop that runs then."""
+
+    def __init__(
+        self,
+        target: str,
+        options: Any,
+        credentials: ChannelCredentials | None,
+        compression: Any,
+        interceptors: Sequence[ClientInterceptor] | None,
+    ) -> None:
+        self._interceptors = _sorted_interceptors(interceptors)
+        found = _options.read(options)
+        self._wire = wire.Channel(
+            _options.target(target),
+            config=_options.channel_config(found, compression, _USER_AGENT),
+            tls=None if credentials is None else credentials.tls(found.get("grpc.ssl_target_name_override")),
+        )
+        self.loop: asyncio.AbstractEventLoop
+        self.opened: wire.Channel | None = None
+        """wire's, while calls can be made."""
+        self.closing = False
+        """True once it was closed: what ends now was ended here."""
+
+    def open(self) -> wire.Channel:
+        if self.closing:
+            raise UsageError("Channel is closed.")
+        self.loop = asyncio.get_running_loop()
+        _wire.run_now(self._wire.__aenter__())
+        self.opened = self._wire
+        return self._wire
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        await self.close(None)
+
+    async def close(self, grace: float | None = None) -> None:
+        if self.closing:
+            return
+        if grace and grace < 0:
+            raise ValueError(f"grace must be non-negative, got {grace}.")
+        opened, self.opened = self.opened, None
+        self.closing = True
+        if opened is not None:
+            if grace:
+                await _wire.calls_ended(opened, grace)
+            await opened.__aexit__(None, None, None)
+
+    def get_state(self, try_to_connect: bool = False) -> ChannelConnectivity:
+        if self.closing:
+            return ChannelConnectivity.SHUTDOWN
+        if self.opened is None:
+            if not try_to_connect:
+                return ChannelConnectivity.IDLE
+            self.open()
+        return _wire.state(self._wire, try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: ChannelConnectivity) -> None:
+        if self.closing:
+            raise UsageError("Channel is closed.")
+        while self.get_state() is last_observed_state:
+            await asyncio.sleep(0.005)
+
+    async def channel_ready(self) -> None:
+        while (state := self.get_state(try_to_connect=True)) is not ChannelConnectivity.READY:
+            await self.wait_for_state_change(state)
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        _registered_method: bool | None = False,
+    ) -> UnaryUnaryMultiCallable:
+        return UnaryUnaryMultiCallable(self, method, request_serializer, response_deserializer, self._interceptors[0])
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        _registered_method: bool | None = False,
+    ) -> UnaryStreamMultiCallable:
+        return UnaryStreamMultiCallable(self, method, request_serializer, response_deserializer, self._interceptors[1])
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        _registered_method: bool | None = False,
+    ) -> StreamUnaryMultiCallable:
+        return StreamUnaryMultiCallable(self, method, request_serializer, response_deserializer, self._interceptors[2])
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        _registered_method: bool | None = False,
+    ) -> StreamStreamMultiCallable:
+        return StreamStreamMultiCallable(self, method, request_serializer, response_deserializer, self._interceptors[3])
+
+
+def insecure_channel(
+    target: str,
+    options: Any = None,
+    compression: Any = None,
+    interceptors: Sequence[ClientInterceptor] | None = None,
+) -> Channel:
+    """A channel in the clear to a target in gRPC's name syntax, `vsock:` included."""
+    return Channel(target, options, None, compression, interceptors)
+
+
+def secure_channel(
+    target: str,
+    credentials: ChannelCredentials,
+    options: Any = None,
+    compression: Any = None,
+    interceptors: Sequence[ClientInterceptor] | None = None,
+) -> Channel:
+    """A channel with credentials, such as `grpc.ssl_channel_credentials()`."""
+    if not isinstance(credentials, ChannelCredentials):
+        raise AttributeError(f"'{type(credentials).__name__}' object has no attribute '_credentials'")
+    return Channel(target, options, credentials, compression, interceptors)
+
+
+__all__ = ["AioRpcError", "Channel", "StatusCode", "insecure_channel", "secure_channel"]

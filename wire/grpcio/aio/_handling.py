@@ -1,0 +1,327 @@
+"""How a server of `grpc.aio` runs its handlers: from a request's bytes to the bytes of a response, and to a status.
+
+What is the same for every call of a method, such as whether its handler is a coroutine function, is found out when the
+server starts. Imports wire and this package's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, NamedTuple
+
+import wire
+from wire.grpcio._errors import EOF, AbortError
+from wire.grpcio._metadata import from_wire, to_wire
+from wire.grpcio.aio import _wire
+from wire.grpcio.aio._context import ServicerContext, SyncServicerContext, as_bytes
+
+_log = logging.getLogger("grpc._cython.cygrpc")
+
+Serve = Callable[[Any, Any], Coroutine[Any, Any, Any]]
+"""(the request's bytes or the stream of them, wire's call) → the response's bytes, or () behind a stream."""
+
+
+class _HandlerCallDetails(NamedTuple):
+    method: str
+    invocation_metadata: tuple[Any, ...]
+
+
+class Handling:
+    """What all methods of a server share."""
+
+    def __init__(
+        self,
+        registered: dict[str, Any],
+        generic: list[Any],
+        interceptors: tuple[Any, ...],
+        thread_pool: Executor | None,
+        maximum_concurrent_rpcs: int | None,
+    ) -> None:
+        self._registered = registered
+        self._generic = generic
+        self.interceptors = interceptors
+        self.thread_pool = thread_pool
+        self.limit = maximum_concurrent_rpcs
+        self._running = 0
+
+    def _query(self, details: Any) -> Any:
+        handler = self._registered.get(details.method)
+        if handler is None:
+            for generic in self._generic:
+                handler = generic.service(details)
+                if handler is not None:
+                    break
+        return handler
+
+    async def _intercept(self, interceptors: Iterator[Any], details: Any) -> Any:
+        interceptor = next(interceptors, None)
+        if interceptor is None:
+            return self._query(details)
+        return await interceptor.intercept_service(partial(self._intercept, interceptors), details)
+
+    async def find_and_handle(self, request: Any, call: Any) -> Any:
+        """A call whose handler is looked for when it comes: there are interceptors, or handlers that were not known
+        when the server started."""
+        context = ServicerContext(call, None, request)
+        try:
+            details = _HandlerCallDetails(call.method, from_wire(call.metadata))
+            handler = await self._intercept(iter(self.interceptors), details)
+        except BaseException as error:
+            raise failure(error, context) from None
+        if handler is None:
+            raise wire.RpcError(wire.StatusCode.UNIMPLEMENTED, "Method not found!")
+        serve = self.limited(_serving(self, handler))
+        streams = not isinstance(request, bytes)
+        if streams and not handler.request_streaming:
+            try:
+                request = await request.take()
+            except StopAsyncIteration:
+                raise wire.RpcError(wire.StatusCode.CANCELLED, "there was no request") from None
+        elif handler.request_streaming and not streams:
+            request = _One(request)
+        response = await serve(request, call)
+        if _wire.finished(call):
+            return ()
+        if handler.response_streaming:
+            if call.outgoing is None:
+                _wire.finish(call, 0, "", ())
+        elif call.outgoing is not None:
+            await _wire.send(call, response)
+            return ()
+        return response
+
+    def limited(self, serve: Serve) -> Serve:
+        """The same within `maximum_concurrent_rpcs`."""
+        limit = self.limit
+        if limit is None:
+            return serve
+
+        async def serve_within_limit(request: Any, call: Any) -> Any:
+            if self._running >= limit:
+                raise wire.RpcError(wire.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+            self._running += 1
+            try:
+                return await serve(request, call)
+            finally:
+                self._running -= 1
+
+        return serve_within_limit
+
+
+class _One:
+    """One request as a stream of them."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request: bytes | None = request
+
+    async def take(self) -> bytes:
+        if self._request is None:
+            raise StopAsyncIteration
+        request, self._request = self._request, None
+        return request
+
+
+def handler_of(handling: Handling, handler: Any) -> Serve:
+    """What wire is to call for a method that is known when the server starts."""
+    return handling.find_and_handle if handling.interceptors else handling.limited(_serving(handling, handler))
+
+
+def _is_async(behavior: Any) -> bool:
+    return inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior)
+
+
+def _serving(handling: Handling, handler: Any) -> Serve:
+    if handler.request_streaming:
+        behavior = handler.stream_stream if handler.response_streaming else handler.stream_unary
+    else:
+        behavior = handler.unary_stream if handler.response_streaming else handler.unary_unary
+    if not handler.request_streaming and not handler.response_streaming and _is_async(behavior):
+        return _unary_unary(behavior, handler)
+    run = _stream_responses if handler.response_streaming else _unary_response
+    return _general(behavior, handler, run(behavior, handling))
+
+
+_UNTOUCHED = ServicerContext(None, None).__dict__.keys()
+
+
+def _unary_unary(behavior: Any, handler: Any) -> Serve:
+    """The shortest way, and the most frequent one."""
+    deserialize, serialize = handler.request_deserializer, handler.response_serializer
+
+    async def serve(request: bytes, call: Any) -> bytes:
+        context = ServicerContext(call, handler)
+        try:
+            response = await behavior(request if deserialize is None else deserialize(request), context)
+            if context.__dict__.keys() != _UNTOUCHED:
+                end(context)
+            return as_bytes(response if serialize is None else serialize(response))
+        except BaseException as error:
+            if context._status_sent and error is context._abort_exception:
+                return b""
+            raise failure(error, context) from None
+        finally:
+            if context._callbacks is not None:
+                call_back(context)
+
+    return serve
+
+
+def _general(behavior: Any, handler: Any, run: Any) -> Serve:
+    deserialize = handler.request_deserializer
+    streaming = handler.request_streaming
+
+    async def serve(request: Any, call: Any) -> Any:
+        context = ServicerContext(call, handler, request if streaming else None)
+        try:
+            if streaming:
+                request = _Requests(context)
+            elif deserialize is not None:
+                request = deserialize(request)
+            return await run(request, context, handler)
+        except BaseException as error:
+            if context._status_sent and error is context._abort_exception:
+                return b""
+            raise failure(error, context) from None
+        finally:
+            if context._callbacks is not None:
+                call_back(context)
+
+    return serve
+
+
+def _unary_response(behavior: Any, handling: Handling) -> Any:
+    if _is_async(behavior):
+
+        async def run(request: Any, context: ServicerContext, handler: Any) -> bytes:
+            return _end_unary(await behavior(request, context), context, handler)
+    else:
+
+        async def run(request: Any, context: ServicerContext, handler: Any) -> bytes:
+            loop = asyncio.get_running_loop()
+            if isinstance(request, _Requests):
+                request = _in_thread(request, loop)
+            sync_context = SyncServicerContext(context, loop)
+            response = await loop.run_in_executor(handling.thread_pool, behavior, request, sync_context)
+            for callback in sync_context.callbacks:
+                callback()
+            return _end_unary(response, context, handler)
+
+    return run
+
+
+def _end_unary(response: Any, context: ServicerContext, handler: Any) -> bytes:
+    end(context)
+    serialize = handler.response_serializer
+    return as_bytes(response if serialize is None else serialize(response))
+
+
+def _stream_responses(behavior: Any, handling: Handling) -> Any:
+    if inspect.iscoroutinefunction(behavior):
+
+        async def run(request: Any, context: ServicerContext, handler: Any) -> tuple[()]:
+            await behavior(request, context)
+            end(context)
+            return ()
+    else:
+
+        async def run(request: Any, context: ServicerContext, handler: Any) -> tuple[()]:
+            if inspect.isasyncgenfunction(behavior):
+                responses = behavior(request, context)
+            else:
+                loop = asyncio.get_running_loop()
+                if isinstance(request, _Requests):
+                    request = _in_thread(request, loop)
+                sync_context = SyncServicerContext(context, loop)
+                responses = _from_thread(behavior(request, sync_context), loop, handling.thread_pool)
+            async for response in responses:
+                context.raise_for_termination()
+                await context.write(response)
+            end(context)
+            return ()
+
+    return run
+
+
+class _Requests:
+    """A stream of requests, as a handler iterates over it."""
+
+    def __init__(self, context: ServicerContext) -> None:
+        self._context = context
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        request = await self._context.read()
+        if request is EOF:
+            raise StopAsyncIteration
+        return request
+
+
+def _in_thread(requests: _Requests, loop: asyncio.AbstractEventLoop) -> Iterator[Any]:
+    """A stream of requests for a handler that runs in a thread."""
+    while True:
+        request = asyncio.run_coroutine_threadsafe(requests._context.read(), loop).result()
+        if request is EOF:
+            return
+        yield request
+
+
+_NO_MORE = object()
+
+
+async def _from_thread(
+    responses: Any, loop: asyncio.AbstractEventLoop, thread_pool: Executor | None
+) -> AsyncIterator[Any]:
+    """The responses of a plain generator, which runs in a thread."""
+    while (response := await loop.run_in_executor(thread_pool, next, responses, _NO_MORE)) is not _NO_MORE:
+        yield response
+
+
+def end(context: ServicerContext) -> None:
+    """A handler has returned: raise the status that it chose, if that is not OK."""
+    if context._abort_exception is not None:
+        _log.error("Abort error unexpectedly suppressed: %s", context._abort_exception)
+        raise context._abort_exception
+    context._status_sent = True
+    if context._trailing:
+        context._call.set_trailing_metadata(to_wire(context._trailing))
+    if context._number:
+        raise wire.RpcError(wire.StatusCode(context._number), context._details)
+
+
+def failure(error: BaseException, context: ServicerContext) -> BaseException:
+    """What wire is to be told of an exception of a handler."""
+    if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
+        return error
+    if isinstance(error, wire.RpcError) and not isinstance(error, wire.CallError):
+        return error  # `end` made it
+    method = context._call.method
+    _log.error("Unexpected [%s] raised by servicer method [%s]", type(error).__name__, method, exc_info=error)
+    if isinstance(error, AbortError):
+        return wire.RpcError(wire.StatusCode.UNKNOWN, "the handler was aborted")
+    context._status_sent = True
+    code = wire.StatusCode(context._number) if context._number else wire.StatusCode.UNKNOWN
+    if context._trailing:
+        context._call.set_trailing_metadata(to_wire(context._trailing))
+    return wire.RpcError(code, f"Unexpected {type(error)}: {error}")
+
+
+def call_back(context: ServicerContext) -> None:
+    """The call is over: run what waited for that, when its status is out."""
+    callbacks = context._callbacks
+    assert callbacks is not None
+
+    def run() -> None:
+        try:
+            for callback in callbacks:
+                callback()
+        except Exception:
+            _log.exception("Error in callback for method [%s]", context._call.method)
+
+    asyncio.get_running_loop().call_soon(run)

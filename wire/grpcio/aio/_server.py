@@ -1,0 +1,155 @@
+"""Servers of `grpc.aio`. Imports wire and this package's."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import wire
+from wire.grpcio import _options
+from wire.grpcio._credentials import ServerCredentials
+from wire.grpcio._errors import UsageError
+from wire.grpcio._utilities import DictionaryGenericHandler
+from wire.grpcio.aio import _base_server, _wire
+from wire.grpcio.aio._handling import Handling, handler_of
+from wire.grpcio.aio._interceptor import ServerInterceptor
+
+
+class Server(_base_server.Server):
+    """Serves any number of services on any number of addresses."""
+
+    def __init__(
+        self,
+        thread_pool: Executor | None,
+        generic_handlers: Sequence[Any],
+        interceptors: Sequence[Any],
+        options: Any,
+        maximum_concurrent_rpcs: int | None,
+        compression: Any,
+    ) -> None:
+        if any(not isinstance(interceptor, ServerInterceptor) for interceptor in interceptors):
+            raise ValueError("Interceptor must be ServerInterceptor,the following are invalid: {invalid_interceptors}")
+        if maximum_concurrent_rpcs is not None and maximum_concurrent_rpcs <= 0:
+            raise ValueError("maximum_concurrent_rpcs should be a positive integer")
+        found = _options.read(options)
+        self._config = _options.server_config(found, compression)
+        self._reuse_port = bool(found.get("grpc.so_reuseport", 1))
+        self._registered: dict[str, Any] = {}
+        self._generic: list[Any] = list(generic_handlers)
+        self._handling = Handling(
+            self._registered, self._generic, tuple(interceptors), thread_pool, maximum_concurrent_rpcs
+        )
+        self._ports: list[tuple[socket.socket, wire.ServerTls | None]] = []
+        self._servers: list[wire.Server] = []
+        self._started = False
+        self._stopping: asyncio.Task[None] | None = None
+        self._stopped: asyncio.Event = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[Any]) -> None:
+        self._generic.extend(generic_rpc_handlers)
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
+        self._registered.update({f"/{service_name}/{name}": handler for name, handler in method_handlers.items()})
+
+    def add_insecure_port(self, address: str) -> int:
+        return self._add_port(address, None)
+
+    def add_secure_port(self, address: str, server_credentials: ServerCredentials) -> int:
+        if not isinstance(server_credentials, ServerCredentials):
+            name = type(server_credentials).__name__
+            raise AttributeError(f"'{name}' object has no attribute '_credentials'")
+        return self._add_port(address, server_credentials.tls())
+
+    def _add_port(self, address: str, tls: wire.ServerTls | None) -> int:
+        if self._started:
+            raise RuntimeError("ports are added before the server is started")
+        try:
+            sock = _wire.bind(_options.target(address), reuse_port=self._reuse_port)
+        except wire.WireError as error:
+            raise RuntimeError(f"Failed to bind to address {address}: {error}") from None
+        self._ports.append((sock, tls))
+        name = sock.getsockname()
+        return int(name[1]) if isinstance(name, tuple) else 1  # as grpc for what has no port
+
+    async def start(self) -> None:
+        if self._started:
+            if self._stopping is not None:
+                raise UsageError("Server not in ready state")
+            return
+        self._started = True
+        self._loop = asyncio.get_running_loop()
+        by_tls: dict[int, wire.Server] = {}
+        for sock, tls in self._ports:
+            server = by_tls.get(id(tls))
+            if server is None:
+                server = by_tls[id(tls)] = self._make(tls)
+                await server.__aenter__()
+                self._servers.append(server)
+            server.serve(sock)
+        self._ports.clear()
+
+    def _make(self, tls: wire.ServerTls | None) -> wire.Server:
+        known: dict[str, Any] = {}
+        for generic in reversed(self._generic):
+            if isinstance(generic, DictionaryGenericHandler):
+                known.update(generic._method_handlers)
+        known.update(self._registered)
+        handling = self._handling
+        methods = {
+            path: (bool(handler.request_streaming), bool(handler.response_streaming), handler_of(handling, handler))
+            for path, handler in known.items()
+        }
+        return _wire.server(methods, handling.find_and_handle, self._config, tls)
+
+    async def stop(self, grace: float | None) -> None:
+        if not self._started or self._stopped.is_set():
+            return
+        for server in self._servers:
+            await server.stop(0 if grace is None else grace)
+        for server in self._servers:
+            await server.__aexit__(None, None, None)
+        self._stopped.set()
+
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._stopped.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    def __del__(self) -> None:
+        for sock, _ in getattr(self, "_ports", ()):
+            sock.close()
+        loop = getattr(self, "_loop", None)
+        if loop is not None and not loop.is_closed() and not self._stopped.is_set():
+            servers = self._servers
+
+            async def stop() -> None:
+                for server in servers:
+                    await server.__aexit__(GeneratorExit, GeneratorExit(), None)
+
+            loop.call_soon_threadsafe(lambda: loop.create_task(stop()))
+
+
+def server(
+    migration_thread_pool: Executor | None = None,
+    handlers: Sequence[Any] | None = None,
+    interceptors: Sequence[Any] | None = None,
+    options: Any = None,
+    maximum_concurrent_rpcs: int | None = None,
+    compression: Any = None,
+) -> Server:
+    """A server. Plain `def` handlers run in `migration_thread_pool`."""
+    return Server(
+        migration_thread_pool,
+        () if handlers is None else handlers,
+        () if interceptors is None else interceptors,
+        options,
+        maximum_concurrent_rpcs,
+        compression,
+    )
