@@ -4,7 +4,7 @@ PYTHON_IN_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check proto run-server run-client run-bench benchmark h2spec interop hostile fuzz test-vsock demo-vsock \
+.PHONY: help build test check proto run-server run-client run-bench benchmark check-speed h2spec interop hostile fuzz test-vsock demo-vsock \
 	test-pythons clean venv-run venv-bench venv-dev
 
 help: ## List the targets
@@ -45,6 +45,9 @@ run-bench: venv-bench ## Load a server and print latencies, throughput and CPU t
 
 benchmark: venv-dev ## Compare both engines with grpcio and grpclib
 	@$(PYTHON_IN_VENV) -m benchmarks $(ARGS)
+
+check-speed: venv-dev ## Count the hot paths' instructions; fail when one has grown by more than 3 % (needs valgrind)
+	@$(PYTHON_IN_VENV) -m benchmarks.stack --check $(ARGS)
 
 h2spec: venv-dev ## Run h2spec's server cases against both engines (needs Go)
 	@$(PYTHON_IN_VENV) -m tests.conformance.run_h2spec $(ARGS)

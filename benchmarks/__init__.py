@@ -8,6 +8,9 @@
     h2load.py      nghttp2's load generator as a subprocess
     replay.py      our raw load generator: prebuilt frames, so that header blocks can be chosen byte by byte
     processes.py   peers as subprocesses pinned to a core, with their CPU time and memory
+    paths.py       the hot paths of a server and a client, each driven within its own process
+    stack.py       what an operation on them costs, beside the figures kept in instructions.json (`make check-speed`)
+    counting.py    how that is counted: processor instructions, bytecodes
     peers/         the servers and clients of each stack, each a program of its own
 
 A server and its load never share a process, nor (where there are two) a core. Samples of the contenders alternate, so

@@ -1,0 +1,273 @@
+"""The hot paths, each driven from within its own process: a server that is sent frames, a client that is answered.
+
+A path is one side of wire on asyncio's own loop, over a UNIX socket whose other end is a few lines here that send
+frames made beforehand. Whatever is measured, time, instructions or bytecodes, is that side's alone but for two system
+calls and a loop turn in a hundred operations (`IN_FLIGHT`). Only wire's public names are used, so a path measures the
+same however its inside is arranged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+from typing import Any, Final
+
+from hpack import Encoder, HeaderTuple, NeverIndexedHeaderTuple
+
+import wire
+from proto.echo.v1 import EchoRequest, EchoResponse
+from proto.echo.v1.echo_wire import EchoServiceBase, EchoServiceStub
+from wire.config import EngineName
+
+IN_FLIGHT: Final = 100
+"""Operations in a round: calls, or messages on as many streams, that one read brings."""
+
+_PAYLOAD: Final = b"x" * 16
+_MESSAGE: Final = b"\0\0\0\0\x12\x0a\x10" + _PAYLOAD
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _SETTINGS, _WINDOW_UPDATE = 0, 1, 4, 8
+_END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
+_OPENING: Final = struct.pack(">HIHIHI", 3, 1000, 4, 2**31 - 1, 5, 1 << 16)
+"""SETTINGS of the end that is played here: streams, a window and frames as large as anybody needs."""
+_WIDE: Final = struct.pack(">I", 2**30)
+_REQUEST: Final = (
+    (b":method", b"POST"),
+    (b":scheme", b"http"),
+    (b":authority", b"127.0.0.1:50051"),
+    (b"content-type", b"application/grpc"),
+    (b"user-agent", b"grpc-go/1.70.0"),
+    (b"te", b"trailers"),
+)
+_PATIENT: Final = wire.Http2Config(max_turn_s=60.0, settings_timeout_s=86_400.0)  # a run under a simulator is slow
+
+
+def frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    """One HTTP/2 frame (RFC 9113 §4.1)."""
+    return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream_id) + payload
+
+
+def request_rounds(timeout: str, rounds: int) -> list[bytes]:
+    """What a client writes: its preface with one call, then `rounds` of IN_FLIGHT unary calls each. Their grpc-timeout
+    is "repeated", differs in each as a "literal" without indexing, or is "inserted" into the HPACK table."""
+    encoder = Encoder()
+    fields = ((b":path", b"/echo.v1.EchoService/Echo"), *_REQUEST)
+    ids = count(1, 2)
+
+    def call(stream_id: int) -> bytes:
+        value = b"1S" if timeout == "repeated" else b"%du" % (1_000_000 + stream_id)
+        kind = NeverIndexedHeaderTuple if timeout == "literal" else HeaderTuple
+        block = encoder.encode([*fields, kind(b"grpc-timeout", value)])
+        return frame(_HEADERS, _END_HEADERS, stream_id, block) + frame(_DATA, _END_STREAM, stream_id, _MESSAGE)
+
+    opening = _PREFACE + frame(_SETTINGS, 0, 0, _OPENING) + frame(_WINDOW_UPDATE, 0, 0, _WIDE)
+    return [opening + call(next(ids)), *(b"".join(call(next(ids)) for _ in range(IN_FLIGHT)) for _ in range(rounds))]
+
+
+class _Peer:
+    """The end that is played here: sends what it is told, and drops what it is sent."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._sock = sock
+        self.send = sock.sendall
+
+    async def receive(self) -> int:
+        """The size of what comes next, once something has."""
+        while True:
+            try:
+                received = len(self._sock.recv(1 << 20))
+            except BlockingIOError:
+                await asyncio.sleep(0)
+            else:
+                if not received:
+                    raise AssertionError("wire closed the connection")
+                return received
+
+
+class _Echo(EchoServiceBase):
+    """Counts what it handled."""
+
+    def __init__(self) -> None:
+        self.handled = 0
+
+    def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse | Awaitable[EchoResponse]:
+        self.handled += 1
+        return EchoResponse(payload=request.payload)
+
+    async def echo_stream(
+        self, requests: AsyncIterator[EchoRequest], context: wire.ServerContext
+    ) -> AsyncIterator[EchoResponse]:
+        async for request in requests:
+            self.handled += 1
+            yield EchoResponse(payload=request.payload)
+
+
+class _AsyncEcho(_Echo):
+    async def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+        self.handled += 1
+        return EchoResponse(payload=request.payload)
+
+
+Round = Callable[[], Awaitable[None]]
+Path = Callable[[int, EngineName], AbstractAsyncContextManager[Round]]
+"""Called with the most rounds that may follow and the engine: gives what runs one round of IN_FLIGHT operations."""
+
+
+@asynccontextmanager
+async def _serving(servicer: _Echo, reads: list[bytes], engine: EngineName) -> AsyncIterator[Round]:
+    """A server; the first of `reads` opens the connection, each that follows is a round."""
+    config = wire.ServerConfig(engine=engine, http2=_PATIENT, slow_handler_s=None, preface_timeout_s=86_400.0)
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as sock:
+        async with wire.Server([servicer], config=config) as server:
+            await server.listen(f"unix:{folder}/socket")
+            sock.connect(f"{folder}/socket")
+            peer = _Peer(sock)
+            left = iter(reads)
+            peer.send(next(left))
+            await peer.receive()
+            peer.send(frame(_SETTINGS, _ACK, 0, b""))
+
+            async def run() -> None:
+                due = servicer.handled + IN_FLIGHT
+                peer.send(next(left))
+                while servicer.handled < due:
+                    await asyncio.sleep(0)
+                await peer.receive()
+
+            yield run
+            sock.close()
+
+
+def _unary_server(servicer: type[_Echo], timeout: str) -> Path:
+    return lambda rounds, engine: _serving(servicer(), request_rounds(timeout, rounds), engine)
+
+
+def _bidi_server(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
+    encoder = Encoder()
+    fields = ((b":path", b"/echo.v1.EchoService/EchoStream"), *_REQUEST)
+    ids = range(3, 3 + 2 * IN_FLIGHT, 2)
+    opened = b"".join(frame(_HEADERS, _END_HEADERS, each, encoder.encode(fields)) for each in ids)
+    messages = b"".join(frame(_DATA, 0, each, _MESSAGE) for each in ids)
+    reads = request_rounds("repeated", 0)
+    return _serving(_Echo(), [reads[0] + opened, *[messages] * rounds], engine)
+
+
+@asynccontextmanager
+async def _calling(
+    caller: Callable[[EchoServiceStub, Iterator[int]], Awaitable[None]], replies: list[bytes], engine: EngineName
+) -> AsyncIterator[Round]:
+    """A client with IN_FLIGHT tasks of `caller`, which takes a number for each reply; each of `replies` is a round."""
+    config = wire.ChannelConfig(engine=engine, http2=_PATIENT)
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/socket")
+        listener.listen()
+        listener.setblocking(False)
+        async with wire.Channel(f"unix:{folder}/socket", config=config) as channel:
+            replied = _Counter()
+            stub = EchoServiceStub(channel)
+            tasks = [asyncio.ensure_future(caller(stub, replied)) for _ in range(IN_FLIGHT)]
+            accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
+            with accepted:
+                peer = _Peer(accepted)
+                opening = frame(_SETTINGS, 0, 0, _OPENING) + frame(_WINDOW_UPDATE, 0, 0, _WIDE)
+                peer.send(opening + frame(_SETTINGS, _ACK, 0, b""))
+                received = 0
+                while received < IN_FLIGHT * (len(_MESSAGE) + 9):  # the first requests
+                    received += await peer.receive()
+                left = iter(replies)
+
+                async def run() -> None:
+                    due = replied.value + IN_FLIGHT
+                    peer.send(next(left))
+                    while replied.value < due:
+                        await asyncio.sleep(0)
+                    await peer.receive()  # the next requests
+
+                yield run
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self.value = 0
+
+    def __iter__(self) -> _Counter:
+        return self
+
+    def __next__(self) -> int:
+        self.value += 1
+        return self.value
+
+
+def _unary_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
+    encoder = Encoder()
+    ids = count(1, 2)
+    headers, trailers = ((b":status", b"200"), (b"content-type", b"application/grpc")), ((b"grpc-status", b"0"),)
+
+    def reply(stream_id: int) -> bytes:
+        return (
+            frame(_HEADERS, _END_HEADERS, stream_id, encoder.encode(headers))
+            + frame(_DATA, 0, stream_id, _MESSAGE)
+            + frame(_HEADERS, _END_HEADERS | _END_STREAM, stream_id, encoder.encode(trailers))
+        )
+
+    async def caller(stub: EchoServiceStub, replied: Iterator[int]) -> None:
+        request = EchoRequest(payload=_PAYLOAD)
+        while True:
+            await stub.echo(request)
+            next(replied)
+
+    replies = [b"".join(reply(next(ids)) for _ in range(IN_FLIGHT)) for _ in range(rounds)]
+    return _calling(caller, replies, engine)
+
+
+def _bidi_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
+    encoder = Encoder()
+    headers = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+    ids = range(1, 1 + 2 * IN_FLIGHT, 2)
+    begun = b"".join(
+        frame(_HEADERS, _END_HEADERS, each, encoder.encode(headers)) + frame(_DATA, 0, each, _MESSAGE) for each in ids
+    )
+    messages = b"".join(frame(_DATA, 0, each, _MESSAGE) for each in ids)
+
+    async def caller(stub: EchoServiceStub, replied: Iterator[int]) -> None:
+        request = EchoRequest(payload=_PAYLOAD)
+        async with stub.echo_stream() as call:
+            await call.send(request)
+            async for _ in call:
+                next(replied)
+                await call.send(request)
+
+    return _calling(caller, [begun, *[messages] * rounds], engine)
+
+
+PATHS: Final[dict[str, Path]] = {
+    "server-unary": _unary_server(_Echo, "repeated"),
+    "server-unary-literal": _unary_server(_Echo, "literal"),
+    "server-unary-inserted": _unary_server(_Echo, "inserted"),
+    "server-async": _unary_server(_AsyncEcho, "repeated"),
+    "server-bidi": _bidi_server,
+    "client-unary": _unary_client,
+    "client-bidi": _bidi_client,
+}
+"""By name. An operation is a unary call, or a message received on a stream and its answer sent. `def` handlers but for
+"async"; a grpc-timeout that is the same each time, or differs as a literal, or is inserted into the HPACK table."""
+
+
+async def run_rounds(path: Path, engine: EngineName, warm_up: int, rounds: int, most: int, measured: Any) -> None:
+    """Run `warm_up` rounds, then `rounds` within the context manager `measured`; `most` are made ready, so that what
+    that costs depends on neither."""
+    async with path(warm_up + most, engine) as run_round:
+        for _ in range(warm_up):
+            await run_round()
+        with measured:
+            for _ in range(rounds):
+                await run_round()
