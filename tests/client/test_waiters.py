@@ -55,7 +55,7 @@ class Ending:
     """The server did not see the call, which is sent again: what was being sent is kept for that."""
 
     def expected(self, waiter: str, scene: Scene) -> StatusCode:
-        if waiter in {"pump", "end"} or (waiter == "initial" and self.after_head):
+        if waiter in {"pump", "end", "close"} or (waiter == "initial" and self.after_head):
             return StatusCode.OK
         if waiter.startswith("send") and self.unseen and scene in KEPT:
             return StatusCode.OK
@@ -121,7 +121,7 @@ async def _stop_reading(rig: Rig) -> None:
 
 
 async def _close(rig: Rig) -> None:
-    rig.tasks.start_soon(rig.channel.pool.close)
+    rig.wait("close", rig.channel.pool.close())
     await rig.world.settle()
     rig.world.clock.advance(2)
 
