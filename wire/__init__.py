@@ -21,7 +21,7 @@ docs/architecture.md follows one call through these files.
 """
 
 from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
-from wire.client.channel import Channel
+from wire.client.channel import Channel, ClientInterceptor, StartCall
 from wire.client.stub import StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
 from wire.codec import Codec, codec_for
 from wire.config import CallConfig, ChannelConfig, Http2Config, KeepaliveConfig, ServerConfig, TransportConfig
@@ -44,7 +44,7 @@ from wire.metadata import Metadata, MetadataInput
 from wire.process import tune_process
 from wire.server.context import ServerContext
 from wire.server.server import Server
-from wire.service import Responses, Service, Servicer
+from wire.service import Handler, Method, Responses, ServerInterceptor, Service, Servicer
 from wire.status import CallError, RpcError, StatusCode
 from wire.transport.runtime import run
 from wire.transport.tls import ClientTls, ServerTls
@@ -55,6 +55,7 @@ __all__ = [
     "CallError",
     "Channel",
     "ChannelConfig",
+    "ClientInterceptor",
     "ClientTls",
     "Codec",
     "CodecError",
@@ -62,21 +63,25 @@ __all__ = [
     "ConnectError",
     "DecodeError",
     "EncodeError",
+    "Handler",
     "Http2Config",
     "KeepaliveConfig",
     "ListenError",
     "Metadata",
     "MetadataError",
     "MetadataInput",
+    "Method",
     "Responses",
     "RpcError",
     "Server",
     "ServerConfig",
     "ServerContext",
+    "ServerInterceptor",
     "ServerTls",
     "Service",
     "ServiceError",
     "Servicer",
+    "StartCall",
     "StatusCode",
     "StreamStream",
     "StreamStreamCall",

@@ -34,7 +34,8 @@ _RESERVED = frozenset(
         "upgrade",
     ]
 )
-_DETAILS = "grpc-status-details-bin"  # the one key of gRPC's own that users set: rich errors
+# gRPC's own keys that users set: rich errors, and when to try again (proposal A6).
+_SETTABLE = frozenset({"grpc-status-details-bin", "grpc-retry-pushback-ms"})
 
 # Fields that carry the call itself, and are no metadata of the user's.
 _CALL_FIELDS = frozenset(
@@ -143,7 +144,7 @@ def _checked(pairs: MetadataInput) -> Iterator[tuple[str, str | bytes]]:
         key, value = pair[0].lower(), pair[1]
         if not _KEY.fullmatch(key):
             raise MetadataError(f"metadata key {key!r} may only hold letters, digits, '-', '_' and '.'")
-        if key in _RESERVED or (key.startswith("grpc-") and key != _DETAILS):
+        if key in _RESERVED or (key.startswith("grpc-") and key not in _SETTABLE):
             raise MetadataError(f"metadata key {key!r} is reserved by HTTP/2 or gRPC")
         if key.endswith("-bin"):
             if not isinstance(value, (bytes, bytearray, memoryview)):

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC
-from collections.abc import AsyncIterable, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from wire.codec import Codec, codec_for
@@ -35,6 +35,23 @@ R = TypeVar("R")
 
 Responses = AsyncIterable[R] | Iterable[R] | Awaitable[AsyncIterable[R] | Iterable[R]]
 """What a handler that streams responses may return: an async generator, mostly."""
+
+Handler = Callable[[Any, Any], Any]
+"""A servicer's method as a server calls it: (request or stream of requests, context) → what `Servicer` says."""
+
+ServerInterceptor = Callable[["Method[Any, Any]", Handler], Handler]
+"""Stands in front of handlers. Called once for each method when a server is made, with the method and the next handler;
+returns the handler to use in its place.
+
+    def tell(method, handler):
+        def intercepted(request, context):
+            print(method.path, context.peer.address)
+            return handler(request, context)
+        return intercepted
+
+So a plain `def` in front of a plain `def` stays inline, and a method that an interceptor has no interest in, for which
+it returns the handler itself, pays nothing.
+"""
 
 _SERVICE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _METHOD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -5,6 +5,7 @@ Imports everything below; nothing of the server.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from threading import get_ident
 from types import TracebackType
@@ -15,7 +16,7 @@ import anyio
 from wire.client.pool import Pool
 from wire.config import ChannelConfig
 from wire.deadline import DeadlineTimer
-from wire.errors import ConfigurationError, UsageError
+from wire.errors import ConfigurationError, ServiceError, UsageError
 from wire.http2.engine import HeaderList
 from wire.message_decoder import MessageDecoder
 from wire.rpc.compression import compressor
@@ -29,6 +30,20 @@ from wire.transport.tls import ClientTls
 R = TypeVar("R")
 
 _NOT_OPEN = "the channel is not open: use it inside `async with wire.Channel(...) as channel`"
+StartCall = Callable[..., Any]
+"""A stub's method: (request or requests, **options) → call. The options are those of `RequestCallable`."""
+
+ClientInterceptor = Callable[[Method[Any, Any], StartCall], StartCall]
+"""Stands in front of a client's calls. Called once for each method when a stub is made, with the method and what starts
+its calls; returns what to call in its place. That returns the call, or for one response anything that can be awaited.
+
+    def tell(method, start):
+        def intercepted(request, **options):
+            print(method.path)
+            return start(request, **options)
+        return intercepted
+"""
+
 USER_AGENT = "grpc-python-wire/0.1.0"
 
 
@@ -43,7 +58,16 @@ class Channel:
     connections.
     """
 
-    def __init__(self, target: str, *, config: ChannelConfig | None = None, tls: ClientTls | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        config: ChannelConfig | None = None,
+        tls: ClientTls | None = None,
+        interceptors: Sequence[ClientInterceptor] = (),
+    ) -> None:
+        """`interceptors`: stand in front of every call, the first one outermost."""
+        self._interceptors = tuple(interceptors)
         self.config = ChannelConfig() if config is None else config
         self._address = parse_address(target)
         self._tls = tls
@@ -92,6 +116,15 @@ class Channel:
         finally:
             self.deadlines.close()
             await self._exits.aclose()
+
+    def intercepted(self, method: Method[Any, Any], start: StartCall) -> StartCall:
+        """What starts a method's calls, with the channel's interceptors in front of it. Once for each method of a
+        stub."""
+        for interceptor in reversed(self._interceptors):
+            start = interceptor(method, start)
+            if not callable(start):
+                raise ServiceError(f"the interceptor {interceptor!r} returned nothing to call for {method.path}")
+        return start
 
     def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
         """What every call of `method` begins and ends with, as one object for all of them: the header fields of its

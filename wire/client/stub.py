@@ -94,7 +94,8 @@ class Stub:
         # Bound once, found in the instance from then on: a call then costs no descriptor.
         for name, method in vars(type(self)).items():
             if isinstance(method, Method):
-                self.__dict__[name] = method.__get__(self, type(self))  # type: ignore[attr-defined]
+                callable_ = method.__get__(self, type(self))  # type: ignore[attr-defined]
+                self.__dict__[name] = channel.intercepted(method, callable_)
 
 
 class _Callable(Generic[C]):

@@ -2,7 +2,9 @@
 
     connection      one client's connection: which handler a request goes to, how many run, how it ends
     context         what a handler may know and say about its call
+    responses       whatever a handler may return as its stream of responses
     call            one call, from its request's headers to its status
+    request_calls   its two kinds: with one request, with a stream of them
     slow_handlers   names handlers that hold the event loop
     server          routes, listening, stopping: `Server`
     workers         several processes behind one address

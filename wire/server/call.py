@@ -8,34 +8,25 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Generator,
-    Iterable,
-    Mapping,
-)
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from contextvars import Context, copy_context
-from functools import partial
 from types import CoroutineType
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from wire.config import CallConfig
 from wire.errors import CodecError, MetadataError, is_cancellation, is_loops_own
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream
 from wire.message_decoder import MessageDecoder
-from wire.messages import IncomingMessages, OutgoingMessages
+from wire.messages import OutgoingMessages
 from wire.metadata import Fields, limited_fields
-from wire.rpc.framing import PREFIX_BYTES, MessageReader, frame, pack_prefix
+from wire.rpc.framing import MessageReader, frame, pack_prefix
 from wire.rpc.headers import OK_TRAILER_FIELDS, RequestHead, status_response, status_trailers
 from wire.server.connection import ServerConnection
 from wire.server.context import OK_HEADERS, ServerContext
-from wire.service import Method
+from wire.server.responses import generator_of
+from wire.service import Handler, Method
 from wire.status import CallError, RpcError, StatusCode
 from wire.transport.contract import Task
 
@@ -43,8 +34,6 @@ _log = logging.getLogger("wire.server")
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-
-_NO_STREAM = (str, bytes, bytearray, memoryview, Mapping)  # iterable, but returned by mistake
 
 _OK_TRAILERS = HeaderList(OK_TRAILER_FIELDS, shared=True)
 
@@ -64,7 +53,9 @@ class Route(Generic[Q, R]):
         "streams_responses",
     )
 
-    def __init__(self, path: str, method: Method[Q, R], handler: Callable[..., Any], calls: CallConfig) -> None:
+    def __init__(
+        self, path: str, method: Method[Q, R], handler: Handler, calls: CallConfig, call_type: type[ServerCall]
+    ) -> None:
         self.path = path
         self.handler = handler
         self.decoder = MessageDecoder(method.request, calls)
@@ -74,30 +65,7 @@ class Route(Generic[Q, R]):
         # What a plain handler returns when there is nothing more to do than to send it; of streams, nothing is.
         self.response_type = None if method.streams_responses else method.response.message_type
         self.streams_responses = method.streams_responses
-        self.call_type: type[ServerCall] = _StreamRequestCall if method.streams_requests else _UnaryRequestCall
-
-
-async def _asynchronous(responses: Iterable[R]) -> AsyncGenerator[R, None]:
-    """The responses of a handler that has nothing to await. A generator is closed with this, not by the collector."""
-    iterator = iter(responses)
-    try:
-        for response in iterator:
-            yield response
-    finally:
-        if isinstance(iterator, Generator):
-            iterator.close()
-
-
-async def _closing(responses: AsyncIterable[R]) -> AsyncGenerator[R, None]:
-    """The responses of an async iterator of any kind, closed where it can be."""
-    iterator = aiter(responses)
-    try:
-        async for response in iterator:
-            yield response
-    finally:
-        close = getattr(iterator, "aclose", None)
-        if close is not None:
-            await close()
+        self.call_type = call_type
 
 
 def _raise(error: BaseException) -> None:
@@ -107,7 +75,10 @@ def _raise(error: BaseException) -> None:
 class ServerCall(ServerContext):
     """What the connection does with the call; handlers see the `ServerContext` part."""
 
-    __slots__ = ("_reader", "_task", "outgoing", "route")
+    __slots__ = ("_code", "_done_callbacks", "_message", "_reader", "_task", "outgoing", "route")
+
+    observed: ClassVar[type[ObservedCall] | None] = None
+    """What a call of this class becomes when it gets a done callback."""
 
     route: Route[Any, Any]
 
@@ -173,6 +144,23 @@ class ServerCall(ServerContext):
         self.connection.drop(self)
         if self._task is not None:
             self.connection.runtime.call_soon(self._task.cancel)  # not now: a task must begin before it can clean up
+
+    def add_done_callback(self, callback: Callable[[ServerContext], object]) -> None:
+        if self._finished:
+            self.connection.runtime.call_soon(self._tell, callback)
+            return
+        if self.observed is not None:  # the first: calls that nobody observes have no test for it on their way
+            self._code: StatusCode | None = None
+            self._message = ""
+            self._done_callbacks: list[Callable[[ServerContext], object]] = []
+            self.__class__ = self.observed
+        self._done_callbacks.append(callback)
+
+    def _tell(self, callback: Callable[[ServerContext], object]) -> None:
+        try:
+            callback(self)
+        except Exception:
+            _log.exception("%s: a done callback raised an exception", self.route.path)
 
     # Waiting for room for its reply (`ServerConnection.hold`).
 
@@ -320,21 +308,9 @@ class ServerCall(ServerContext):
 
     async def _stream(self, responses: Any) -> None:
         self.outgoing = outgoing = OutgoingMessages(self.connection, self.stream)
-        if isinstance(responses, Awaitable) and not isinstance(responses, AsyncIterable):
-            responses = await responses
-        if isinstance(responses, AsyncGenerator):
-            pass
-        elif isinstance(responses, AsyncIterable):
-            responses = _closing(responses)
-        elif isinstance(responses, Iterable) and not isinstance(responses, _NO_STREAM):
-            responses = _asynchronous(responses)
-        else:
-            raise TypeError(
-                f"a handler that streams responses must return a generator or an iterable of them, and "
-                f"returned {type(responses).__name__}"
-            )
-        async with aclosing(responses):
-            async for response in responses:
+        generator = await generator_of(responses)
+        async with aclosing(generator):
+            async for response in generator:
                 message = None if self._finished else self._encode(response)
                 if message is None:
                     return
@@ -342,157 +318,38 @@ class ServerCall(ServerContext):
         self._succeed()
 
 
-class _UnaryRequestCall(ServerCall):
-    """A call with one request."""
+class ObservedCall(ServerCall):
+    """A call with done callbacks: what makes its status also notes it."""
 
-    __slots__ = ("_request",)
+    __slots__ = ()
 
-    def on_data(self, data: bytes, end_stream: bool) -> None:
-        size = len(data) - PREFIX_BYTES
-        # One frame with one whole message, uncompressed: as a number, its prefix is the message's length.
-        if (
-            end_stream
-            and self._reader is None
-            and int.from_bytes(data[:PREFIX_BYTES], "big") == size
-            and 0 <= size <= self.connection.max_receive_bytes
-        ):
-            connection = self.connection
-            if connection.engine.held_bytes > connection.hold_at_bytes and connection.hold(
-                self, partial(self._go_on, data[PREFIX_BYTES:])
-            ):
-                return
-            if size > self.route.inline_bytes:
-                self._handle_long(data[PREFIX_BYTES:])
-            else:
-                self._handle(data[PREFIX_BYTES:])
-        else:
-            self._collect(data, end_stream)
+    observed = None
 
-    def _collect(self, data: bytes, end_stream: bool) -> None:
-        """A request in several frames, a compressed one, or one that is wrong."""
-        if self._finished:
-            self.connection.engine.consumed(self.stream, len(data))
-            return
-        if self._reader is None:
-            self._reader = MessageReader(self.connection.max_receive_bytes, self.head.decompress)
-            self._request: list[bytes] = []
-        try:
-            self._request += self._reader.feed(data)
-        except RpcError as error:
-            self.fail(error.code, error.message)
-            return
-        if len(self._request) + self._reader.partial > 1:
-            self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and more than one came")
-        elif end_stream:
-            self.on_end()
-        else:  # one byte more than the message has shows that there is another
-            self.connection.engine.expect(self.stream, self._reader.missing_bytes + 1)
+    @property
+    def code(self) -> StatusCode | None:
+        return self._code
 
-    def on_end(self) -> None:
-        if self._finished:
-            return
-        if self._reader is not None and self._reader.partial:
-            self.fail(StatusCode.INTERNAL, "the request ended in the middle of a message")
-        elif self._reader is None or not self._request:
-            self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and none came")
-        else:
-            message = self._request.pop()
-            connection = self.connection
-            if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
-                self, partial(self._go_on, message)
-            ):
-                self._go_on(message)
+    @property
+    def message(self) -> str:
+        return self._message
 
-    def _go_on(self, message: bytes) -> None:
-        """The whole request is here, and there is room for the reply."""
-        if self._reader is None:  # it came in one frame
-            self._handle_long(message)
-            return
-        self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(message))
-        try:
-            message = self._reader.plain(message)
-        except RpcError as error:
-            self.fail(error.code, error.message)
-        else:
-            self._handle_long(message)
-
-    def _handle_long(self, message: bytes) -> None:
-        """A request that may be heavy: then it goes through the thread."""
-        decoder = self.route.decoder
-        if decoder.is_heavy(message):
-            self.connection.running.add(self)
-            decoder.decode_in_thread(self.connection.runtime, message, lambda: not self._finished, self._handle_decoded)
-        else:
-            self._handle(message)
-
-    def _handle(self, message: bytes) -> None:
-        try:
-            request = self.route.decode(message)
-        except CodecError as error:
-            self._refuse(error)
-            return
-        self._start(request)
-
-    def _handle_decoded(self, request: Any, error: CodecError | None) -> None:
-        """A heavy request comes from the thread."""
+    def fail(self, code: StatusCode, message: str, metadata: Fields = ()) -> None:
         if not self._finished:
-            connection = self.connection
-            if error is None:
-                if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
-                    self, partial(self._start, request)
-                ):
-                    self._start(request)
-            else:
-                self._refuse(error)
-        if self._task is None:
-            self.connection.handler_ended(self)
+            self._code = code
+            self._message = message
+        super().fail(code, message, metadata)
 
-    def _refuse(self, error: CodecError) -> None:
-        # statuscodes.md: "Error parsing request proto" is INTERNAL.
-        self.fail(StatusCode.INTERNAL, f"the request could not be decoded: {error}")
-
-
-class _StreamRequestCall(ServerCall):
-    """A call with a stream of requests: its handler starts with the headers, and takes them as they come."""
-
-    __slots__ = ("_incoming", "_opened_at")
-
-    def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
-        super().__init__(connection, stream, head)
-        self._opened_at = connection.heard_at
-        reader = MessageReader(connection.max_receive_bytes, head.decompress)
-        self._incoming = IncomingMessages(connection.runtime, reader, self.route.decoder)
-        self._incoming.attach(connection, stream)
-        self._start(self._incoming)
-
-    def on_data(self, data: bytes, end_stream: bool) -> None:
-        if self._finished:
-            self.connection.engine.consumed(self.stream, len(data))
-            return
-        try:
-            if data:
-                self._incoming.feed(data)
-        except RpcError as error:
-            self.fail(error.code, error.message)
-            self.cancel()
-            return
-        if end_stream:
-            self.on_end()
-
-    def on_reset(self, code: int, by_peer: bool) -> bool:
-        # Headers that a reset follows in the same read started a handler that nobody ever waited for. A later reset,
-        # as by a client whose deadline has passed, ends one of the handlers that `running` bounds.
-        waited = self._incoming.received > 0 or self.connection.heard_at > self._opened_at
-        return super().on_reset(code, by_peer) and waited
-
-    def on_end(self) -> None:
-        if self._incoming.partial:
-            self.fail(StatusCode.INTERNAL, "the requests ended in the middle of a message")
-            self.cancel()
-        else:
-            self._incoming.end()
+    def expire(self) -> None:
+        if not self._finished:
+            self._code = StatusCode.DEADLINE_EXCEEDED
+        super().expire()
 
     def _finish(self) -> None:
+        first = not self._finished
         super()._finish()
-        self._incoming.end(RpcError(StatusCode.CANCELLED, "the call has ended"))
-        self._incoming.discard()
+        if first:
+            if self._code is None:
+                self._code = StatusCode.CANCELLED if self.cancelled else StatusCode.OK
+            callbacks, self._done_callbacks = self._done_callbacks, []
+            for callback in callbacks:
+                self._tell(callback)

@@ -5,11 +5,14 @@ Imports `connection` of this folder, and what is below it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wire.errors import UsageError
 from wire.http2.engine import HeaderList, Stream
 from wire.metadata import Fields, Metadata, MetadataInput, limited_fields
 from wire.rpc.headers import RESPONSE_FIELDS, RequestHead
 from wire.server.connection import ServerConnection
+from wire.status import StatusCode
 from wire.transport.contract import Peer
 
 OK_HEADERS = HeaderList(RESPONSE_FIELDS, shared=True)
@@ -61,6 +64,24 @@ class ServerContext:
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, at least 0; None when there is none."""
         return None if self.deadline is None else max(0.0, self.deadline - self.connection.runtime.now())
+
+    @property
+    def code(self) -> StatusCode | None:
+        """The status that the call ended with, in done callbacks and after them; None before, and without any."""
+        return None
+
+    @property
+    def message(self) -> str:
+        """The status's text, which may be empty; as `code`."""
+        return ""
+
+    def add_done_callback(self, callback: Callable[[ServerContext], object]) -> None:
+        """Call `callback(context)` once, as soon as the call's status is decided: `code` and `message` tell it.
+
+        It runs in the event loop and must not block. A handler that the status cut off may still be unwinding. On a
+        call that has ended it is called at the loop's next turn, and `code` stays None. What it raises is logged.
+        """
+        raise NotImplementedError
 
     def send_initial_metadata(self, metadata: MetadataInput = ()) -> None:
         """Send the response's headers now rather than with the first message. Raises `UsageError` when they are gone

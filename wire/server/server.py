@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
-from types import TracebackType
+from difflib import get_close_matches
+from types import FunctionType, TracebackType
 from typing import Any, Self
 
 import anyio
@@ -21,8 +22,9 @@ from wire.errors import ServiceError, UsageError
 from wire.rpc.compression import compressor
 from wire.server.call import Route
 from wire.server.connection import ServerConnection
+from wire.server.request_calls import route_to
 from wire.server.slow_handlers import SlowHandlers
-from wire.service import Servicer
+from wire.service import ServerInterceptor, Servicer
 from wire.throttle import Throttle
 from wire.transport import sockets
 from wire.transport.address import parse_address
@@ -49,14 +51,20 @@ class Server:
     """
 
     def __init__(
-        self, servicers: Iterable[Servicer], *, config: ServerConfig | None = None, tls: ServerTls | None = None
+        self,
+        servicers: Iterable[Servicer],
+        *,
+        config: ServerConfig | None = None,
+        tls: ServerTls | None = None,
+        interceptors: Sequence[ServerInterceptor] = (),
     ) -> None:
+        """`interceptors`: stand in front of every handler, the first one outermost."""
         self._config = ServerConfig() if config is None else config
         if self._config.calls.compression is not None:
             compressor(self._config.calls.compression)  # raises now for what this Python does not have
         self._tls = tls
         self._servicers = tuple(servicers)
-        self.routes = _routes(self._servicers, self._config.calls)
+        self.routes = _routes(self._servicers, interceptors, self._config.calls)
         for servicer in self._servicers:
             servicer.on_attach(self._servicers)
         self._exits = AsyncExitStack()
@@ -208,7 +216,7 @@ class Server:
         return self._runtime
 
 
-def _routes(servicers: Iterable[Servicer], calls: CallConfig) -> Routes:
+def _routes(servicers: Iterable[Servicer], interceptors: Sequence[ServerInterceptor], calls: CallConfig) -> Routes:
     routes: Routes = {}
     for servicer in servicers:
         if isinstance(servicer, type):
@@ -216,6 +224,7 @@ def _routes(servicers: Iterable[Servicer], calls: CallConfig) -> Routes:
         service = getattr(servicer, "service", None)
         if service is None:
             raise ServiceError(f"{type(servicer).__name__} names no service: set the class attribute `service`")
+        _check_names(servicer)
         for method in service.methods:
             handler = getattr(servicer, method.attribute, None)
             if handler is None:
@@ -225,5 +234,26 @@ def _routes(servicers: Iterable[Servicer], calls: CallConfig) -> Routes:
             path = method.path.encode()
             if path in routes:
                 raise ServiceError(f"two servicers answer {method.path}")
-            routes[path] = Route(method.path, method, handler, calls)
+            for interceptor in reversed(interceptors):
+                handler = interceptor(method, handler)
+                if not callable(handler):
+                    raise ServiceError(f"the interceptor {interceptor!r} returned no handler for {method.path}")
+            routes[path] = route_to(method, handler, calls)
     return routes
+
+
+def _check_names(servicer: Servicer) -> None:
+    """Refuse what looks like a handler, a public method of (request, context), and has a name that no method has."""
+    names = {method.attribute for method in servicer.service.methods}
+    for cls in type(servicer).__mro__[:-1]:
+        for name, value in vars(cls).items():
+            if name.startswith("_") or name in names or not isinstance(value, FunctionType):
+                continue
+            code = value.__code__
+            if code.co_argcount == 3 and code.co_varnames[1:3] in (("request", "context"), ("requests", "context")):
+                near = get_close_matches(name, names, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ServiceError(
+                    f"{type(servicer).__name__}.{name} takes a request and a context, and {servicer.service.name} has "
+                    f"no method of that name{hint}"
+                )

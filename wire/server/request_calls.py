@@ -1,0 +1,200 @@
+"""The two kinds of calls on a server: those with one request, and those with a stream of them. See `call`.
+
+Imports `call` and what is below it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from wire.config import CallConfig
+from wire.errors import CodecError
+from wire.http2.engine import Stream
+from wire.messages import IncomingMessages
+from wire.rpc.framing import PREFIX_BYTES, MessageReader
+from wire.rpc.headers import RequestHead
+from wire.server.call import ObservedCall, Route, ServerCall
+from wire.server.connection import ServerConnection
+from wire.service import Handler, Method
+from wire.status import RpcError, StatusCode
+
+
+class UnaryRequestCall(ServerCall):
+    """A call with one request."""
+
+    __slots__ = ("_request",)
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        size = len(data) - PREFIX_BYTES
+        # One frame with one whole message, uncompressed: as a number, its prefix is the message's length.
+        if (
+            end_stream
+            and self._reader is None
+            and int.from_bytes(data[:PREFIX_BYTES], "big") == size
+            and 0 <= size <= self.connection.max_receive_bytes
+        ):
+            connection = self.connection
+            if connection.engine.held_bytes > connection.hold_at_bytes and connection.hold(
+                self, partial(self._go_on, data[PREFIX_BYTES:])
+            ):
+                return
+            if size > self.route.inline_bytes:
+                self._handle_long(data[PREFIX_BYTES:])
+            else:
+                self._handle(data[PREFIX_BYTES:])
+        else:
+            self._collect(data, end_stream)
+
+    def _collect(self, data: bytes, end_stream: bool) -> None:
+        """A request in several frames, a compressed one, or one that is wrong."""
+        if self._finished:
+            self.connection.engine.consumed(self.stream, len(data))
+            return
+        if self._reader is None:
+            self._reader = MessageReader(self.connection.max_receive_bytes, self.head.decompress)
+            self._request: list[bytes] = []
+        try:
+            self._request += self._reader.feed(data)
+        except RpcError as error:
+            self.fail(error.code, error.message)
+            return
+        if len(self._request) + self._reader.partial > 1:
+            self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and more than one came")
+        elif end_stream:
+            self.on_end()
+        else:  # one byte more than the message has shows that there is another
+            self.connection.engine.expect(self.stream, self._reader.missing_bytes + 1)
+
+    def on_end(self) -> None:
+        if self._finished:
+            return
+        if self._reader is not None and self._reader.partial:
+            self.fail(StatusCode.INTERNAL, "the request ended in the middle of a message")
+        elif self._reader is None or not self._request:
+            self.fail(StatusCode.UNIMPLEMENTED, "the method takes one request, and none came")
+        else:
+            message = self._request.pop()
+            connection = self.connection
+            if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
+                self, partial(self._go_on, message)
+            ):
+                self._go_on(message)
+
+    def _go_on(self, message: bytes) -> None:
+        """The whole request is here, and there is room for the reply."""
+        if self._reader is None:  # it came in one frame
+            self._handle_long(message)
+            return
+        self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(message))
+        try:
+            message = self._reader.plain(message)
+        except RpcError as error:
+            self.fail(error.code, error.message)
+        else:
+            self._handle_long(message)
+
+    def _handle_long(self, message: bytes) -> None:
+        """A request that may be heavy: then it goes through the thread."""
+        decoder = self.route.decoder
+        if decoder.is_heavy(message):
+            self.connection.running.add(self)
+            decoder.decode_in_thread(self.connection.runtime, message, lambda: not self._finished, self._handle_decoded)
+        else:
+            self._handle(message)
+
+    def _handle(self, message: bytes) -> None:
+        try:
+            request = self.route.decode(message)
+        except CodecError as error:
+            self._refuse(error)
+            return
+        self._start(request)
+
+    def _handle_decoded(self, request: Any, error: CodecError | None) -> None:
+        """A heavy request comes from the thread."""
+        if not self._finished:
+            connection = self.connection
+            if error is None:
+                if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
+                    self, partial(self._start, request)
+                ):
+                    self._start(request)
+            else:
+                self._refuse(error)
+        if self._task is None:
+            self.connection.handler_ended(self)
+
+    def _refuse(self, error: CodecError) -> None:
+        # statuscodes.md: "Error parsing request proto" is INTERNAL.
+        self.fail(StatusCode.INTERNAL, f"the request could not be decoded: {error}")
+
+
+class StreamRequestCall(ServerCall):
+    """A call with a stream of requests: its handler starts with the headers, and takes them as they come."""
+
+    __slots__ = ("_incoming", "_opened_at")
+
+    def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
+        super().__init__(connection, stream, head)
+        self._opened_at = connection.heard_at
+        reader = MessageReader(connection.max_receive_bytes, head.decompress)
+        self._incoming = IncomingMessages(connection.runtime, reader, self.route.decoder)
+        self._incoming.attach(connection, stream)
+        self._start(self._incoming)
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        if self._finished:
+            self.connection.engine.consumed(self.stream, len(data))
+            return
+        try:
+            if data:
+                self._incoming.feed(data)
+        except RpcError as error:
+            self.fail(error.code, error.message)
+            self.cancel()
+            return
+        if end_stream:
+            self.on_end()
+
+    def on_reset(self, code: int, by_peer: bool) -> bool:
+        # Headers that a reset follows in the same read started a handler that nobody ever waited for. A later reset,
+        # as by a client whose deadline has passed, ends one of the handlers that `running` bounds.
+        waited = self._incoming.received > 0 or self.connection.heard_at > self._opened_at
+        return super().on_reset(code, by_peer) and waited
+
+    def on_end(self) -> None:
+        if self._incoming.partial:
+            self.fail(StatusCode.INTERNAL, "the requests ended in the middle of a message")
+            self.cancel()
+        else:
+            self._incoming.end()
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._incoming.end(RpcError(StatusCode.CANCELLED, "the call has ended"))
+        self._incoming.discard()
+
+
+class ObservedUnaryRequestCall(ObservedCall, UnaryRequestCall):
+    """With done callbacks."""
+
+    __slots__ = ()
+
+
+class ObservedStreamRequestCall(ObservedCall, StreamRequestCall):
+    """With done callbacks."""
+
+    __slots__ = ()
+
+
+UnaryRequestCall.observed = ObservedUnaryRequestCall
+StreamRequestCall.observed = ObservedStreamRequestCall
+
+
+def route_to(method: Method[Any, Any], handler: Handler, calls: CallConfig) -> Route[Any, Any]:
+    """How a server runs a method."""
+    assert method.path is not None
+    return Route(
+        method.path, method, handler, calls, StreamRequestCall if method.streams_requests else UnaryRequestCall
+    )
