@@ -23,7 +23,7 @@ LAYERS = [
     ("transport", "http2", "rpc", "codec"),
     ("connection", "message_decoder", "service"),
     ("messages",),
-    ("client", "server"),
+    ("client", "server", "inspect"),
     ("__init__",),
     ("generate", "grpcio", "interceptors", "standard"),  # they use wire as any program does
 ]
@@ -36,7 +36,7 @@ STANDARD_LIBRARY = sys.stdlib_module_names | {"compression"}
 
 ONLY_IN = {
     "h2": ("http2/h2/",),
-    "hpack": ("http2/",),
+    "hpack": ("http2/", "inspect/"),
     "asyncio": ("transport/", "grpcio/"),
     "uvloop": ("transport/",),
     "trio": ("transport/",),

@@ -1,4 +1,4 @@
-"""Starting bin.server for tests."""
+"""Starting bin.server, and other programs that listen, for tests."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class ServerProcess:
-    """`python -m bin.server` with `arguments`; once entered, all of its addresses are listened on."""
+    """`python -m bin.server` (or `module`) with `arguments`; once entered, all of its addresses are listened on."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, module: str = "bin.server", stdout: int | None = None) -> None:
         self._arguments = arguments
+        self._module = module
+        self._stdout = stdout
         self.addresses: list[str] = []
+        self.stdout = ""
+        """What it wrote there, if that is a pipe, once it has ended."""
         self.stderr = ""
         """What it wrote until it listened; all of it once it has ended."""
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bin.server", *self._arguments],
+            [sys.executable, "-m", self._module, *self._arguments],
             cwd=ROOT,
+            stdout=self._stdout,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -48,7 +53,9 @@ class ServerProcess:
         """Send `signals`, wait; returns the exit status."""
         for number in signals:
             self.process.send_signal(number)
-        self.stderr += self.process.communicate(timeout=30)[1]
+        stdout, stderr = self.process.communicate(timeout=30)
+        self.stdout += stdout or ""
+        self.stderr += stderr
         return self.process.returncode
 
     def __exit__(

@@ -1,0 +1,117 @@
+"""bin.tap as its users run it: what it prints, how it ends, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bin import cli, client, tap
+from tests.bin.programs import ROOT, ServerProcess
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess("--listen", "127.0.0.1:0", "--rsa-bits", "none") as program:
+        yield program
+
+
+def tapped(server: ServerProcess, *flags: str) -> ServerProcess:
+    arguments = ("--listen", "127.0.0.1:0", "--target", server.address, *flags)
+    return ServerProcess(*arguments, module="bin.tap", stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_call_is_printed_and_a_signal_ends_it(
+    server: ServerProcess, number: signal.Signals, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    with tapped(server) as program:
+        client.main(["--target", program.address, "echo", "hello"])
+        assert capsysbinary.readouterr().out == b"hello\n"
+        assert program.end(number) == 0
+    assert "payload: b'hello'" in program.stdout
+    assert "CALL /echo.v1.EchoService/Echo OK" in program.stdout
+    assert "\x1b" not in program.stdout
+    assert "Traceback" not in program.stderr
+
+
+def test_trace_goes_to_a_file_as_lines_of_json(server: ServerProcess, tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    with tapped(server, "--trace-file", str(path), "--trace", "frame=CALL,DATA") as program:
+        client.main(["--target", program.address, "echo", "hello"])
+        assert program.end(signal.SIGTERM) == 0
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["DATA", "DATA", "CALL"]
+    assert lines[0]["messages"][0]["content"] == {"payload": "aGVsbG8="}
+    assert program.stdout == ""
+
+
+def test_quiet_tap_prints_nothing(server: ServerProcess) -> None:
+    with tapped(server, "--quiet") as program:
+        client.main(["--target", program.address, "echo", "hello"])
+        assert program.end(signal.SIGTERM) == 0
+    assert program.stdout == ""
+
+
+def test_reader_that_goes_away_ends_it(server: ServerProcess) -> None:
+    with tapped(server) as program:
+        assert program.process.stdout is not None
+        program.process.stdout.close()
+        program.process.stdout = None
+        with pytest.raises(Exception, match="UNAVAILABLE"):
+            client.main(["--target", program.address, "--timeout", "5", "echo", "hello"])
+        assert program.process.wait(10) == cli.BROKEN_PIPE
+        assert program.process.stderr is not None
+        assert "Traceback" not in program.process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--target", "127.0.0.1:1"], "--listen and --target are needed"),
+        (["--listen", "127.0.0.1:0"], "--listen and --target are needed"),
+        (["--trace", "frame=X"], '"X" is not one of DATA'),
+        (["--throttle", "fast"], "is not a number of bytes, such as 1000 or 64KiB"),
+        (["--cut-after", "0"], "is not a number of bytes"),
+        (["--delay", "-1"], "is not a number of seconds from 0 to 3600"),
+        (["--target-tls-cert", __file__], "--target-tls-cert and --target-tls-key go together"),
+        (["--tls-key", __file__], "--tls-cert and --tls-key go together"),
+        (["--tls-client-ca", __file__], "--tls-client-ca needs --tls-cert and --tls-key"),
+        (["--descriptors", "/nowhere"], "cannot read '/nowhere'"),
+    ],
+)
+def test_wrong_command_line_is_one_sentence(flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if "--target" not in flags and "--listen" not in flags:
+        flags = [*flags, "--listen", "127.0.0.1:0", "--target", "127.0.0.1:1"]
+    with pytest.raises(SystemExit) as caught:
+        tap.main(flags)
+    assert caught.value.code == cli.USAGE
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--listen", "unix:/no/such/directory/x"], "cannot listen on unix:/no/such/directory/x: its directory"),
+        (["--listen", "127.0.0.1:0", "--descriptors", __file__], "these are no descriptors of protobuf"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(flags: list[str], reason: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "bin.tap", "--target", "127.0.0.1:1", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == cli.FAILED
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
