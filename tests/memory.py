@@ -34,6 +34,8 @@ class End(MemoryTransport):
         self._receiver = receiver
         self._reader = FieldReader()
         self.lost = False
+        self.begun: set[int] = set()
+        """For the test: streams on which it has sent headers."""
         self.frames: list[Frame] = []
         """All that was written so far."""
         self.fields: dict[int, list[Fields]] = {}
