@@ -29,8 +29,8 @@ LAYERS = [
 ]
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 
-RUN_TIME_DEPENDENCIES = {"anyio", "betterproto2", "cryptography", "h2", "hpack"}
-IF_INSTALLED = {"uvloop", "trio"}
+RUN_TIME_DEPENDENCIES = {"anyio", "betterproto2", "h2", "hpack"}
+IF_INSTALLED = {"uvloop", "trio", "cryptography"}
 # compression.zstd is in newer standard libraries than the oldest that is supported.
 STANDARD_LIBRARY = sys.stdlib_module_names | {"compression"}
 
