@@ -45,7 +45,7 @@ BIDI = wire.StreamStream("Bidi", bytes, bytes)
 PROBE_SERVICE = wire.Service("probe.v1.Probe", (UNARY, SERVER_STREAM, CLIENT_STREAM, BIDI))
 
 
-class ProbeStub(wire.Stub):
+class ProbeStub(wire.Stub[wire.AnyChannel]):
     service = PROBE_SERVICE
     unary = UNARY
     server_stream = SERVER_STREAM

@@ -16,7 +16,7 @@ MAX_LINES = 500
 # Each row imports only from the rows above it, and within a row none imports another.
 LAYERS = [
     ("errors", "process", "throttle", "service_names"),
-    ("config", "_install"),
+    ("config",),
     ("metadata",),
     ("status",),
     ("deadline",),
@@ -24,32 +24,27 @@ LAYERS = [
     ("connection", "message_decoder", "service"),
     ("messages",),
     ("client", "server", "inspect"),
+    ("blocking",),
+    ("stub",),
     ("__init__",),
-    # From here on they use wire as any program does.
-    ("generate", "grpcio", "interceptors", "standard"),
-    ("grpclib",),
+    ("generate", "grpcio", "interceptors", "standard"),  # they use wire as any program does
 ]
-PROGRAMS = {unit for units in LAYERS[LAYERS.index(("__init__",)) + 1 :] for unit in units}
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 
 RUN_TIME_DEPENDENCIES = {"anyio", "betterproto2", "h2", "hpack"}
-EXTRAS = {
-    "generate": {"google", "betterproto2_compiler"},  # the extra `codegen`
-    "grpclib": {"google", "multidict", "certifi"},  # the extra of that name, and what grpclib takes if it is there
-    "interceptors": {"opentelemetry", "prometheus_client"},  # the extras `otel` and `prometheus`
-}
 IF_INSTALLED = {"uvloop", "trio", "cryptography"}
+FOR_TYPE_CHECKERS = {"typing_extensions"}
 # compression.zstd is in newer standard libraries than the oldest that is supported.
 STANDARD_LIBRARY = sys.stdlib_module_names | {"compression"}
 
 ONLY_IN = {
     "h2": ("http2/h2/",),
     "hpack": ("http2/", "inspect/"),
-    "asyncio": ("transport/", "grpcio/", "grpclib/"),
+    "asyncio": ("transport/", "grpcio/"),
     "uvloop": ("transport/",),
     "trio": ("transport/",),
     "anyio": ("transport/", "server/server.py", "client/channel.py", "standard/"),
-    "betterproto2": ("codec/", "grpclib/encoding/proto.py"),
+    "betterproto2": ("codec/",),
 }
 
 SOURCES = sorted(
@@ -85,12 +80,9 @@ def test_wire_imports_only_from_layers_below(path: str) -> None:
     own = unit(path)
     assert own in RANK, f"give {own} its place in LAYERS"
     for module in imported(path):
-        if own in PROGRAMS:
-            if module.startswith("wire."):
-                other = module.split(".")[1]
-                allowed = {own, "errors", "service_names", "_install", *(["transport"] if own == "grpcio" else [])}
-                below = other in PROGRAMS and RANK[other] < RANK[own]
-                assert below or other in allowed, f"{path} must not import {module}"
+        if own in LAYERS[-1]:
+            allowed = (own, "errors", "service_names", *(["transport"] if own == "grpcio" else []))
+            assert not module.startswith("wire.") or module.split(".")[1] in allowed, path
             continue
         assert module != "wire", f"{path} must import what it needs from where that is defined"
         if not module.startswith("wire."):
@@ -119,8 +111,12 @@ def test_files_can_be_read_in_one_go(path: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES)
 def test_wire_imports_nothing_but_itself_the_standard_library_and_its_dependencies(path: str) -> None:
-    tops = {module.split(".")[0] for module in imported(path)} - EXTRAS.get(unit(path), set())
-    assert tops <= {"wire"} | STANDARD_LIBRARY | RUN_TIME_DEPENDENCIES | IF_INSTALLED
+    tops = {module.split(".")[0] for module in imported(path)}
+    if unit(path) == "generate":
+        tops -= {"google", "betterproto2_compiler"}  # the extra `codegen`
+    if unit(path) == "interceptors":
+        tops -= {"opentelemetry", "prometheus_client"}  # the extras of these names
+    assert tops <= {"wire"} | STANDARD_LIBRARY | RUN_TIME_DEPENDENCIES | IF_INSTALLED | FOR_TYPE_CHECKERS
 
 
 @pytest.mark.parametrize("path", SOURCES)

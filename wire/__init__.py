@@ -10,7 +10,9 @@ What users need is exported here. What lies underneath, from the bytes up:
     connection    joins a transport, an engine and the calls on it
     messages      of streaming calls, bounded in both directions; `message_decoder`: one message → its object
     server/       accepting, finding handlers, one call on a server
-    client/       channels, their connections, one call on a client, typed stubs
+    client/       channels, their connections, one call on a client
+    blocking/     the same for threads, without an event loop
+    stub          typed stubs, for either
     standard/     health, reflection, rich errors
     generate/     .proto files → messages, bases and stubs
     config        every knob of a server or channel
@@ -20,9 +22,9 @@ What users need is exported here. What lies underneath, from the bytes up:
 docs/architecture.md follows one call through these files.
 """
 
+from wire import blocking
 from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
 from wire.client.channel import Channel, ClientInterceptor, StartCall
-from wire.client.stub import StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
 from wire.codec import Codec, codec_for
 from wire.config import CallConfig, ChannelConfig, Http2Config, KeepaliveConfig, ServerConfig, TransportConfig
 from wire.errors import (
@@ -46,11 +48,13 @@ from wire.server.context import ServerContext
 from wire.server.server import Server
 from wire.service import Handler, Method, Responses, ServerInterceptor, Service, Servicer
 from wire.status import CallError, RpcError, StatusCode
+from wire.stub import AnyChannel, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
 from wire.transport.runtime import run
 from wire.transport.tls import ClientTls, ServerTls
 
 __all__ = [
     "AddressError",
+    "AnyChannel",
     "CallConfig",
     "CallError",
     "Channel",
@@ -97,6 +101,7 @@ __all__ = [
     "UnaryUnaryCall",
     "UsageError",
     "WireError",
+    "blocking",
     "codec_for",
     "run",
     "tune_process",

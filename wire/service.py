@@ -15,7 +15,7 @@
         def echo(self, request: EchoRequest, context: ServerContext) -> EchoResponse: ...
 
 A message type is a betterproto2 class (its codec is compiled on first use), `bytes` (passed through as it is), or a
-`Codec`. The four kinds of methods and `Stub` are in `client.stub`, as they know what a call of each kind is. A
+`Codec`. The four kinds of methods and `Stub` are in `stub`, as they know what a call of each kind is. A
 generator from .proto files has to emit no more than the above. Imports `codec` and `errors`.
 """
 

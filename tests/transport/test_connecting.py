@@ -20,8 +20,8 @@ from wire.transport.contract import Runtime
 
 
 async def connect(text: str, timeout_s: float = 5.0) -> socket.socket:
-    candidates = await connecting.resolve(parse_address(text), timeout_s)
-    return await connecting.connect(candidates[0], timeout_s)
+    candidates = await connecting.resolve(parse_address(text), timeout_s, anyio)
+    return await connecting.connect(candidates[0], timeout_s, anyio)
 
 
 async def refusal(text: str, timeout_s: float = 5.0) -> str:
@@ -62,7 +62,7 @@ def test_a_refused_connection_names_the_address_and_keeps_the_errno(loop: str, u
 
 def test_each_of_several_literal_addresses_is_a_candidate_of_its_own(loop: str) -> None:
     async def test(_: Runtime) -> None:
-        found = await connecting.resolve(parse_address("ipv4:127.0.0.1:1,127.0.0.2:2"), 5)
+        found = await connecting.resolve(parse_address("ipv4:127.0.0.1:1,127.0.0.2:2"), 5, anyio)
         assert [each.sockaddr for each in found] == [("127.0.0.1", 1), ("127.0.0.2", 2)]
         assert [str(each.address) for each in found] == ["ipv4:127.0.0.1:1", "ipv4:127.0.0.2:2"]
 
@@ -70,7 +70,7 @@ def test_each_of_several_literal_addresses_is_a_candidate_of_its_own(loop: str) 
 
 
 def test_an_address_that_does_not_answer_is_given_up_in_time(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def connect_socket(sock: socket.socket, sockaddr: Any) -> None:
+    async def connect_socket(sock: socket.socket, sockaddr: Any, waits: Any) -> None:
         await anyio.sleep_forever()
 
     monkeypatch.setattr(connecting, "_connect_socket", connect_socket)

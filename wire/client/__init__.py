@@ -6,6 +6,5 @@
     dialing           one usable connection to a target
     pool              a channel's connections: which call goes where
     channel           what calls of one target share: `Channel`
-    stub              typed stubs
 
 Each imports only those above it."""

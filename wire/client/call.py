@@ -120,11 +120,7 @@ class _StreamingCall(ClientCall[R]):
     async def read_initial_metadata(self) -> Metadata:
         """Wait for what the server sends before its first response. Raises `RpcError` when the call ends badly before
         it."""
-        exchange = self._exchange
-        while not exchange.head_came and exchange.code is None:
-            await exchange.wait()
-        if exchange.code not in (None, StatusCode.OK) and not exchange.head_came:
-            raise exchange.error()
+        await self._exchange.head()
         return self.initial_metadata or Metadata()
 
 

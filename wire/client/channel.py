@@ -47,16 +47,8 @@ its calls; returns what to call in its place. That returns the call, or for one 
 USER_AGENT = "grpc-python-wire/0.1.0"
 
 
-class Channel:
-    """Calls to one target, an address in gRPC's name syntax.
-
-        async with wire.Channel("127.0.0.1:50051") as channel:
-            reply = await EchoStub(channel).echo(EchoRequest(payload=b"hello"), timeout=1.0)
-
-    Connects when the first call is made, and again when a connection is lost. Raises `AddressError` for a target that
-    cannot be read. Use within one event loop (asyncio, uvloop or trio); leaving the block cancels calls and closes
-    connections.
-    """
+class ChannelBase:
+    """What a channel of an event loop and one of threads (`blocking`) have in common: all but opening and closing."""
 
     def __init__(
         self,
@@ -66,7 +58,6 @@ class Channel:
         tls: ClientTls | None = None,
         interceptors: Sequence[ClientInterceptor] = (),
     ) -> None:
-        """`interceptors`: stand in front of every call, the first one outermost."""
         self._interceptors = tuple(interceptors)
         self.config = ChannelConfig() if config is None else config
         self._address = parse_address(target)
@@ -80,10 +71,9 @@ class Channel:
         encoding = self.config.calls.compression
         self.compress = None if encoding is None else compressor(encoding)
         self._prepared: dict[Method[Any, Any], tuple[HeaderList, MessageDecoder[Any]]] = {}
-        self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self.thread = 0
-        """The event loop's, once the channel is open: no other may make calls."""
+        """The one that may make calls, once the channel is open: the event loop's."""
         self.pool: Pool
         self.deadlines: DeadlineTimer
 
@@ -98,24 +88,11 @@ class Channel:
             raise UsageError(_NOT_OPEN)
         return self._runtime
 
-    async def __aenter__(self) -> Self:
-        if self._runtime is not None:
-            raise UsageError("a channel can be entered only once")
-        self._runtime = await self._exits.enter_async_context(open_runtime())
+    def _open(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self.thread = get_ident()
-        self.pool = Pool(self._runtime, self._address, self._tls, self.config)
-        self.deadlines = DeadlineTimer(self._runtime.now, self._runtime.call_later)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            with anyio.CancelScope(shield=True):  # bounded by the pool
-                await self.pool.close()
-        finally:
-            self.deadlines.close()
-            await self._exits.aclose()
+        self.pool = Pool(runtime, self._address, self._tls, self.config)
+        self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
 
     def intercepted(self, method: Method[Any, Any], start: StartCall) -> StartCall:
         """What starts a method's calls, with the channel's interceptors in front of it. Once for each method of a
@@ -140,6 +117,46 @@ class Channel:
             decoder = MessageDecoder(method.response, self.config.calls)
             prepared = self._prepared[method] = HeaderList(fields, shared=True), decoder
         return prepared
+
+
+class Channel(ChannelBase):
+    """Calls to one target, an address in gRPC's name syntax.
+
+        async with wire.Channel("127.0.0.1:50051") as channel:
+            reply = await EchoStub(channel).echo(EchoRequest(payload=b"hello"), timeout=1.0)
+
+    Connects when the first call is made, and again when a connection is lost. Raises `AddressError` for a target that
+    cannot be read. Use within one event loop (asyncio, uvloop or trio); leaving the block cancels calls and closes
+    connections.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        config: ChannelConfig | None = None,
+        tls: ClientTls | None = None,
+        interceptors: Sequence[ClientInterceptor] = (),
+    ) -> None:
+        """`interceptors`: stand in front of every call, the first one outermost."""
+        super().__init__(target, config=config, tls=tls, interceptors=interceptors)
+        self._exits = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        if self._runtime is not None:
+            raise UsageError("a channel can be entered only once")
+        self._open(await self._exits.enter_async_context(open_runtime()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            with anyio.CancelScope(shield=True):  # bounded by the pool
+                await self.pool.close()
+        finally:
+            self.deadlines.close()
+            await self._exits.aclose()
 
 
 def _authority(address: object) -> str:

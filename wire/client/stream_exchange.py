@@ -56,6 +56,13 @@ class _StreamExchange(Exchange[R]):
             self.cancel()
             raise
 
+    async def head(self) -> None:
+        """Until the response begins. Raises `RpcError` when the call ends badly before it."""
+        while not self.head_came and self.code is None:
+            await self.wait()
+        if self.code not in (None, StatusCode.OK) and not self.head_came:
+            raise self.error()
+
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -128,7 +135,7 @@ class BidiExchange(_StreamExchange[R], Generic[Q, R]):
         self._pump: Task | None = None
         channel.pool.submit(self)
         if requests is not None:
-            self._pump = channel.runtime.spawn(self._pump_from(requests))
+            self._pump = channel.runtime.spawn(self.pump(requests))
 
     async def send(self, request: Q, call: object = None) -> None:
         """See `client_call`. `call`: the user's, which lives as long as this waits."""
@@ -207,7 +214,7 @@ class BidiExchange(_StreamExchange[R], Generic[Q, R]):
             if self._pump is not None:
                 self._pump.cancel()
 
-    async def _pump_from(self, requests: AsyncIterable[Q] | Iterable[Q]) -> None:
+    async def pump(self, requests: AsyncIterable[Q] | Iterable[Q]) -> None:
         """Send all of the caller's requests. What its iterator raises ends the call, and is told to whoever waits for
         it."""
         if not isinstance(requests, AsyncIterable):

@@ -117,8 +117,8 @@ class _Module:
         methods = ", ".join(names) + ("," if len(names) == 1 else "")
         return "\n".join(
             [
-                f"class {service.name}Stub(wire.Stub):",
-                _docstring(f"Calls {full_name} over a channel.", comment),
+                f"class {service.name}Stub(wire.Stub[wire.AnyChannel]):",
+                _docstring(f"Calls {full_name} over a channel, of an event loop or for threads.", comment),
                 "",
                 *stub,
                 f'    service = wire.Service("{full_name}", ({methods}), files=_FILES)',

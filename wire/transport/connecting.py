@@ -1,8 +1,9 @@
-"""From an address to a connected, non-blocking socket, on any event loop.
+"""From an address to a connected, non-blocking socket, on any event loop or by threads.
 
 `resolve` gives the candidates that an address stands for: names are looked up by the system (in a thread, unless they
 are literal). `connect` tries one of them; a hybrid vsock is asked for its port. Which one is tried when is `racing`'s
-to say. Everything that fails raises `ConnectError`. Imports `anyio`, `errors`, `address`, `transport` and `sockets`.
+to say. Everything that fails raises `ConnectError`. How to wait is the caller's to say (`Waits`); the `anyio` module
+knows it for event loops. Imports `errors`, `address`, `contract` and `sockets`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any
-
-import anyio
+from collections.abc import Awaitable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from wire.errors import ConnectError
 from wire.transport import sockets
@@ -34,17 +35,33 @@ _MAX_ANSWER_BYTES = (
 )
 
 
-async def connect(candidate: Candidate, timeout_s: float) -> socket.socket:
+class Waits(Protocol):
+    """What there is to wait for while connecting. The `anyio` module is one."""
+
+    def fail_after(self, delay: float) -> AbstractContextManager[Any]:
+        """Waits within the block raise TimeoutError after so many seconds."""
+
+    async def sleep(self, delay: float) -> None: ...
+
+    def wait_readable(self, obj: socket.socket, /) -> Awaitable[None]: ...
+
+    def wait_writable(self, obj: socket.socket, /) -> Awaitable[None]: ...
+
+    async def getaddrinfo(self, host: str, port: int, *, family: int, type: int) -> list[Any]:  # noqa: A002
+        """`socket.getaddrinfo`, in a thread."""
+
+
+async def connect(candidate: Candidate, timeout_s: float, waits: Waits) -> socket.socket:
     """A connected socket, its options set. Closes what it opened when it is cancelled. Raises `ConnectError`."""
     try:
-        with anyio.fail_after(timeout_s):
-            return await _connect(candidate.address, candidate.family, candidate.sockaddr)
+        with waits.fail_after(timeout_s):
+            return await _connect(candidate.address, candidate.family, candidate.sockaddr, waits)
     except TimeoutError:
         timed_out = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         raise sockets.connect_error(candidate.address, timed_out) from None
 
 
-async def resolve(address: Address, timeout_s: float) -> list[Candidate]:
+async def resolve(address: Address, timeout_s: float, waits: Waits) -> list[Candidate]:
     """Every socket address that `address` stands for, in the order of the name look-up. Raises `ConnectError`."""
     if isinstance(address, VsockAddress):
         if address.cid == CID_ANY or address.port == VSOCK_PORT_ANY:
@@ -54,15 +71,15 @@ async def resolve(address: Address, timeout_s: float) -> list[Candidate]:
         return [Candidate(address, sockets.AF_UNIX, sockets.unix_sockaddr(address))]
     candidates: list[Candidate] = []
     try:
-        with anyio.fail_after(timeout_s):
+        with waits.fail_after(timeout_s):
             for one in address.addresses if isinstance(address, TcpAddresses) else (address,):
-                candidates += await _look_up(one)
+                candidates += await _look_up(one, waits)
     except TimeoutError:
         raise sockets.connect_error(address, socket.gaierror(socket.EAI_AGAIN, "")) from None
     return candidates
 
 
-async def _look_up(address: TcpAddress) -> list[Candidate]:
+async def _look_up(address: TcpAddress, waits: Waits) -> list[Candidate]:
     family = sockets.FAMILIES[address.family]
     try:
         try:  # a literal address needs no thread
@@ -70,22 +87,22 @@ async def _look_up(address: TcpAddress) -> list[Candidate]:
                 address.host, address.port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST
             )
         except socket.gaierror:
-            found = await anyio.getaddrinfo(address.host, address.port, family=family, type=socket.SOCK_STREAM)
+            found = await waits.getaddrinfo(address.host, address.port, family=family, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise sockets.connect_error(address, error) from None
     return [Candidate(address, entry[0], entry[4]) for entry in found]
 
 
-async def _connect(address: Address, family: int, sockaddr: Any) -> socket.socket:
+async def _connect(address: Address, family: int, sockaddr: Any, waits: Waits) -> socket.socket:
     try:
         sock = sockets.new_socket(family)
     except OSError as error:
         raise sockets.connect_error(address, error) from None
     try:
-        await _connect_socket(sock, sockaddr)
+        await _connect_socket(sock, sockaddr, waits)
         sockets.tune(sock)
         if isinstance(address, HybridVsockAddress):
-            await _ask_for_port(sock, address)
+            await _ask_for_port(sock, address, waits)
     except OSError as error:  # a ConnectError is one
         sock.close()
         if isinstance(error, ConnectError):
@@ -97,23 +114,23 @@ async def _connect(address: Address, family: int, sockaddr: Any) -> socket.socke
     return sock
 
 
-async def _connect_socket(sock: socket.socket, sockaddr: Any) -> None:
+async def _connect_socket(sock: socket.socket, sockaddr: Any, waits: Waits) -> None:
     pause_s = 0.005
     while True:
         number = sock.connect_ex(sockaddr)
         if number == errno.EAGAIN:  # AF_UNIX with a full backlog: nothing tells when there is room (connect(2))
-            await anyio.sleep(pause_s)
+            await waits.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.1)
             continue
         if number == errno.EINPROGRESS:
-            await anyio.wait_writable(sock)
+            await waits.wait_writable(sock)
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))
         return
 
 
-async def _ask_for_port(sock: socket.socket, address: HybridVsockAddress) -> None:
+async def _ask_for_port(sock: socket.socket, address: HybridVsockAddress, waits: Waits) -> None:
     """The host's side of hybrid vsock: send `CONNECT port`, read `OK …`.
 
     Takes no byte behind that line off the socket: the guest may have spoken already.
@@ -122,7 +139,7 @@ async def _ask_for_port(sock: socket.socket, address: HybridVsockAddress) -> Non
     answer = b""
     try:
         while not answer.endswith(b"\n"):
-            await anyio.wait_readable(sock)
+            await waits.wait_readable(sock)
             seen = sock.recv(_MAX_ANSWER_BYTES - len(answer), socket.MSG_PEEK)
             line, newline, _ = seen.partition(b"\n")
             answer += sock.recv(len(line) + len(newline))

@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio
+
 from wire.config import TransportConfig
 from wire.errors import TlsError
 from wire.throttle import Throttle
@@ -62,14 +64,18 @@ class RuntimeBase(ABC):
         """
 
     async def resolve(self, address: Address, timeout_s: float) -> list[Candidate]:
-        return await connecting.resolve(address, timeout_s)
+        return await connecting.resolve(address, timeout_s, self._waits())
+
+    def _waits(self) -> connecting.Waits:
+        """How connecting waits: for as long as one attempt lasts."""
+        return anyio
 
     async def connect(
         self, candidate: Candidate, protocol: TransportProtocol, *, tls: ClientTls | None, config: TransportConfig
     ) -> Transport:
         address = candidate.address
         end = self.now() + config.connect_timeout_s
-        sock = await connecting.connect(candidate, config.connect_timeout_s)
+        sock = await connecting.connect(candidate, config.connect_timeout_s, self._waits())
         try:
             # To whoever dials a hybrid vsock, the peer is the guest, not the VMM whose socket this is.
             hybrid = isinstance(address, HybridVsockAddress)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wire.transport")
 
-_BUFFERS_PER_SEND: Final = 64  # well under IOV_MAX, and more than the socket's buffer is likely to take
+BUFFERS_PER_SEND: Final = 64  # well under IOV_MAX, and more than the socket's buffer is likely to take
 _FILLED_READ_FACTOR: Final = 4
 
 
@@ -155,6 +155,10 @@ class SocketTransport:
         except OSError as error:
             self._lose(error)
             return
+        self._received(data)
+
+    def _received(self, data: bytes) -> None:
+        """A read has brought `data`, or the peer's end."""
         # After a read that was filled, larger ones: 64 KiB messages took an eighth less CPU time so. Not always,
         # since the memory of a large read is mapped afresh for it, however little came.
         least = self._least_read_bytes
@@ -175,14 +179,18 @@ class SocketTransport:
             self._lose(error)
 
     def _write_ready(self) -> None:
-        queue = self._queue
         try:
-            sent = self._sock.sendmsg(list(islice(queue, _BUFFERS_PER_SEND)))
+            sent = self._sock.sendmsg(list(islice(self._queue, BUFFERS_PER_SEND)))
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._lose(error)
             return
+        self._sent(sent)
+
+    def _sent(self, sent: int) -> None:
+        """The socket has taken so many of the queued bytes."""
+        queue = self._queue
         self._queued_bytes -= sent
         while sent:
             first = queue.popleft()

@@ -39,8 +39,8 @@ _FILES = (
 """The descriptors of this file and of all that it imports, for server reflection."""
 
 
-class CryptoServiceStub(wire.Stub):
-    """Calls crypto.v1.CryptoService over a channel.
+class CryptoServiceStub(wire.Stub[wire.AnyChannel]):
+    """Calls crypto.v1.CryptoService over a channel, of an event loop or for threads.
 
     Signs with keys that never leave the server. The caller chooses the key and the algorithm in each request.
     """

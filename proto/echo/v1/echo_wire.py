@@ -24,8 +24,8 @@ _FILES = (
 """The descriptors of this file and of all that it imports, for server reflection."""
 
 
-class EchoServiceStub(wire.Stub):
-    """Calls echo.v1.EchoService over a channel.
+class EchoServiceStub(wire.Stub[wire.AnyChannel]):
+    """Calls echo.v1.EchoService over a channel, of an event loop or for threads.
 
     Returns what it is sent: the smallest real service, for trying a connection out and for measuring the stack.
     """

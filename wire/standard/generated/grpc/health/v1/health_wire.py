@@ -32,8 +32,8 @@ _FILES = (
 """The descriptors of this file and of all that it imports, for server reflection."""
 
 
-class HealthStub(wire.Stub):
-    """Calls grpc.health.v1.Health over a channel."""
+class HealthStub(wire.Stub[wire.AnyChannel]):
+    """Calls grpc.health.v1.Health over a channel, of an event loop or for threads."""
 
     check = wire.UnaryUnary("Check", HealthCheckRequest, HealthCheckResponse)
     """The status of a service; NOT_FOUND for one that the server does not know."""

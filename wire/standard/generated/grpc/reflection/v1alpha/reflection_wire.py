@@ -48,8 +48,8 @@ _FILES = (
 """The descriptors of this file and of all that it imports, for server reflection."""
 
 
-class ServerReflectionStub(wire.Stub):
-    """Calls grpc.reflection.v1alpha.ServerReflection over a channel."""
+class ServerReflectionStub(wire.Stub[wire.AnyChannel]):
+    """Calls grpc.reflection.v1alpha.ServerReflection over a channel, of an event loop or for threads."""
 
     server_reflection_info = wire.StreamStream(
         "ServerReflectionInfo", ServerReflectionRequest, ServerReflectionResponse

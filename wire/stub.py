@@ -6,16 +6,23 @@
 
     reply = await EchoStub(channel).echo(EchoRequest(payload=b"hello"), timeout=1.0)
 
-Imports `service` and the client's calls.
+On a channel for threads (`wire.blocking.Channel`) the same stub's methods are what `blocking.callables` says:
+
+    reply = EchoStub(channel).echo(EchoRequest(payload=b"hello"), timeout=1.0)
+
+A type checker tells the two apart where the stub's class is generic, as generated ones are:
+`class EchoStub(Stub[AnyChannel])`. Without a parameter it is one of an event loop's. Imports `service`, `client` and
+`blocking`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
+from wire import blocking
 from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
-from wire.client.channel import Channel
+from wire.client.channel import Channel, ChannelBase
 from wire.errors import ServiceError
 from wire.metadata import MetadataInput
 from wire.service import Method, Service
@@ -23,6 +30,13 @@ from wire.service import Method, Service
 Q = TypeVar("Q")
 R = TypeVar("R")
 C = TypeVar("C")
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    AnyChannel = TypeVarWithDefault("AnyChannel", bound=ChannelBase, default=Channel)
+else:
+    AnyChannel = TypeVar("AnyChannel", bound=ChannelBase)
 
 Requests = AsyncIterable[Q] | Iterable[Q]
 """What a caller may hand over as a stream of requests."""
@@ -36,9 +50,11 @@ class UnaryUnary(Method[Q, R]):
     @overload
     def __get__(self, stub: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, stub: Stub, owner: type) -> RequestCallable[Q, UnaryUnaryCall[R]]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestCallable[Q, UnaryUnaryCall[R]]:
-        return self if stub is None else RequestCallable(UnaryUnaryCall, stub.channel, self)
+    def __get__(self, stub: Stub[Channel], owner: type) -> RequestCallable[Q, UnaryUnaryCall[R]]: ...
+    @overload
+    def __get__(self, stub: Stub[blocking.Channel], owner: type) -> blocking.UnaryUnaryCallable[Q, R]: ...
+    def __get__(self, stub: Stub[Any] | None, owner: type) -> Any:
+        return self if stub is None else _bound(self, stub.channel, UnaryUnaryCall, blocking.UnaryUnaryCallable)
 
 
 class UnaryStream(Method[Q, R]):
@@ -50,9 +66,11 @@ class UnaryStream(Method[Q, R]):
     @overload
     def __get__(self, stub: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, stub: Stub, owner: type) -> RequestCallable[Q, UnaryStreamCall[R]]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestCallable[Q, UnaryStreamCall[R]]:
-        return self if stub is None else RequestCallable(UnaryStreamCall, stub.channel, self)
+    def __get__(self, stub: Stub[Channel], owner: type) -> RequestCallable[Q, UnaryStreamCall[R]]: ...
+    @overload
+    def __get__(self, stub: Stub[blocking.Channel], owner: type) -> blocking.UnaryStreamCallable[Q, R]: ...
+    def __get__(self, stub: Stub[Any] | None, owner: type) -> Any:
+        return self if stub is None else _bound(self, stub.channel, UnaryStreamCall, blocking.UnaryStreamCallable)
 
 
 class StreamUnary(Method[Q, R]):
@@ -64,9 +82,11 @@ class StreamUnary(Method[Q, R]):
     @overload
     def __get__(self, stub: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, stub: Stub, owner: type) -> RequestsCallable[Q, StreamUnaryCall[Q, R]]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestsCallable[Q, StreamUnaryCall[Q, R]]:
-        return self if stub is None else RequestsCallable(StreamUnaryCall, stub.channel, self)
+    def __get__(self, stub: Stub[Channel], owner: type) -> RequestsCallable[Q, StreamUnaryCall[Q, R]]: ...
+    @overload
+    def __get__(self, stub: Stub[blocking.Channel], owner: type) -> blocking.StreamUnaryCallable[Q, R]: ...
+    def __get__(self, stub: Stub[Any] | None, owner: type) -> Any:
+        return self if stub is None else _bound(self, stub.channel, StreamUnaryCall, blocking.StreamUnaryCallable)
 
 
 class StreamStream(Method[Q, R]):
@@ -79,23 +99,32 @@ class StreamStream(Method[Q, R]):
     @overload
     def __get__(self, stub: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, stub: Stub, owner: type) -> RequestsCallable[Q, StreamStreamCall[Q, R]]: ...
-    def __get__(self, stub: Stub | None, owner: type) -> Self | RequestsCallable[Q, StreamStreamCall[Q, R]]:
-        return self if stub is None else RequestsCallable(StreamStreamCall, stub.channel, self)
+    def __get__(self, stub: Stub[Channel], owner: type) -> RequestsCallable[Q, StreamStreamCall[Q, R]]: ...
+    @overload
+    def __get__(self, stub: Stub[blocking.Channel], owner: type) -> blocking.StreamStreamCallable[Q, R]: ...
+    def __get__(self, stub: Stub[Any] | None, owner: type) -> Any:
+        return self if stub is None else _bound(self, stub.channel, StreamStreamCall, blocking.StreamStreamCallable)
 
 
-class Stub:
+class Stub(Generic[AnyChannel]):
     """Base of a service's client: its methods, each callable with the type it has in the service."""
 
     service: ClassVar[Service]
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: AnyChannel) -> None:
         self.channel = channel
         # Bound once, found in the instance from then on: a call then costs no descriptor.
         for name, method in vars(type(self)).items():
             if isinstance(method, Method):
-                callable_ = method.__get__(self, type(self))  # type: ignore[attr-defined]
-                self.__dict__[name] = channel.intercepted(method, callable_)
+                self.__dict__[name] = channel.intercepted(method, method.__get__(self, type(self)))  # type: ignore[attr-defined]
+
+
+def _bound(method: Method[Any, Any], channel: ChannelBase, call: type[Any], blocks: Callable[[Any, Any], Any]) -> Any:
+    """What makes calls of `method` on `channel`: `call`s that are awaited, or what `blocks` makes."""
+    if isinstance(channel, blocking.Channel):
+        return blocks(channel, method)
+    kind: Callable[..., Any] = RequestsCallable if method.streams_requests else RequestCallable
+    return kind(call, channel, method)
 
 
 class _Callable(Generic[C]):

@@ -1,0 +1,237 @@
+"""One method on one channel, for threads: calling it makes a call of the method's kind.
+
+Those of one response return it; their `with_call` returns the call too, which has its metadata, and `start` returns the
+call at once. Those of a stream of responses return the call, which is their iterator. Imports `call`, and what is below
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from wire.blocking.call import BlockingCall, StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
+from wire.blocking.channel import Channel
+from wire.blocking.futures import ThreadFuture
+from wire.client.channel import StartCall
+from wire.client.exchange import UnaryExchange
+from wire.errors import ServiceError
+from wire.metadata import MetadataInput
+from wire.service import Method
+from wire.status import StatusCode
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class _Callable(Generic[Q, R]):
+    """`timeout` in seconds; None: no deadline. `wait_for_ready`; None: as the channel is configured.
+
+    `begin`: (request or requests, **options) → call; an interceptor's, perhaps.
+    """
+
+    __slots__ = ("_channel", "_method", "begin")
+
+    call: ClassVar[type[BlockingCall[Any]]]
+
+    def __init__(self, channel: Channel, method: Method[Q, R], begin: StartCall | None = None) -> None:
+        if method.path is None:
+            raise ServiceError(f"{method!r} belongs to no service, so it has no path to call")
+        self._channel = channel
+        self._method = method
+        self.begin: StartCall = _Beginning(self.call, channel, method) if begin is None else begin
+
+    def intercepted(self, begin: StartCall) -> Self:
+        """The same, whose calls `begin` begins."""
+        return type(self)(self._channel, self._method, begin)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._method.path}>"
+
+
+class _Beginning:
+    """What begins a method's calls when no interceptor does."""
+
+    __slots__ = ("_call", "_channel", "_method")
+
+    def __init__(self, call: Any, channel: Channel, method: Method[Any, Any]) -> None:
+        self._call = call
+        self._channel = channel
+        self._method = method
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> Any:
+        return self._call(self._channel, self._method, request, (timeout, metadata, wait_for_ready))
+
+
+class UnaryUnaryCallable(_Callable[Q, R]):
+    """A method that takes one request and gives one response."""
+
+    __slots__ = ()
+    call = UnaryUnaryCall
+
+    def intercepted(self, begin: StartCall) -> UnaryUnaryCallable[Q, R]:
+        return _InterceptedUnaryUnaryCallable(self._channel, self._method, begin)
+
+    def __call__(
+        self,
+        request: Q,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> R:
+        """The response. Raises `RpcError` for every status but OK."""
+        channel = self._channel
+        threads = channel.threads
+        future = None
+        threads.enter()
+        try:
+            channel.begin_call()
+            exchange = UnaryExchange(channel, self._method, request, (timeout, metadata, wait_for_ready))
+            if exchange.code is None:
+                exchange.waiter = future = ThreadFuture(threads)
+                threads.wait(future)
+        except BaseException as error:
+            threads.interrupted(future, error)
+            if future is not None:
+                future.finished = True
+                exchange.cancel()
+            raise
+        finally:
+            threads.leave()
+        if exchange.code is not StatusCode.OK:
+            raise exchange.error()
+        return exchange.response
+
+    def with_call(
+        self,
+        request: Q,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> tuple[R, UnaryUnaryCall[R]]:
+        """The response, and the call with its metadata. Raises `RpcError` for every status but OK."""
+        call = self.start(request, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready)
+        return call.result(), call
+
+    def start(
+        self,
+        request: Q,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> UnaryUnaryCall[R]:
+        """Start a call and return at once: its `result` waits."""
+        call: UnaryUnaryCall[R] = self.begin(request, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready)
+        return call
+
+
+class _InterceptedUnaryUnaryCallable(UnaryUnaryCallable[Q, R]):
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request: Q,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> R:
+        return self.start(request, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready).result()
+
+
+class UnaryStreamCallable(_Callable[Q, R]):
+    """A method that takes one request and gives a stream of responses."""
+
+    __slots__ = ()
+    call = UnaryStreamCall
+
+    def __call__(
+        self,
+        request: Q,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> UnaryStreamCall[R]:
+        """Start a call: iterate over what is returned for the responses."""
+        call: UnaryStreamCall[R] = self.begin(
+            request, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready
+        )
+        return call
+
+
+class StreamUnaryCallable(_Callable[Q, R]):
+    """A method that takes a stream of requests and gives one response."""
+
+    __slots__ = ()
+    call = StreamUnaryCall
+
+    def __call__(
+        self,
+        requests: Iterable[Q],
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> R:
+        """The response to all of `requests`, which are taken in a thread of their own, unless they are a list or a
+        tuple. Raises `RpcError` for every status but OK."""
+        return self.start(requests, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready).result()
+
+    def with_call(
+        self,
+        requests: Iterable[Q],
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> tuple[R, StreamUnaryCall[Q, R]]:
+        """The response, and the call with its metadata. Raises `RpcError` for every status but OK."""
+        call = self.start(requests, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready)
+        return call.result(), call
+
+    def start(
+        self,
+        requests: Iterable[Q] | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> StreamUnaryCall[Q, R]:
+        """Start a call; requests come from `requests`, or by the call's `send` and `end`."""
+        call: StreamUnaryCall[Q, R] = self.begin(
+            requests, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready
+        )
+        return call
+
+
+class StreamStreamCallable(_Callable[Q, R]):
+    """A method that takes a stream of requests and gives a stream of responses."""
+
+    __slots__ = ()
+    call = StreamStreamCall
+
+    def __call__(
+        self,
+        requests: Iterable[Q] | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+    ) -> StreamStreamCall[Q, R]:
+        """Start a call; requests come from `requests`, which are taken in a thread of their own, unless they are a list
+        or a tuple, or by the call's `send` and `end`."""
+        call: StreamStreamCall[Q, R] = self.begin(
+            requests, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready
+        )
+        return call

@@ -1,1 +1,0 @@
-"""`grpclib.encoding`: codecs of messages and of status details."""

@@ -1,1 +1,0 @@
-"""`grpclib.health`: health checking."""

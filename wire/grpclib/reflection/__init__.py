@@ -1,1 +1,0 @@
-"""`grpclib.reflection`: server reflection."""

@@ -1,1 +1,0 @@
-"""`grpclib.reflection.v1`: the messages, base and stub of grpc.reflection.v1."""

@@ -1,1 +1,0 @@
-"""`grpclib.reflection.v1alpha`: the messages, base and stub of grpc.reflection.v1alpha."""
