@@ -43,7 +43,7 @@ endif
 run-bench: venv-bench ## Load a server and print latencies, throughput and CPU time (ARGS="--help" for all flags)
 	@exec $(PYTHON_IN_VENV) -m bin.bench $(ARGS)
 
-benchmark: venv-dev ## Compare both engines with grpcio and grpclib
+benchmark: venv-dev ## Compare with tonic (Rust), grpc-go, nghttpd (C), grpcio and grpclib, as far as they can be had
 	@$(PYTHON_IN_VENV) -m benchmarks $(ARGS)
 
 check-speed: venv-dev ## Count the hot paths' instructions; fail when one has grown by more than 3 % (needs valgrind)

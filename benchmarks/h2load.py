@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import LOAD_CORE, UnavailableError
+from benchmarks.processes import LOAD_CORE, UnavailableError, pinned
 
 _FINISHED = re.compile(r"finished in .*?, ([\d.]+) req/s")
 _REQUESTS = re.compile(
@@ -61,9 +61,7 @@ def run(address: str, path: str, message: bytes | None, load: Load, seconds: flo
             Path(body.name).write_bytes(struct.pack(">BI", 0, len(message)) + message)
             command += ["--data", body.name, "--header", "content-type: application/grpc", "--header", "te: trailers"]
         command.append(f"http://{address}{path}")
-        result = subprocess.run(
-            ["taskset", "--cpu-list", str(LOAD_CORE), *command], capture_output=True, text=True, check=False
-        )
+        result = subprocess.run(pinned(command, LOAD_CORE), capture_output=True, text=True, check=False)
     finished, requests, data = (pattern.search(result.stdout) for pattern in (_FINISHED, _REQUESTS, _DATA))
     if finished is None or requests is None or data is None:
         last = (result.stderr or result.stdout).strip().splitlines()

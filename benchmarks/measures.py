@@ -15,18 +15,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks import h2load
+from benchmarks.contenders import call, start
+from benchmarks.frames import ECHO_PATH, STREAM_PATH, Requests, Varying, unary_requests
 from benchmarks.h2load import Load
-from benchmarks.processes import LOAD_CORE, ROOT, SERVER_CORE, Subprocess, UnavailableError, python
-from benchmarks.replay import Connection, Timeout, replay, unary_requests
+from benchmarks.processes import LOAD_CORE, ROOT, SERVER_CORE, Subprocess, UnavailableError, pinned, python
+from benchmarks.replay import Connection, replay
 
 MIB = 1 << 20
-ECHO_PATH = "/echo.v1.EchoService/Echo"
-STREAM_PATH = "/echo.v1.EchoService/EchoStream"
 SIGN_PATH = "/crypto.v1.CryptoService/Sign"
 
 _REPLAYED = 20_000
@@ -51,37 +50,6 @@ class Sampled:
 
 Sample = Callable[[], Sampled]
 Opener = Callable[[Lab], AbstractContextManager[Sample]]
-
-
-@cache
-def _grpc_go() -> Path:
-    """The Go server, built once. Its modules come from the Go module proxy."""
-    if shutil.which("go") is None:
-        raise UnavailableError("grpc-go needs Go (https://go.dev/dl), which is not installed")
-    binary = ROOT / ".cache" / "benchmarks" / "grpc_go"
-    sources = ROOT / "benchmarks" / "peers" / "grpc_go"
-    built = subprocess.run(
-        ["go", "build", "-o", str(binary), "."], cwd=sources, capture_output=True, text=True, check=False
-    )
-    if built.returncode:
-        raise UnavailableError(f"grpc-go did not build: {built.stderr.strip().splitlines()[-1]}")
-    return binary
-
-
-def start(name: str) -> Subprocess:
-    """The server `name` on the server's core: one of `peers.servers.SERVERS`, "grpc-go", or "bin.server" with flags."""
-    if name == "grpc-go":
-        return Subprocess([str(_grpc_go())], SERVER_CORE, env={"GOMAXPROCS": "1"})
-    if name.startswith("bin.server"):
-        flags = name.split()[1:]
-        return Subprocess(
-            python("-m", "bin.server", "--listen", "127.0.0.1:0", "--log-level", "warn", *flags), SERVER_CORE
-        )
-    return Subprocess(python("-m", "benchmarks.peers", "serve", name), SERVER_CORE)
-
-
-def _call(name: str, target: str, core: int = LOAD_CORE) -> Subprocess:
-    return Subprocess(python("-m", "benchmarks.peers", "call", name, "--target", target), core, ask=True)
 
 
 def echo_message(payload_bytes: int) -> bytes:
@@ -114,7 +82,7 @@ def _under_h2load(
     return Sampled(answered.per_s, (process.cpu_s() - before_s) * 1e6 / answered.total)
 
 
-def h2load_file(file_bytes: int = 23) -> Opener:
+def h2load_file(load: Load, file_bytes: int = 23) -> Opener:
     """Requests a second of nghttpd for a file as long as the echo's DATA frame."""
 
     @contextmanager
@@ -127,7 +95,6 @@ def h2load_file(file_bytes: int = 23) -> Opener:
             port = _free_port()
             with Subprocess(["nghttpd", "--no-tls", "--htdocs", folder, port], SERVER_CORE) as process:
                 address = _wait_until_accepting(port)
-                load = _ONE_CONNECTION
                 yield lambda: _under_h2load(process, address, "/reply", None, load, lab.seconds, file_bytes - 5)
 
     return opened
@@ -159,21 +126,19 @@ def client_echo(client: str, server: str, figure: str, *, in_flight: int = 100, 
 
     `figure`: "per_s", "MB/s" (of payload, one way) or "p50_us".
     """
+    what = {"kind": "unary", "payload_bytes": payload_bytes, "in_flight": in_flight}
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with start(server) as process, _call(client, process.address()) as caller:
-            what = {"payload_bytes": payload_bytes, "in_flight": in_flight}
+        with start(server) as process, call(client, process.address()) as caller:
             caller.ask(**what, seconds=min(lab.seconds, 0.3))
 
             def sample() -> Sampled:
                 before_s = process.cpu_s()
                 answer = caller.ask(**what, seconds=lab.seconds)
-                if figure == "p50_us":
-                    return Sampled(answer["p50_us"])
                 server_s = process.cpu_s() - before_s if server == client else 0.0
                 per_s = answer["count"] / answer["seconds"]
-                value = per_s * payload_bytes / 1e6 if figure == "MB/s" else per_s
+                value = {"p50_us": answer["p50_us"], "MB/s": per_s * payload_bytes / 1e6, "per_s": per_s}[figure]
                 return Sampled(value, (answer["cpu_s"] + server_s) * 1e6 / answer["count"])
 
             yield sample
@@ -183,15 +148,16 @@ def client_echo(client: str, server: str, figure: str, *, in_flight: int = 100, 
 
 def client_stream(client: str, server: str, *, payload_bytes: int, count: int | None = None) -> Opener:
     """Messages a second over one bidi stream, or with `count` the MB of payload a second, one way."""
+    what = {"kind": "flood", "payload_bytes": payload_bytes}
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with start(server) as process, _call(client, process.address()) as caller:
-            caller.ask(stream=True, payload_bytes=payload_bytes, seconds=0.1, count=10)
+        with start(server) as process, call(client, process.address()) as caller:
+            caller.ask(**what, seconds=0.1, count=10)
 
             def sample() -> Sampled:
                 before_s = process.cpu_s()
-                answer = caller.ask(stream=True, payload_bytes=payload_bytes, seconds=lab.seconds, count=count)
+                answer = caller.ask(**what, seconds=lab.seconds, count=count)
                 if count is not None and answer["count"] != count:
                     raise UnavailableError(f"{client} got {answer['count']} of {count} messages back")
                 cpu_s = answer["cpu_s"] + process.cpu_s() - before_s
@@ -203,17 +169,41 @@ def client_stream(client: str, server: str, *, payload_bytes: int, count: int | 
     return opened
 
 
+def server_stream(server: str, kind: str, payload_bytes: int, streams: int = 1, *, in_mb: bool = False) -> Opener:
+    """Messages (or MB) a second that `server` sends on streams, and its CPU time for each; tonic's client is the load.
+
+    `kind`: "ping-pong" on so many bidi streams of one connection, "flood" of one, or "repeat", streamed by the server.
+    """
+    what = {"kind": kind, "payload_bytes": payload_bytes, "in_flight": streams}
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        with start(server) as process, call("tonic", process.address()) as caller:
+            caller.ask(**what, seconds=min(lab.seconds, 0.5))
+
+            def sample() -> Sampled:
+                before_s = process.cpu_s()
+                answer = caller.ask(**what, seconds=lab.seconds)
+                per_s = answer["count"] / answer["seconds"]
+                cpu_us = (process.cpu_s() - before_s) * 1e6 / answer["count"]
+                return Sampled(per_s * payload_bytes / 1e6 if in_mb else per_s, cpu_us)
+
+            yield sample
+
+    return opened
+
+
 def stream_memory(client: str, server: str) -> Opener:
     """MiB by which the server's resident memory grows at most while 100 MiB stream through it and back."""
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with start(server) as process, _call(client, process.address()) as caller:
+        with start(server) as process, call(client, process.address()) as caller:
 
             def sample() -> Sampled:
                 process.reset_peak()
                 before = process.rss_bytes()
-                caller.ask(stream=True, payload_bytes=MIB, seconds=lab.seconds, count=100)
+                caller.ask(kind="flood", payload_bytes=MIB, seconds=lab.seconds, count=100)
                 return Sampled((process.peak_rss_bytes() - before) / MIB)
 
             yield sample
@@ -221,35 +211,32 @@ def stream_memory(client: str, server: str) -> Opener:
     return opened
 
 
-def replay_echo(server: str, timeout: Timeout = Timeout.SAME) -> Opener:
-    """Requests a second of Echo under replayed frames, each sample over a new connection."""
+def replay_cpu(server: str, requests: Callable[[int], Requests]) -> Opener:
+    """The server's CPU microseconds for a request of Echo under replayed frames, each sample over a new connection.
+
+    `requests` makes as many as it is asked for.
+    """
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
         with start(server) as process:
             address = process.address()
-            replay(address, unary_requests(timeout, 1000), 100)
+            replay(address, requests(1000), 100)
 
             def sample() -> Sampled:
-                requests = unary_requests(timeout, _REPLAYED)
+                made = requests(_REPLAYED)
                 before_s = process.cpu_s()
-                per_s = replay(address, requests, 100)
-                return Sampled(per_s, (process.cpu_s() - before_s) * 1e6 / len(requests))
+                replay(address, made, 100)
+                return Sampled((process.cpu_s() - before_s) * 1e6 / len(made))
 
             yield sample
 
     return opened
 
 
-def replay_cpu(server: str, timeout: Timeout) -> Opener:
-    """The server's CPU microseconds a request, with grpc-timeout sent in one of three ways."""
-
-    @contextmanager
-    def opened(lab: Lab) -> Iterator[Sample]:
-        with replay_echo(server, timeout)(lab) as sample:
-            yield lambda: _cost(sample())
-
-    return opened
+def varying_cpu(field: str, varying: Varying) -> Opener:
+    """What a request costs our server whose `field` varies so."""
+    return replay_cpu("wire-tuned", lambda count: unary_requests(varying, count, field=field))
 
 
 def _cost(sampled: Sampled) -> Sampled:
@@ -295,7 +282,7 @@ def memory(server: str, *, connections: int, streams_on_each: int = 0) -> Opener
             with start(server) as process, ExitStack() as held:
                 address = process.address()
                 # What the first requests and the first stream load is nobody's share.
-                replay(address, unary_requests(Timeout.SAME, 1000), 100)
+                replay(address, unary_requests(Varying.SAME, 1000), 100)
                 _hold(held, address, 1, 1)
                 if streams_on_each:
                     empty = [Connection(address) for _ in range(connections)]
@@ -336,7 +323,7 @@ def sign_alone() -> Opener:
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with _call("sign-loop", "none", SERVER_CORE) as process:
+        with call("sign-loop", "none", SERVER_CORE) as process:
 
             def sample() -> Sampled:
                 answer = process.ask(seconds=lab.seconds)
@@ -347,18 +334,21 @@ def sign_alone() -> Opener:
     return opened
 
 
-def open_loop_p99(server: str, share: float) -> Opener:
-    """The p99 in milliseconds that `bin.bench` finds at `share` of the requests a second at which it saturates."""
+def open_loop(server: str, percentile: str, *, rate: float | None = None, share: float | None = None) -> Opener:
+    """The `percentile` ("p99", "p99.9") in milliseconds that `bin.bench` finds with `rate` requests a second, or with
+    that `share` of the rate at which `server` saturates."""
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
         with start(server) as process:
             address = process.address()
-            closed = _bench(address, lab.seconds, "--concurrency", "100")
-            rate = closed["throughput_per_s"] * share
+            per_s = rate
+            if per_s is None:
+                assert share is not None
+                per_s = _bench(address, lab.seconds, "--concurrency", "100")["throughput_per_s"] * share
 
             def sample() -> Sampled:
-                return Sampled(_bench(address, lab.seconds, "--rate", f"{rate:.0f}")["latency_ms"]["p99"])
+                return Sampled(_bench(address, lab.seconds, "--rate", f"{per_s:.0f}")["latency_ms"][percentile])
 
             yield sample
 
@@ -369,8 +359,9 @@ def _bench(address: str, seconds: float, *flags: str) -> dict[str, Any]:
     command = python(
         "-m", "bin.bench", "--target", address, "--duration", str(seconds), "--warmup", "0.3", "--json", "-"
     )
-    command = ["taskset", "--cpu-list", str(LOAD_CORE), *command, *flags]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    result = subprocess.run(
+        pinned([*command, *flags], LOAD_CORE), capture_output=True, text=True, check=False, cwd=ROOT
+    )
     if result.returncode:
         raise UnavailableError(result.stderr.strip().splitlines()[-1])
     report: dict[str, Any] = json.loads(result.stdout)
@@ -386,7 +377,7 @@ def import_time(module: str) -> Opener:
 
         def sample() -> Sampled:
             result = subprocess.run(
-                ["taskset", "--cpu-list", str(SERVER_CORE), *python("-c", code)],
+                pinned(python("-c", code), SERVER_CORE),
                 capture_output=True,
                 text=True,
                 check=False,

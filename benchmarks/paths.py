@@ -17,9 +17,25 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from typing import Any, Final
 
-from hpack import Encoder, HeaderTuple, NeverIndexedHeaderTuple
+from hpack import Encoder
 
 import wire
+from benchmarks.frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    SETTINGS,
+    STREAM_PATH,
+    WINDOW_UPDATE,
+    Varying,
+    echo_message,
+    frame,
+    request_fields,
+    unary_requests,
+)
 from proto.echo.v1 import EchoRequest, EchoResponse
 from proto.echo.v1.echo_wire import EchoServiceBase, EchoServiceStub
 from wire.config import EngineName
@@ -27,45 +43,21 @@ from wire.config import EngineName
 IN_FLIGHT: Final = 100
 """Operations in a round: calls, or messages on as many streams, that one read brings."""
 
-_PAYLOAD: Final = b"x" * 16
-_MESSAGE: Final = b"\0\0\0\0\x12\x0a\x10" + _PAYLOAD
-_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS, _WINDOW_UPDATE = 0, 1, 4, 8
-_END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
+_MESSAGE: Final = echo_message(16)
 _OPENING: Final = struct.pack(">HIHIHI", 3, 1000, 4, 2**31 - 1, 5, 1 << 16)
 """SETTINGS of the end that is played here: streams, a window and frames as large as anybody needs."""
 _WIDE: Final = struct.pack(">I", 2**30)
-_REQUEST: Final = (
-    (b":method", b"POST"),
-    (b":scheme", b"http"),
-    (b":authority", b"127.0.0.1:50051"),
-    (b"content-type", b"application/grpc"),
-    (b"user-agent", b"grpc-go/1.70.0"),
-    (b"te", b"trailers"),
-)
 _PATIENT: Final = wire.Http2Config(max_turn_s=60.0, settings_timeout_s=86_400.0)  # a run under a simulator is slow
+_RESPONSE: Final = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+_STATUS: Final = ((b"grpc-status", b"0"),)
 
 
-def frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
-    """One HTTP/2 frame (RFC 9113 §4.1)."""
-    return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream_id) + payload
-
-
-def request_rounds(timeout: str, rounds: int) -> list[bytes]:
-    """What a client writes: its preface with one call, then `rounds` of IN_FLIGHT unary calls each. Their grpc-timeout
-    is "repeated", differs in each as a "literal" without indexing, or is "inserted" into the HPACK table."""
-    encoder = Encoder()
-    fields = ((b":path", b"/echo.v1.EchoService/Echo"), *_REQUEST)
-    ids = count(1, 2)
-
-    def call(stream_id: int) -> bytes:
-        value = b"1S" if timeout == "repeated" else b"%du" % (1_000_000 + stream_id)
-        kind = NeverIndexedHeaderTuple if timeout == "literal" else HeaderTuple
-        block = encoder.encode([*fields, kind(b"grpc-timeout", value)])
-        return frame(_HEADERS, _END_HEADERS, stream_id, block) + frame(_DATA, _END_STREAM, stream_id, _MESSAGE)
-
-    opening = _PREFACE + frame(_SETTINGS, 0, 0, _OPENING) + frame(_WINDOW_UPDATE, 0, 0, _WIDE)
-    return [opening + call(next(ids)), *(b"".join(call(next(ids)) for _ in range(IN_FLIGHT)) for _ in range(rounds))]
+def _request_rounds(varying: Varying, rounds: int) -> list[bytes]:
+    """What a client writes: its preface with one call, then `rounds` of IN_FLIGHT unary calls each."""
+    opening = PREFACE + frame(SETTINGS, 0, 0, _OPENING) + frame(WINDOW_UPDATE, 0, 0, _WIDE)
+    requests = unary_requests(varying, 1 + rounds * IN_FLIGHT)
+    starts = range(1, len(requests), IN_FLIGHT)
+    return [opening + requests.part(0, 1), *(requests.part(start, start + IN_FLIGHT) for start in starts)]
 
 
 class _Peer:
@@ -131,7 +123,7 @@ async def _serving(servicer: _Echo, reads: list[bytes], engine: EngineName) -> A
             left = iter(reads)
             peer.send(next(left))
             await peer.receive()
-            peer.send(frame(_SETTINGS, _ACK, 0, b""))
+            peer.send(frame(SETTINGS, ACK, 0, b""))
 
             async def run() -> None:
                 due = servicer.handled + IN_FLIGHT
@@ -144,17 +136,17 @@ async def _serving(servicer: _Echo, reads: list[bytes], engine: EngineName) -> A
             sock.close()
 
 
-def _unary_server(servicer: type[_Echo], timeout: str) -> Path:
-    return lambda rounds, engine: _serving(servicer(), request_rounds(timeout, rounds), engine)
+def _unary_server(servicer: type[_Echo], varying: Varying = Varying.SAME) -> Path:
+    return lambda rounds, engine: _serving(servicer(), _request_rounds(varying, rounds), engine)
 
 
 def _bidi_server(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
     encoder = Encoder()
-    fields = ((b":path", b"/echo.v1.EchoService/EchoStream"), *_REQUEST)
+    fields = request_fields(STREAM_PATH)
     ids = range(3, 3 + 2 * IN_FLIGHT, 2)
-    opened = b"".join(frame(_HEADERS, _END_HEADERS, each, encoder.encode(fields)) for each in ids)
-    messages = b"".join(frame(_DATA, 0, each, _MESSAGE) for each in ids)
-    reads = request_rounds("repeated", 0)
+    opened = b"".join(frame(HEADERS, END_HEADERS, each, encoder.encode(fields)) for each in ids)
+    messages = b"".join(frame(DATA, 0, each, _MESSAGE) for each in ids)
+    reads = _request_rounds(Varying.SAME, 0)
     return _serving(_Echo(), [reads[0] + opened, *[messages] * rounds], engine)
 
 
@@ -175,8 +167,8 @@ async def _calling(
             accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
             with accepted:
                 peer = _Peer(accepted)
-                opening = frame(_SETTINGS, 0, 0, _OPENING) + frame(_WINDOW_UPDATE, 0, 0, _WIDE)
-                peer.send(opening + frame(_SETTINGS, _ACK, 0, b""))
+                opening = frame(SETTINGS, 0, 0, _OPENING) + frame(WINDOW_UPDATE, 0, 0, _WIDE)
+                peer.send(opening + frame(SETTINGS, ACK, 0, b""))
                 received = 0
                 while received < IN_FLIGHT * (len(_MESSAGE) + 9):  # the first requests
                     received += await peer.receive()
@@ -210,17 +202,16 @@ class _Counter:
 def _unary_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
     encoder = Encoder()
     ids = count(1, 2)
-    headers, trailers = ((b":status", b"200"), (b"content-type", b"application/grpc")), ((b"grpc-status", b"0"),)
 
     def reply(stream_id: int) -> bytes:
         return (
-            frame(_HEADERS, _END_HEADERS, stream_id, encoder.encode(headers))
-            + frame(_DATA, 0, stream_id, _MESSAGE)
-            + frame(_HEADERS, _END_HEADERS | _END_STREAM, stream_id, encoder.encode(trailers))
+            frame(HEADERS, END_HEADERS, stream_id, encoder.encode(_RESPONSE))
+            + frame(DATA, 0, stream_id, _MESSAGE)
+            + frame(HEADERS, END_HEADERS | END_STREAM, stream_id, encoder.encode(_STATUS))
         )
 
     async def caller(stub: EchoServiceStub, replied: Iterator[int]) -> None:
-        request = EchoRequest(payload=_PAYLOAD)
+        request = EchoRequest(payload=bytes(16))
         while True:
             await stub.echo(request)
             next(replied)
@@ -231,15 +222,14 @@ def _unary_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManage
 
 def _bidi_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
     encoder = Encoder()
-    headers = ((b":status", b"200"), (b"content-type", b"application/grpc"))
     ids = range(1, 1 + 2 * IN_FLIGHT, 2)
     begun = b"".join(
-        frame(_HEADERS, _END_HEADERS, each, encoder.encode(headers)) + frame(_DATA, 0, each, _MESSAGE) for each in ids
+        frame(HEADERS, END_HEADERS, each, encoder.encode(_RESPONSE)) + frame(DATA, 0, each, _MESSAGE) for each in ids
     )
-    messages = b"".join(frame(_DATA, 0, each, _MESSAGE) for each in ids)
+    messages = b"".join(frame(DATA, 0, each, _MESSAGE) for each in ids)
 
     async def caller(stub: EchoServiceStub, replied: Iterator[int]) -> None:
-        request = EchoRequest(payload=_PAYLOAD)
+        request = EchoRequest(payload=bytes(16))
         async with stub.echo_stream() as call:
             await call.send(request)
             async for _ in call:
@@ -250,10 +240,10 @@ def _bidi_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManager
 
 
 PATHS: Final[dict[str, Path]] = {
-    "server-unary": _unary_server(_Echo, "repeated"),
-    "server-unary-literal": _unary_server(_Echo, "literal"),
-    "server-unary-inserted": _unary_server(_Echo, "inserted"),
-    "server-async": _unary_server(_AsyncEcho, "repeated"),
+    "server-unary": _unary_server(_Echo),
+    "server-unary-literal": _unary_server(_Echo, Varying.LITERAL),
+    "server-unary-inserted": _unary_server(_Echo, Varying.INSERTED),
+    "server-async": _unary_server(_AsyncEcho),
     "server-bidi": _bidi_server,
     "client-unary": _unary_client,
     "client-bidi": _bidi_client,

@@ -18,7 +18,18 @@ from typing import Any
 from bin.usage import cpu_s, process_tree
 
 ROOT = Path(__file__).parent.parent
-CORES = sorted(os.sched_getaffinity(0))
+
+
+def _usable_cores() -> list[int]:
+    """Cores that this process may run on (proc_pid_status(5): "0-3,8"). PyPy has no os.sched_getaffinity."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Cpus_allowed_list:"):
+            ranges = [part.split("-") for part in line.split()[1].split(",")]
+            return [core for part in ranges for core in range(int(part[0]), int(part[-1]) + 1)]
+    return [0]
+
+
+CORES = _usable_cores()
 SERVER_CORE = CORES[0]
 LOAD_CORE = CORES[-1]
 
@@ -45,14 +56,13 @@ class Subprocess:
         self.started_s = time.monotonic()
         pipe = subprocess.PIPE if ask else subprocess.DEVNULL
         self.popen = subprocess.Popen(
-            command,
+            pinned(command, core),
             stdin=pipe,
             stdout=pipe,
             stderr=self._stderr,
             text=True,
             cwd=ROOT,
             env={**os.environ, **(env or {})},
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - no threads here
         )
         self.pid = self.popen.pid
 
@@ -123,6 +133,11 @@ class Subprocess:
     def _failure(self, what: str) -> str:
         said = [line for line in self._said() if line.strip()]
         return f"{' '.join(self.command[1:4])} {what}: {said[-1] if said else 'it said nothing'}"
+
+
+def pinned(command: Sequence[str], core: int) -> list[str]:
+    """The command on one core; its process is that of `command`."""
+    return ["taskset", "--cpu-list", str(core), *command]
 
 
 def python(*args: str) -> list[str]:

@@ -51,6 +51,8 @@ def summary(results: list[Result]) -> str:
 
 def _what(result: Result, verdict: Verdict) -> str:
     name = verdict.goal.contender
+    if verdict.goal.cpu:
+        return f"{name} ÷ {verdict.against}, CPU"
     return f"{name} ÷ {verdict.against}" if verdict.against else f"{name}, {result.scenario.unit}"
 
 

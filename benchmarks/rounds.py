@@ -55,6 +55,11 @@ class Result:
             if not rivals:
                 verdicts.append(Verdict(goal, None, self.median(goal.contender)))
                 continue
+            if goal.cpu:
+                rivals = [name for name in rivals if self.cpu_us(name)]
+                best = min(rivals, key=lambda name: statistics.median(self.cpu_us(name)))
+                verdicts.append(Verdict(goal, best, _median_ratio(self.cpu_us(goal.contender), self.cpu_us(best))))
+                continue
             best = (min if self.scenario.lower_is_better else max)(rivals, key=self.median)
             figure = _median_ratio(self.values(goal.contender), self.values(best))
             ours_us, theirs_us = self.cpu_us(goal.contender), self.cpu_us(best)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from dataclasses import dataclass
 
+from benchmarks.frames import VALUES, Varying
 from benchmarks.h2load import Load
 from benchmarks.measures import (
     MIB,
@@ -15,28 +18,29 @@ from benchmarks.measures import (
     h2load_file,
     import_time,
     memory,
-    open_loop_p99,
+    open_loop,
     ready_time,
-    replay_cpu,
-    replay_echo,
+    server_stream,
     sign_alone,
     sign_over_grpc,
     stream_memory,
+    varying_cpu,
 )
-from benchmarks.replay import Timeout
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
     """`contender` must reach `bound`: as a ratio to the best of `against`, or itself where that is empty.
 
-    `at_most`: the figure is a cost, and the bound is its ceiling; otherwise its floor.
+    `at_most`: the figure is a cost, and the bound is its ceiling; otherwise its floor. `cpu`: the ratio is that of the
+    CPU time for a call, with the bound as its ceiling.
     """
 
     contender: str
     against: tuple[str, ...]
     bound: float
     at_most: bool = False
+    cpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,17 @@ class Scenario:
     lower_is_better: bool = False
 
 
+_PYPY = platform.python_implementation() == "PyPy"
+_NEW = sys.version_info >= (3, 14)
 _GRPCIO = ("grpcio", "grpcio-asyncio")
-_ONE = Load(connections=1, streams=100)
-_TEN = Load(connections=10, streams=10)
+_TONIC = ("tonic",)
+_SHAPES = {
+    f"{connections}x{streams}": Load(connections, streams)
+    for connections, streams in ((1, 1), (1, 10), (1, 100), (10, 10), (100, 10))
+}
 
 
-def _servers(*names: str, load: Load = _ONE, payload_bytes: int = 16) -> dict[str, Opener]:
+def _servers(*names: str, load: Load, payload_bytes: int = 16) -> dict[str, Opener]:
     return {name: h2load_echo(name, load, payload_bytes) for name in names}
 
 
@@ -64,113 +73,139 @@ def _pairs(*names: str, figure: str, in_flight: int, payload_bytes: int = 16) ->
     return {name: client_echo(name, name, figure, in_flight=in_flight, payload_bytes=payload_bytes) for name in names}
 
 
-def _streams(*names: str, payload_bytes: int, count: int | None = None) -> dict[str, Opener]:
+def _floods(*names: str, payload_bytes: int, count: int | None = None) -> dict[str, Opener]:
     return {name: client_stream(name, name, payload_bytes=payload_bytes, count=count) for name in names}
 
 
-_ALL = (
-    Scenario(
-        "unary",
-        "Server: unary echo of 16 B, h2load, 1 connection × 100 streams",
+def _at_most(contender: str, against: tuple[str, ...], bound: float) -> Goal:
+    """A goal about the CPU time for a call."""
+    return Goal(contender, against, bound, at_most=True, cpu=True)
+
+
+def _shape(name: str, load: Load) -> Scenario:
+    goals = [_at_most("wire-tuned", _TONIC, 0.2 if _PYPY else 0.75 if _NEW else 0.9)]
+    if _PYPY or _NEW:
+        goals.append(_at_most("wire-async", _TONIC, 0.4 if _PYPY else 1.0))
+    if _PYPY:
+        goals.append(_at_most("wire-tuned", ("nghttpd",), 0.5))
+    return Scenario(
+        name,
+        f"Server: unary echo of 16 B, h2load, connections × streams {load.connections} × {load.streams}",
         "requests/s",
-        _servers("wire-tuned", "wire-h2", *_GRPCIO, "grpclib"),
-        (Goal("wire-tuned", _GRPCIO, 15), Goal("wire-tuned", ("grpclib",), 20)),
-    ),
-    Scenario(
-        "unary-10x10",
-        "Server: unary echo of 16 B, h2load, 10 connections × 10 streams",
-        "requests/s",
-        _servers("wire-tuned", *_GRPCIO, load=_TEN),
-        (Goal("wire-tuned", _GRPCIO, 18),),
-    ),
-    Scenario(
-        "unary-1k",
-        "Server: unary echo of 1 KiB, h2load, 1 connection × 100 streams",
-        "requests/s",
-        _servers("wire-tuned", *_GRPCIO, payload_bytes=1024),
-        (Goal("wire-tuned", _GRPCIO, 12),),
-    ),
-    Scenario(
-        "unary-async",
-        "Server: unary echo of 16 B by an `async def` handler, h2load, 1 connection × 100 streams",
-        "requests/s",
-        _servers("wire-async", *_GRPCIO),
-        (Goal("wire-async", _GRPCIO, 10),),
-    ),
-    Scenario(
-        "unary-replay",
-        "Server: as `unary`, pressed by replayed frames instead of h2load, which check the first opinion",
-        "requests/s",
-        {name: replay_echo(name) for name in ("wire-tuned", "wire-h2", *_GRPCIO, "grpclib")},
-        (),
-    ),
-    Scenario(
-        "timeout",
-        "Server: CPU for a request whose grpc-timeout repeats, or differs each time; replayed frames",
+        {
+            **_servers("wire-tuned", "wire-async", "tonic", "grpc-go", load=load),
+            "nghttpd": h2load_file(load),
+        },
+        tuple(goals),
+    )
+
+
+def _varying(field: str) -> Scenario:
+    return Scenario(
+        f"varying-{field}",
+        f"Server: CPU for a request whose {field} repeats, or differs each time; replayed frames",
         "µs/request",
         {
-            "repeats": replay_cpu("wire-tuned", Timeout.SAME),
-            "literal": replay_cpu("wire-tuned", Timeout.LITERAL),
-            "inserted": replay_cpu("wire-tuned", Timeout.INSERTED),
+            "repeats": varying_cpu(field, Varying.SAME),
+            "literal": varying_cpu(field, Varying.LITERAL),
+            "inserted": varying_cpu(field, Varying.INSERTED),
         },
         (Goal("literal", ("repeats",), 1.4, at_most=True), Goal("inserted", ("repeats",), 1.8, at_most=True)),
         lower_is_better=True,
+    )
+
+
+def _open_loop(percentile: str, *, rate: float | None = None, share: float | None = None) -> Scenario:
+    how = f"{rate:,.0f} calls/s" if rate else "half of the rate that saturates it"
+    return Scenario(
+        f"open-loop-{percentile}-{'rate' if rate else 'half'}",
+        f"Server: {percentile} of unary echo of 16 B, open loop at {how} (bin.bench, our client)",
+        "ms",
+        {name: open_loop(name, percentile, rate=rate, share=share) for name in ("wire-tuned", "tonic")},
+        (Goal("wire-tuned", _TONIC, 1, at_most=True),),
+        lower_is_better=True,
+    )
+
+
+def _stream(name: str, title: str, kind: str, payload_bytes: int, bound: float, streams: int = 1) -> Scenario:
+    in_mb = kind == "repeat"
+    names = ("wire-tuned", "tonic") if kind == "flood" else ("wire-tuned", "tonic", "grpc-go")
+    return Scenario(
+        f"stream-{name}",
+        f"Server: {title}; tonic's client",
+        "MB/s" if in_mb else "messages/s",
+        {each: server_stream(each, kind, payload_bytes, streams, in_mb=in_mb) for each in names},
+        (Goal("wire-tuned", _TONIC, bound) if in_mb else _at_most("wire-tuned", _TONIC, 0.4 if _PYPY else bound),),
+    )
+
+
+_ALL = (
+    *(_shape(f"unary-{name}", load) for name, load in _SHAPES.items()),
+    Scenario(
+        "python-peers",
+        "Server: unary echo of 16 B, h2load, 1 connection × 100 streams, beside Python's other stacks",
+        "requests/s",
+        _servers("wire-tuned", "wire-h2", *_GRPCIO, "grpclib", load=_SHAPES["1x100"]),
+        (Goal("wire-tuned", _GRPCIO, 15), Goal("wire-tuned", ("grpclib",), 20)),
     ),
+    *map(_varying, VALUES),
     Scenario(
         "client",
         "Client: unary echo of 16 B, 100 tasks on one connection, each stack's client against our server",
         "calls/s",
         {
             name: client_echo(name, "wire-tuned", "per_s")
-            for name in ("wire-tuned", "wire-h2", "grpcio-asyncio", "grpclib")
+            for name in ("wire-tuned", "wire-h2", "tonic", "grpcio-asyncio", "grpclib")
         },
-        (Goal("wire-tuned", ("grpcio-asyncio",), 6),),
+        (
+            Goal("wire-tuned", ("grpcio-asyncio",), 8),
+            _at_most("wire-tuned", _TONIC, 0.5 if _PYPY else 0.9),
+        ),
     ),
     Scenario(
         "pair",
         "Client and server of one stack: unary echo of 16 B, 100 calls in flight",
         "calls/s",
-        _pairs("wire-tuned", "wire-h2", *_GRPCIO, "grpclib", figure="per_s", in_flight=100),
+        _pairs("wire-tuned", "wire-h2", "tonic", *_GRPCIO, "grpclib", figure="per_s", in_flight=100),
         (Goal("wire-tuned", ("grpcio-asyncio",), 12),),
     ),
     Scenario(
         "latency",
         "Client and server of one stack: p50 of unary echo of 16 B, one call in flight",
         "µs",
-        _pairs("wire-tuned", *_GRPCIO, "grpclib", "bare", figure="p50_us", in_flight=1),
+        _pairs("wire-tuned", "tonic", *_GRPCIO, "grpclib", "bare", figure="p50_us", in_flight=1),
         (
-            Goal("wire-tuned", ("grpcio-asyncio",), 0.4, at_most=True),
-            Goal("wire-tuned", ("bare",), 1.5, at_most=True),
+            Goal("wire-tuned", ("grpcio-asyncio",), 0.2, at_most=True),
+            Goal("wire-tuned", _TONIC, 1, at_most=True),
+            Goal("wire-tuned", ("bare",), 1.4, at_most=True),
         ),
         lower_is_better=True,
     ),
+    *(_open_loop(percentile, rate=20_000) for percentile in ("p99", "p99.9")),
+    *(_open_loop(percentile, share=0.5) for percentile in ("p99", "p99.9")),
+    _stream("16", "100 bidi streams in ping-pong, messages of 16 B", "ping-pong", 16, 2, streams=100),
+    _stream("64k", "100 bidi streams in ping-pong, messages of 64 KiB", "ping-pong", 1 << 16, 1.1, streams=100),
+    _stream("flood", "one bidi stream at full speed, messages of 16 B", "flood", 16, 1),
+    _stream("1m", "responses of 1 MiB streamed by the server", "repeat", MIB, 1),
     Scenario(
-        "open-loop",
-        "Client and server: p99 of unary echo of 16 B, open loop at half of the rate that saturates (bin.bench)",
-        "ms",
-        {"wire-tuned": open_loop_p99("wire-tuned", 0.5)},
-        (Goal("wire-tuned", (), 1.0, at_most=True),),
-        lower_is_better=True,
-    ),
-    Scenario(
-        "stream",
+        "stream-pair",
         "Client and server of one stack: echoes of 16 B on one bidi stream",
         "messages/s",
-        _streams("wire-tuned", "wire-h2", *_GRPCIO, "grpclib", payload_bytes=16),
+        _floods("wire-tuned", "wire-h2", *_GRPCIO, "grpclib", payload_bytes=16),
         (Goal("wire-tuned", ("grpcio-asyncio",), 10),),
     ),
     Scenario(
         "large",
         "Client and server of one stack: unary echo of 1 MiB, 4 calls in flight",
         "MB/s",
-        _pairs("wire-tuned", *_GRPCIO, figure="MB/s", in_flight=4, payload_bytes=MIB),
+        _pairs("wire-tuned", "tonic", *_GRPCIO, figure="MB/s", in_flight=4, payload_bytes=MIB),
         (Goal("wire-tuned", _GRPCIO, 1),),
     ),
     Scenario(
         "large-stream",
         "Client and server of one stack: 100 MiB echoed on one bidi stream, in messages of 1 MiB",
         "MB/s",
-        _streams("wire-tuned", *_GRPCIO, payload_bytes=MIB, count=100),
+        _floods("wire-tuned", *_GRPCIO, payload_bytes=MIB, count=100),
         (Goal("wire-tuned", _GRPCIO, 1),),
     ),
     Scenario(
@@ -183,10 +218,14 @@ _ALL = (
     ),
     Scenario(
         "sign",
-        "Server: P-256 signatures over gRPC, h2load, beside a bare loop of key.sign on the same core",
+        "Server: P-256 signatures over gRPC, h2load 1×100, beside tonic with ring, and a bare loop of key.sign",
         "signatures/s",
-        {"wire-tuned": sign_over_grpc("bin.server --engine tuned"), "key.sign": sign_alone()},
-        (Goal("wire-tuned", ("key.sign",), 0.7),),
+        {
+            "wire-tuned": sign_over_grpc("bin.server --engine tuned"),
+            "tonic": sign_over_grpc("tonic"),
+            "key.sign": sign_alone(),
+        },
+        (Goal("wire-tuned", ("key.sign",), 0.7), Goal("wire-tuned", _TONIC, 1)),
     ),
     Scenario(
         "cpu",
@@ -238,13 +277,6 @@ _ALL = (
         {"bin.server": ready_time("bin.server --rsa-bits none"), "grpcio": ready_time("grpcio")},
         (Goal("bin.server", (), 0.5, at_most=True),),
         lower_is_better=True,
-    ),
-    Scenario(
-        "beyond",
-        "Server: as `unary`, beside compiled languages: grpc-go without message objects, nghttpd with a file of 23 B",
-        "requests/s",
-        {**_servers("wire-tuned", "grpc-go"), "nghttpd": h2load_file(23)},
-        (Goal("wire-tuned", ("grpc-go",), 1.1), Goal("wire-tuned", ("nghttpd",), 0.45)),
     ),
 )
 

@@ -1,7 +1,8 @@
 """A client on each stack, which takes its samples when told to on stdin.
 
-In: JSON lines, {"payload_bytes", "seconds", "in_flight"} for unary calls, or {"payload_bytes", "seconds", "count"?,
-"stream": true} for messages on one bidi stream. Out: a JSON line each, `loops.Answer`. Ends with its stdin.
+In: JSON lines, {"kind": "unary", "payload_bytes", "seconds", "in_flight"}, or {"kind": "flood", "payload_bytes",
+"seconds", "count"?} for messages on one bidi stream; as tonic's client takes them. Out: a JSON line each,
+`loops.Answer`. Ends with its stdin.
 """
 
 from __future__ import annotations
@@ -23,10 +24,7 @@ from benchmarks.peers.loops import Answer, Client, EchoStream, call_stream, call
 async def _answer(client: Client) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         request = json.loads(line)
-        if request.pop("stream", False):
-            answer = await call_stream(client, **request)
-        else:
-            answer = await call_unary(client, **request)
+        answer = await (call_unary if request.pop("kind") == "unary" else call_stream)(client, **request)
         print(json.dumps(answer), flush=True)
 
 
@@ -162,7 +160,7 @@ def grpcio(target: str) -> None:
     with grpc.insecure_channel(target) as channel:
         while line := sys.stdin.readline():
             request = json.loads(line)
-            answer = stream if request.pop("stream", False) else unary
+            answer = unary if request.pop("kind") == "unary" else stream
             print(json.dumps(answer(channel, **request)), flush=True)
 
 
@@ -179,7 +177,7 @@ def bare(target: str) -> None:
             self.write: Callable[[bytes], None] = transport.write  # type: ignore[attr-defined]
 
         def start(self, seconds: float, payload_bytes: int) -> asyncio.Future[None]:
-            from benchmarks.replay import request_bytes
+            from benchmarks.frames import request_bytes
 
             self.message = request_bytes(payload_bytes)
             self.missing = len(self.message)

@@ -28,9 +28,11 @@ async def _until_terminated() -> None:
     await stopped.wait()
 
 
-def wire(listen: str, engine: Any, asynchronous: bool) -> None:
-    """Ours: betterproto2 messages, the loop that is fastest of those installed, no interceptors, no logging."""
+def wire(listen: str, engine: Any, asynchronous: bool, methods: int = 0) -> None:
+    """Ours: betterproto2 messages, the loop that is fastest of those installed, no interceptors, no logging. `methods`:
+    how many more services/methods echo beside it, as /echo.v1.ManyService/Echo0 and so on."""
     import wire
+    from benchmarks.frames import many_paths
     from proto.echo.v1 import EchoRequest, EchoResponse
     from proto.echo.v1.echo_wire import EchoServiceStub
 
@@ -48,9 +50,22 @@ def wire(listen: str, engine: Any, asynchronous: bool) -> None:
         async def echo(self, request: EchoRequest, context: Any) -> EchoResponse:
             return EchoResponse(payload=request.payload)
 
+    class Repeat(wire.Servicer):
+        service = wire.Service("benchmarks.v1.RepeatService", [wire.UnaryStream("Repeat", EchoRequest, EchoResponse)])
+
+        async def repeat(self, request: EchoRequest, context: Any) -> AsyncIterator[EchoResponse]:
+            for _ in range(64):
+                yield EchoResponse(payload=request.payload)
+
+    names = [path.rpartition("/")[2] for path in many_paths(methods)]
+    many = wire.Service("echo.v1.ManyService", [wire.UnaryUnary(name, EchoRequest, EchoResponse) for name in names])
+    handlers = {name.lower(): Echo.echo for name in names}
+
     async def serve() -> None:
-        servicer = AsyncEcho() if asynchronous else Echo()
-        async with wire.Server([servicer], config=wire.ServerConfig(engine=engine)) as server:
+        servicers = [AsyncEcho() if asynchronous else Echo(), Repeat()]
+        servicers.append(type("Many", (wire.Servicer,), {"service": many, **handlers})())
+        config = wire.ServerConfig(engine=engine, calls=wire.CallConfig(max_receive_message_bytes=64 << 20))
+        async with wire.Server(servicers, config=config) as server:
             _say(await server.listen(listen))
             await server.wait_stopped()
 
@@ -184,6 +199,7 @@ SERVERS: dict[str, Callable[[str], None]] = {
     "wire-tuned": lambda listen: wire(listen, "tuned", False),
     "wire-h2": lambda listen: wire(listen, "h2", False),
     "wire-async": lambda listen: wire(listen, "tuned", True),
+    "wire-methods": lambda listen: wire(listen, "tuned", False, 500),
     "grpcio": grpcio,
     "grpcio-asyncio": grpcio_asyncio,
     "grpclib": grpclib,

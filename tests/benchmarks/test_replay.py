@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from hpack import Decoder
 
+from benchmarks.frames import Varying, request_bytes, unary_requests
 from benchmarks.processes import UnavailableError
-from benchmarks.replay import Connection, Timeout, replay, request_bytes, unary_requests
+from benchmarks.replay import Connection, replay
 from proto.echo.v1 import EchoRequest
 from tests.bin.programs import ServerProcess
 
@@ -59,11 +60,11 @@ def blocks_and_messages(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         data = data[9 + sizes :]
 
 
-@pytest.mark.parametrize("timeout", Timeout)
-def test_requests_decode_in_order_to_the_same_call_with_their_timeouts(timeout: Timeout) -> None:
+@pytest.mark.parametrize("varying", Varying)
+def test_requests_decode_in_order_to_the_same_call_with_their_timeouts(varying: Varying) -> None:
     decoder = Decoder()
     timeouts = []
-    for block, data in blocks_and_messages(unary_requests(timeout, 300, 200).blob):
+    for block, data in blocks_and_messages(unary_requests(varying, 300, payload_bytes=200).blob):
         fields: dict[Any, Any] = dict(decoder.decode(block))
         assert fields[":path"] == "/echo.v1.EchoService/Echo"
         assert fields["te"] == "trailers"
@@ -72,28 +73,28 @@ def test_requests_decode_in_order_to_the_same_call_with_their_timeouts(timeout: 
         assert len(data) == 5 + int.from_bytes(data[1:5], "big")
         assert EchoRequest.parse(data[5:]) == EchoRequest(payload=bytes(200))
     assert len(timeouts) == 300
-    assert len(set(timeouts)) == (1 if timeout is Timeout.SAME else 300)
+    assert len(set(timeouts)) == (1 if varying is Varying.SAME else 300)
 
 
 def test_only_inserted_timeouts_reach_the_dynamic_table() -> None:
     sizes = {}
-    for timeout in Timeout:
+    for varying in Varying:
         decoder = Decoder()
-        for block, _ in blocks_and_messages(unary_requests(timeout, 20).blob):
+        for block, _ in blocks_and_messages(unary_requests(varying, 20).blob):
             decoder.decode(block)
-        sizes[timeout] = sum(name == b"grpc-timeout" for name, _ in decoder.header_table.dynamic_entries)
-    assert sizes == {Timeout.SAME: 1, Timeout.LITERAL: 0, Timeout.INSERTED: 20}
+        sizes[varying] = sum(name == b"grpc-timeout" for name, _ in decoder.header_table.dynamic_entries)
+    assert sizes == {Varying.SAME: 1, Varying.LITERAL: 0, Varying.INSERTED: 20}
 
 
 def test_one_request_is_as_long_as_a_later_one_of_many() -> None:
-    requests = unary_requests(Timeout.SAME, 10)
+    requests = unary_requests(Varying.SAME, 10)
     indexed_timeout_bytes = 1
     assert len(request_bytes(16)) == requests.ends[-1] - requests.ends[-2] - indexed_timeout_bytes
 
 
-@pytest.mark.parametrize("timeout", Timeout)
-def test_every_request_is_answered_by_a_server(address: str, timeout: Timeout) -> None:
-    assert replay(address, unary_requests(timeout, 500), in_flight=20) > 0
+@pytest.mark.parametrize("varying", Varying)
+def test_every_request_is_answered_by_a_server(address: str, varying: Varying) -> None:
+    assert replay(address, unary_requests(varying, 500), in_flight=20) > 0
 
 
 def test_streams_stay_open(address: str) -> None:
@@ -104,16 +105,16 @@ def test_streams_stay_open(address: str) -> None:
 
 def test_a_server_that_closes_is_an_error() -> None:
     with answering(b"") as address, pytest.raises(UnavailableError, match="closed a connection"):
-        replay(address, unary_requests(Timeout.SAME, 1), in_flight=1)
+        replay(address, unary_requests(Varying.SAME, 1), in_flight=1)
 
 
 def test_a_reset_is_an_error() -> None:
     reset = b"\0\0\4\3\0\0\0\0\1\0\0\0\7"
     with answering(reset) as address, pytest.raises(UnavailableError, match="RST_STREAM"):
-        replay(address, unary_requests(Timeout.SAME, 1), in_flight=1)
+        replay(address, unary_requests(Varying.SAME, 1), in_flight=1)
 
 
 def test_replies_too_short_for_echoes_are_an_error() -> None:
     trailers_only = b"\0\0\1\1\5\0\0\0\1\x88"
     with answering(trailers_only) as address, pytest.raises(UnavailableError, match="no echoes"):
-        replay(address, unary_requests(Timeout.SAME, 1), in_flight=1)
+        replay(address, unary_requests(Varying.SAME, 1), in_flight=1)

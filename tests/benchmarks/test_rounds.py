@@ -68,6 +68,12 @@ def test_the_best_rival_is_the_least_where_less_is_better() -> None:
     assert (verdict.against, verdict.figure, verdict.reached) == ("fast", 0.6, False)
 
 
+def test_a_goal_about_cpu_time_compares_it_with_the_rival_that_takes_least() -> None:
+    goal = Goal("ours", ("slow", "fast"), 0.5, at_most=True, cpu=True)
+    (verdict,) = result_of((goal,), ours=scripted(8, 4, 4), fast=scripted(2, 2, 2), slow=scripted(1, 1, 1)).verdicts()
+    assert (verdict.against, verdict.figure, verdict.reached) == ("fast", 0.5, True)
+
+
 def test_a_goal_without_rivals_is_about_the_median_itself() -> None:
     (verdict,) = result_of((Goal("ours", (), 2, at_most=True),), ours=scripted(1, 9, 2)).verdicts()
     assert (verdict.against, verdict.figure, verdict.reached) == (None, 2, True)

@@ -1,4 +1,4 @@
-// Unary echo on grpc-go, with a codec that passes bytes through, so that what is measured is the stack and not protobuf.
+// Echo on grpc-go, unary and streamed, with a codec that passes bytes through, so that what is measured is the stack and not protobuf.
 // GOMAXPROCS=1 in the environment keeps it to one core. Prints "listening on ADDR" on stderr, as the other peers do.
 package main
 
@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"os"
@@ -40,6 +41,33 @@ func echo(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerIn
 	return message, nil
 }
 
+func echoStream(_ any, stream grpc.ServerStream) error {
+	for {
+		var message []byte
+		if err := stream.RecvMsg(&message); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := stream.SendMsg(&message); err != nil {
+			return err
+		}
+	}
+}
+
+func repeat(_ any, stream grpc.ServerStream) error {
+	var message []byte
+	if err := stream.RecvMsg(&message); err != nil {
+		return err
+	}
+	for range 64 {
+		if err := stream.SendMsg(&message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "host:port to listen on")
 	flag.Parse()
@@ -47,11 +75,24 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(passThrough{}))
+	server := grpc.NewServer(
+		grpc.ForceServerCodecV2(passThrough{}),
+		grpc.InitialWindowSize(4<<20),      // so that flow control is not what is measured
+		grpc.InitialConnWindowSize(16<<20), // likewise
+		grpc.MaxRecvMsgSize(64<<20),
+	)
 	server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "echo.v1.EchoService",
 		HandlerType: (*echoServer)(nil),
 		Methods:     []grpc.MethodDesc{{MethodName: "Echo", Handler: echo}},
+		Streams: []grpc.StreamDesc{
+			{StreamName: "EchoStream", Handler: echoStream, ServerStreams: true, ClientStreams: true},
+		},
+	}, struct{}{})
+	server.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "benchmarks.v1.RepeatService",
+		HandlerType: (*echoServer)(nil),
+		Streams:     []grpc.StreamDesc{{StreamName: "Repeat", Handler: repeat, ServerStreams: true}},
 	}, struct{}{})
 	fmt.Fprintf(os.Stderr, "listening on %s\n", listener.Addr())
 	log.Fatal(server.Serve(listener))
