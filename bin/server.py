@@ -23,7 +23,7 @@ from services.echo import EchoServicer
 from services.keys import RSA_BITS, KeyRing
 from services.threads import available_cores
 from wire.server.workers import Worker, run_workers
-from wire.standard import Health, reflection
+from wire.standard import Channelz, Health, reflection
 
 PROG: Final = "bin.server"
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     threads = max(1, available_cores() // args.workers)
 
     def make_server() -> wire.Server:
-        servicers = [EchoServicer(), CryptoServicer(keys, threads=threads), Health(), *reflection()]
+        servicers = [EchoServicer(), CryptoServicer(keys, threads=threads), Health(), Channelz(), *reflection()]
         return wire.Server(servicers, config=config, tls=tls)
 
     def say_listening(bound: Iterable[str]) -> None:

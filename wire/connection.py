@@ -21,7 +21,8 @@ from wire.http2.codes import ErrorCode
 from wire.http2.engine import Engine, HeaderList, Sink, Stream
 from wire.http2.engines import engine_factory
 from wire.http2.preface import TLS_CLIENT, TLS_SERVER
-from wire.transport.contract import Future, Runtime, Timer, Transport
+from wire.live import ConnectionState, next_number
+from wire.transport.contract import Future, Peer, Runtime, Timer, Transport
 
 _FLUSH_BYTES = 1 << 16  # a sender that never waits is written out, and must look at the transport, after so many bytes
 _TURN_MESSAGES = 256  # of all streams together, in one loop turn: a millisecond's work; after them, one for each sender
@@ -58,6 +59,7 @@ class Connection:
         "_turn_ends_at",
         "_turn_messages",
         "_unflushed_bytes",
+        "calls_failed",
         "calls_wait",
         "closing",
         "config",
@@ -68,6 +70,7 @@ class Connection:
         "heard_at",
         "lost",
         "max_metadata_bytes",
+        "number",
         "runtime",
         "transport",
     )
@@ -82,6 +85,9 @@ class Connection:
         calls: CallConfig,
         keepalive: KeepaliveConfig,
     ) -> None:
+        self.number = next_number()
+        self.calls_failed = 0
+        """Calls that ended with a status other than OK."""
         self.runtime = runtime
         self.config = calls
         self.max_metadata_bytes = http2.max_header_list_bytes
@@ -222,6 +228,22 @@ class Connection:
 
     def wake_calls(self) -> None:
         """Something left: there may be room for the calls that wait."""
+
+    def state(self, peer: Peer) -> ConnectionState:
+        """For a connection that has its transport."""
+        engine = self.engine
+        send_window, receive_window = engine.windows
+        return ConnectionState(
+            self.number,
+            peer,
+            engine.streams_opened,
+            self.calls_failed,
+            len(engine.streams),
+            send_window,
+            receive_window,
+            engine.held_bytes,
+            max(0.0, self._now() - self.heard_at),
+        )
 
     # Writing.
 

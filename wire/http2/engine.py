@@ -181,6 +181,14 @@ class Engine(Protocol):
     """Largest field section that the peer takes, counted as in RFC 9113 §6.5.2; it may treat more as it likes. The
     engine sends any."""
 
+    @property
+    def streams_opened(self) -> int:
+        """Streams that the client of this connection has opened, ever."""
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """The connection's windows in bytes: what we may send, and what the peer may."""
+
     queued_replies: int
     """PING and SETTINGS acknowledgements and RST_STREAMs that the peer's frames made the engine queue since the last
     `take`. The one past `Http2Config.max_queued_replies` is ENHANCE_YOUR_CALM instead."""

@@ -140,6 +140,8 @@ class ServerCall(ServerContext):
     def cancel(self) -> None:
         """Nobody waits for this call any more: end its handler."""
         self.cancelled = True
+        if not self._finished:
+            self.connection.calls_failed += 1
         self._finish()
         self.connection.drop(self)
         if self._task is not None:
@@ -179,6 +181,8 @@ class ServerCall(ServerContext):
         """End the call with a status; does nothing on one that has ended."""
         if self._finished:
             return
+        if code is not StatusCode.OK:
+            self.connection.calls_failed += 1
         fields = status_trailers if self._headers_sent else status_response
         self.connection.engine.send_headers(self.stream, HeaderList(fields(code, message, metadata)), end_stream=True)
         self._finish()

@@ -67,8 +67,11 @@ class Owner(Protocol):
     def connection_opened(self, connection: ServerConnection) -> None:
         """A connection has its transport."""
 
-    def connection_changed(self, connection: ServerConnection) -> None:
-        """A connection was lost, or the last handler of a lost one has ended."""
+    def connection_lost(self, connection: ServerConnection) -> None:
+        """A connection has lost its transport."""
+
+    def connection_ended(self, connection: ServerConnection) -> None:
+        """A handler of a connection that was lost has ended."""
 
 
 class ServerConnection(Connection):
@@ -181,7 +184,7 @@ class ServerConnection(Connection):
             _log.debug("%s disconnected: %s", self.peer.address, reason)
         for call in calls:
             call.cancel()
-        self._server.connection_changed(self)
+        self._server.connection_lost(self)
 
     # What the engine calls.
 
@@ -190,10 +193,12 @@ class ServerConnection(Connection):
         if head is None:
             head = headers.parsed = self._parse(headers)
         if head.refusal is not None:
+            self.calls_failed += 1
             self.engine.send_headers(stream, HeaderList(head.refusal), end_stream=True)
             return
         if len(self.running) >= self._max_running:
             # Handlers of streams that were reset may still be unwinding (CVE-2023-44487).
+            self.calls_failed += 1
             self.engine.refuse(stream)
             return
         call = head.route.call_type(self, stream, head)
@@ -323,7 +328,7 @@ class ServerConnection(Connection):
         self.running.discard(call)
         self.wake()
         if self.lost:
-            self._server.connection_changed(self)
+            self._server.connection_ended(self)
 
     def drain(self) -> None:
         """Ask the client to go elsewhere: GOAWAY for all streams, and once it knows, a final one; open calls go on."""

@@ -19,6 +19,7 @@ import anyio
 
 from wire.config import CallConfig, ServerConfig
 from wire.errors import ServiceError, UsageError
+from wire.live import ListenerState, ServerState, enter_server, next_number
 from wire.rpc.compression import compressor
 from wire.server.call import Route
 from wire.server.connection import ServerConnection
@@ -70,8 +71,10 @@ class Server:
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self._slow_handlers: SlowHandlers | None = None
-        self._listeners: list[Listener] = []
+        self._listeners: list[tuple[int, Listener, socket.socket]] = []
         self.warnings = Throttle(_log)
+        self.number = next_number()
+        self._past_calls = [0, 0]  # started and failed, of connections that are gone
         self.connections: set[ServerConnection] = set()
         """Connections that are open, or whose handlers have not all ended."""
         self.context = copy_context()
@@ -82,6 +85,7 @@ class Server:
         self.stopping = False
         self._stopped = False
         self._waiting: list[Future[None]] = []  # for `_stopped`, or for the last connection to go
+        enter_server(self)
 
     def __repr__(self) -> str:
         names = ", ".join(sorted({servicer.service.name for servicer in self._servicers}))
@@ -132,7 +136,7 @@ class Server:
             tls=self._tls,
             config=self._config.transport,
         )
-        self._listeners.append(listener)
+        self._listeners.append((next_number(), listener, sock))
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Accept nothing more, let open calls end within `grace_s` (None: as configured), then cancel them.
@@ -144,7 +148,7 @@ class Server:
             self.stopping = True
             for servicer in self._servicers:
                 servicer.on_drain()
-        for listener in self._listeners:
+        for _, listener, _ in self._listeners:
             listener.close()
         self._listeners.clear()  # they hold this server
         for connection in list(self.connections):
@@ -177,12 +181,34 @@ class Server:
         if self._slow_handlers is not None:
             self._slow_handlers.connected()
 
-    def connection_changed(self, connection: ServerConnection) -> None:
-        """A connection was lost, or the last handler of a lost one has ended."""
-        if connection.lost and not connection.running:
+    def connection_lost(self, connection: ServerConnection) -> None:
+        """A connection has lost its transport."""
+        self._past_calls[0] += connection.engine.streams_opened
+        self._past_calls[1] += connection.calls_failed
+        self.connection_ended(connection)
+
+    def connection_ended(self, connection: ServerConnection) -> None:
+        """A connection was lost, and perhaps the last of its handlers has ended."""
+        if not connection.running:
             self.connections.discard(connection)
             if not self.connections:
                 self._notify()
+
+    def state(self) -> ServerState:
+        """What the server is doing now (`wire.live`)."""
+        states = [
+            connection.state(connection.peer) for connection in self.connections if connection.transport is not None
+        ]
+        started, failed = self._past_calls
+        return ServerState(
+            self.number,
+            tuple(servicer.service.name for servicer in self._servicers),
+            tuple(ListenerState(number, sockets.bound_address(sock)) for number, _, sock in self._listeners),
+            started + sum(state.streams_opened for state in states),
+            failed + sum(state.streams_failed for state in states),
+            sum(state.streams_open for state in states),
+            tuple(sorted(states, key=lambda state: state.number)),
+        )
 
     async def _all_gone(self, runtime: Runtime, timeout_s: float) -> None:
         expired = False

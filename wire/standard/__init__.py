@@ -1,4 +1,4 @@
-"""Services and conventions that gRPC defines for every server: health, reflection, rich errors.
+"""Services and conventions that gRPC defines for every server: health, reflection, channelz, rich errors.
 
     server = wire.Server([MyService(), Health(), *reflection()])
 
@@ -6,8 +6,9 @@ Their messages are in `generated/`, made from `protos/` by `python -m wire.gener
 imports this package.
 """
 
+from wire.standard.channelz import Channelz
 from wire.standard.health import Health
 from wire.standard.reflection import reflection
 from wire.standard.rich_errors import error_details, rich_error
 
-__all__ = ["Health", "error_details", "reflection", "rich_error"]
+__all__ = ["Channelz", "Health", "error_details", "reflection", "rich_error"]

@@ -126,7 +126,7 @@ class H2Engine(H2Sender):
 
     def _on_reset(self, flags: int, stream_id: int, frame: bytes) -> None:
         stream = self.streams.get(stream_id)
-        explained = self._limits.explains_reset(self._opened())
+        explained = self._limits.explains_reset(self.streams_opened)
         if stream is None:
             if not explained:
                 self._charge_control()
@@ -333,8 +333,12 @@ class H2Engine(H2Sender):
         if not self._resets.excuses(stream_id):
             raise PeerError(code, "a frame on a stream that is closed")
 
-    def _opened(self) -> int:
-        """Streams that the client has opened."""
+    @property
+    def windows(self) -> tuple[int, int]:
+        return self._h2.outbound_flow_control_window, self._receive_window
+
+    @property
+    def streams_opened(self) -> int:
         return (self._next_id if self._client else self._highest_id + 1 - 2 * self._unused_ids) // 2
 
     def _charge_control(self, count: int = 1) -> None:

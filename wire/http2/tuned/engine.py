@@ -320,7 +320,7 @@ class TunedEngine(TunedSender):
 
     def _on_rst_stream(self, stream_id: int, flags: int, body: bytes) -> None:
         stream = self.streams.get(stream_id)
-        explained = self._limits.explains_reset(self._opened())
+        explained = self._limits.explains_reset(self.streams_opened)
         if stream is None:
             if not explained:
                 self._charge_control()
@@ -439,8 +439,8 @@ class TunedEngine(TunedSender):
 
     # Errors and budgets ---------------------------------------------------------------------------------------------
 
-    def _opened(self) -> int:
-        """Streams that the client has opened."""
+    @property
+    def streams_opened(self) -> int:
         return (self._next_id if self._client else self._highest_peer_id + 1 - 2 * self._unused_ids) // 2
 
     def _stream_error(self, stream: TunedStream, code: ErrorCode) -> None:

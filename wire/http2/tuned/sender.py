@@ -418,6 +418,10 @@ class TunedSender:
         if stream.local == ENDED:
             self._forget(stream.id)
 
+    @property
+    def windows(self) -> tuple[int, int]:
+        return self._connection.send_window, self._connection.receive_window
+
     def _end_local(self, stream: TunedStream) -> None:
         """END_STREAM was sent."""
         stream.local = ENDED

@@ -1,0 +1,135 @@
+"""What a process tells of its servers and sockets, asked as any client asks."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+import wire
+from tests.support import Probe, ProbeStub, end_of, run
+from wire import StatusCode, live
+from wire.config import EngineName
+from wire.standard import Channelz
+from wire.standard.generated.grpc.channelz import v1
+from wire.standard.generated.grpc.channelz.v1.channelz_wire import ChannelzStub
+
+
+def _refuses(request: bytes, context: wire.ServerContext) -> bytes:
+    raise wire.RpcError(StatusCode.NOT_FOUND, "no")
+
+
+def _serve(test: Callable[[ChannelzStub, ProbeStub, str], Awaitable[None]], engine: EngineName = "tuned") -> None:
+    async def main() -> None:
+        config = wire.ServerConfig(engine=engine)
+        async with wire.Server([Probe(ServerStream=_refuses), Channelz()], config=config) as server:
+            address = await server.listen("127.0.0.1:0")
+            async with wire.Channel(address) as channel, wire.Channel(address) as asking:
+                await test(ChannelzStub(asking), ProbeStub(channel), address)
+            await server.stop(0)
+
+    gc.collect()  # servers of other tests that failed
+    run(main)
+
+
+async def _own(channelz: ChannelzStub, address: str) -> v1.Server:
+    answer = await channelz.get_servers(v1.GetServersRequest())
+    (server,) = [each for each in answer.server if [ref.name for ref in each.listen_socket] == [address]]
+    return server
+
+
+def test_a_server_counts_its_calls_also_those_of_connections_that_are_gone(engine: EngineName) -> None:
+    async def test(channelz: ChannelzStub, probe: ProbeStub, address: str) -> None:
+        await probe.unary(b"x")
+        await end_of(probe.server_stream(b"x"), "ServerStream")
+        async with probe.bidi() as call:
+            await call.send(b"x")
+            await anext(call)
+            server = await _own(channelz, address)
+            assert server.ref is not None
+            assert server.ref.name == "probe.v1.Probe, grpc.channelz.v1.Channelz"
+            assert server.data is not None
+            counts = (server.data.calls_started, server.data.calls_succeeded, server.data.calls_failed)
+            assert counts == (4, 1, 1)  # the open one is neither, nor is the one that asks
+        async with wire.Channel(address) as other:
+            await ProbeStub(other).unary(b"x")
+        server = await _own(channelz, address)
+        assert server.data is not None
+        assert (server.data.calls_started, server.data.calls_succeeded) == (6, 3)
+        assert server.data.calls_failed == 2  # the stream that was cancelled
+
+    _serve(test, engine)
+
+
+def test_sockets_have_their_peers_windows_and_counts(engine: EngineName) -> None:
+    async def test(channelz: ChannelzStub, probe: ProbeStub, address: str) -> None:
+        await probe.unary(b"x" * 1000)
+        await probe.unary(b"x")
+        server = await _own(channelz, address)
+        assert server.ref is not None
+        answer = await channelz.get_server_sockets(v1.GetServerSocketsRequest(server_id=server.ref.server_id))
+        assert answer.end
+        assert len(answer.socket_ref) == 2
+        sockets = [
+            (await channelz.get_socket(v1.GetSocketRequest(socket_id=ref.socket_id))).socket
+            for ref in answer.socket_ref
+        ]
+        (socket,) = [each for each in sockets if each and each.data and each.data.streams_started == 2]
+        assert socket.data is not None
+        assert (socket.data.streams_succeeded, socket.data.streams_failed) == (2, 0)
+        assert socket.data.local_flow_control_window is not None
+        assert 0 < socket.data.local_flow_control_window <= 2**31 - 1
+        assert socket.data.remote_flow_control_window == wire.Http2Config().connection_window_bytes - 1011
+        assert socket.remote is not None
+        assert socket.remote.tcpip_address is not None
+        assert socket.remote.tcpip_address.ip_address == bytes([127, 0, 0, 1])
+        listening = server.listen_socket[0].socket_id
+        listener = (await channelz.get_socket(v1.GetSocketRequest(socket_id=listening))).socket
+        assert listener is not None
+        assert listener.local is not None
+        assert listener.local.tcpip_address is not None
+        assert listener.local.tcpip_address.port == int(address.rpartition(":")[2])
+
+    _serve(test, engine)
+
+
+def test_answers_come_in_pages() -> None:
+    async def test(channelz: ChannelzStub, probe: ProbeStub, address: str) -> None:
+        await probe.unary(b"x")
+        server = await _own(channelz, address)
+        assert server.ref is not None
+        asked = v1.GetServerSocketsRequest(server_id=server.ref.server_id, max_results=1)
+        first = await channelz.get_server_sockets(asked)
+        assert (len(first.socket_ref), first.end) == (1, False)
+        asked.start_socket_id = first.socket_ref[0].socket_id + 1
+        second = await channelz.get_server_sockets(asked)
+        assert (len(second.socket_ref), second.end) == (1, True)
+        assert first.socket_ref != second.socket_ref
+
+    _serve(test)
+
+
+def test_what_is_not_there_is_not_found() -> None:
+    async def test(channelz: ChannelzStub, probe: ProbeStub, address: str) -> None:
+        for call in (
+            channelz.get_server(v1.GetServerRequest(server_id=-1)),
+            channelz.get_server_sockets(v1.GetServerSocketsRequest(server_id=-1)),
+            channelz.get_socket(v1.GetSocketRequest(socket_id=-1)),
+            channelz.get_channel(v1.GetChannelRequest(channel_id=-1)),
+            channelz.get_subchannel(v1.GetSubchannelRequest(subchannel_id=-1)),
+        ):
+            with pytest.raises(wire.RpcError) as caught:
+                await call
+            assert caught.value.code is StatusCode.NOT_FOUND
+
+    _serve(test)
+
+
+def test_a_server_that_nobody_holds_is_not_told_of() -> None:
+    gc.collect()
+    before = len(live.servers())
+    server = wire.Server([Probe()])
+    assert [state.services for state in live.servers()[before:]] == [("probe.v1.Probe",)]
+    del server
+    assert len(live.servers()) == before

@@ -1,0 +1,86 @@
+"""Standing in for another package: the ways in, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+if not find_spec("multidict"):
+    pytest.skip("multidict is not installed", allow_module_level=True)
+
+
+def run(*arguments: str, directory: Path | None = None) -> tuple[int, str]:
+    """Exit status, and what was printed."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=directory,
+        env=dict(os.environ, PYTHONPATH=os.getcwd()),
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_package_can_be_imported_under_its_own_name() -> None:
+    status, said = run("-c", "import wire.grpclib as grpclib, sys; print(grpclib.Status.OK, 'grpclib' in sys.modules)")
+    assert (status, said) == (0, "Status.OK False\n")
+
+
+def test_install_gives_the_same_modules_under_both_names() -> None:
+    status, said = run(
+        "-c",
+        "import wire.grpclib; wire.grpclib.install(); wire.grpclib.install()\n"
+        "import grpclib.client, grpclib.health.service, wire.grpclib.client\n"
+        "from grpclib.health import v1\n"
+        "print(grpclib is wire.grpclib, grpclib.client is wire.grpclib.client, v1.__spec__.name)\n"
+        "print(grpclib.GRPCError.__module__, grpclib.client.Channel.__module__)\n"
+        "import pickle; print(pickle.loads(pickle.dumps(grpclib.GRPCError(grpclib.Status.OK))).status)\n",
+    )
+    assert (status, said.splitlines()) == (
+        0,
+        ["True True wire.grpclib.health.v1", "grpclib.exceptions grpclib.client", "Status.OK"],
+    )
+
+
+def test_a_module_that_is_not_there_is_named_as_it_was_asked_for() -> None:
+    status, said = run("-c", "import wire.grpclib; wire.grpclib.install(); import grpclib.nothing")
+    assert status == 1
+    assert said.splitlines()[-1] == "ModuleNotFoundError: No module named 'grpclib.nothing'"
+
+
+def test_installing_late_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "grpclib.py").touch()
+    status, said = run("-c", "import grpclib, wire.grpclib; wire.grpclib.install()", directory=tmp_path)
+    assert status == 1
+    assert said.splitlines()[-1] == (
+        "wire.errors.UsageError: grpclib was imported already; call wire.grpclib.install() before anything imports it"
+    )
+
+
+def test_a_script_runs_as_python_would_run_it(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("import grpclib\n")
+    (tmp_path / "script.py").write_text(
+        "import sys, beside\nprint(__name__, sys.argv[1:], sys.argv[0] == __file__, beside.grpclib.__name__)\n"
+    )
+    status, said = run("-m", "wire.grpclib", str(tmp_path / "script.py"), "-m", "b")
+    assert (status, said) == (0, "__main__ ['-m', 'b'] True wire.grpclib\n")
+
+
+def test_a_module_runs_as_python_would_run_it(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text("import sys, grpclib\nprint(__name__, sys.argv[1:], grpclib.__name__)\n")
+    status, said = run("-m", "wire.grpclib", "-m", "module", "a", directory=tmp_path)
+    assert (status, said) == (0, "__main__ ['a'] wire.grpclib\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("-m",), ("--help",)])
+def test_no_program_gives_the_usage(arguments: tuple[str, ...]) -> None:
+    status, said = run("-m", "wire.grpclib", *arguments)
+    assert status == 1
+    assert said.startswith("usage: python -m wire.grpclib SCRIPT ARGS…\n")

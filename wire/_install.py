@@ -1,0 +1,88 @@
+"""Standing in for another package: `import grpclib` gives `wire.grpclib`, in programs that know nothing of it.
+
+`install_as` puts a finder in front of Python's own; `run_program` then runs a script or module as `python` would.
+Imports only `errors`.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+
+from wire.errors import UsageError
+
+
+class _Alias(MetaPathFinder, Loader):
+    """Finds `name` and its submodules as `package` and its submodules: the same module objects under both names."""
+
+    def __init__(self, name: str, package: str) -> None:
+        self.name = name
+        self.package = package
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.name and not fullname.startswith(f"{self.name}."):
+            return None
+        own = find_spec(self.package + fullname[len(self.name) :])
+        if own is None:
+            return None  # nobody else has it: the parent's __path__ is ours, where Python's finders see the same
+        return ModuleSpec(fullname, self, is_package=own.submodule_search_locations is not None)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(self.package + spec.name[len(self.name) :])
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state  # what importlib has just overwritten
+        self._rename_classes()
+
+    def _rename_classes(self) -> None:
+        """Classes say that they are the other package's, in tracebacks and pickles, as programs expect."""
+        for name, module in list(sys.modules.items()):
+            if module is not None and (name == self.package or name.startswith(f"{self.package}.")):
+                for each in list(vars(module).values()):
+                    if isinstance(each, type) and each.__module__ == name:
+                        each.__module__ = self.name + name[len(self.package) :]
+
+
+def install_as(name: str, package: str) -> None:
+    """Let `import name` mean `package`, and its submodules likewise, in the whole process. Once is as good as twice.
+
+    Raises `UsageError` when the package of that name was imported before: whoever did so would keep it, and the two
+    would meet in one program.
+    """
+    if any(isinstance(finder, _Alias) and finder.name == name for finder in sys.meta_path):
+        return
+    if name in sys.modules:
+        raise UsageError(f"{name} was imported already; call {package}.install() before anything imports it")
+    sys.meta_path.insert(0, _Alias(name, package))
+
+
+def run_program(install: Callable[[], None], command: str) -> None:
+    """Install, then run the program that the command line names: `SCRIPT ARGS…` or `-m MODULE ARGS…`.
+
+    `command` is how this was called, for the line that says so when nothing is named.
+    """
+    arguments = sys.argv[1:]
+    as_module = arguments[:1] == ["-m"]
+    program = arguments[as_module : as_module + 1]
+    if not program or (program[0].startswith("-") and not as_module):
+        raise SystemExit(f"usage: {command} SCRIPT ARGS…\n       {command} -m MODULE ARGS…")
+    install()
+    sys.argv = arguments[as_module:]
+    if as_module:
+        sys.path[0] = os.getcwd()
+        runpy.run_module(program[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = os.path.dirname(os.path.abspath(program[0]))
+        runpy.run_path(program[0], run_name="__main__")

@@ -1,0 +1,411 @@
+"""`grpclib.client.Stream`: one call, which sends and receives message by message.
+
+It is one wire call, made when its request is sent. A unary request that is sent with its headers, for one response,
+goes as a unary call of wire, which is fastest; everything else as a stream both ways, which can do all that a `Stream`
+can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self
+
+from multidict import MultiDict
+
+import wire
+from wire.grpclib import _core, events
+from wire.grpclib.const import Cardinality, Status
+from wire.grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
+from wire.grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from wire.grpclib.metadata import Deadline, _Metadata, _MetadataLike, checked, received
+from wire.grpclib.protocol import Peer
+from wire.grpclib.stream import StreamIterator, _RecvType, _SendType
+
+_RESET = "Stream reset by remote party, error_code: 0"
+_CLOCK_SLACK_S = 0.02
+
+
+class Caller(Protocol):
+    """What a `Stream` needs of its channel."""
+
+    __dispatch__: events.Dispatch
+    _codec: CodecBase
+    _status_details_codec: StatusDetailsCodecBase | None
+    _content_type: str
+    _send_listeners: list[Any]
+    _recv_listeners: list[Any]
+
+    @property
+    def _connected(self) -> bool: ...
+
+    async def __connect__(self) -> None: ...
+
+    def _start(self, path: str, request: bytes | None, options: dict[str, Any]) -> Any: ...
+
+    def _call_started(self) -> None: ...
+
+    def _call_ended(self, failed: bool) -> None: ...
+
+
+class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
+    """One call, from `Channel.request` or a method's `open`. Use it as an async context manager:
+
+        async with stub.MakeLatte.open() as stream:
+            await stream.send_message(request, end=True)
+            reply = await stream.recv_message()
+
+    Leaving the block waits for the status, and raises GRPCError for one other than OK; leaving it with an exception
+    cancels the call. `initial_metadata` and `trailing_metadata` are multi-dicts once they were received, None before.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_call",
+        "_cancelled",
+        "_cardinality",
+        "_channel",
+        "_deadline",
+        "_end_done",
+        "_initial_done",
+        "_metadata",
+        "_method_name",
+        "_received",
+        "_recv_type",
+        "_request_done",
+        "_send_done",
+        "_send_type",
+        "_trailers_only",
+        "_trailing_done",
+        "_unary",
+        "initial_metadata",
+        "trailing_metadata",
+    )
+
+    def __init__(
+        self,
+        channel: Caller,
+        method_name: str,
+        metadata: _MetadataLike | None,
+        cardinality: Cardinality,
+        send_type: type[_SendType],
+        recv_type: type[_RecvType],
+        deadline: Deadline | None,
+    ) -> None:
+        self._channel = channel
+        self._method_name = method_name
+        self._metadata = metadata
+        self._cardinality = cardinality
+        self._send_type = send_type
+        self._recv_type = recv_type
+        self._deadline = deadline
+        self._call: Any = None
+        self._unary = False
+        """Whether the call is unary for wire, too."""
+        self._request_done = False
+        self._send_done = False
+        self._end_done = False
+        self._received = False
+        self._initial_done = False
+        self._trailing_done = False
+        self._trailers_only = False
+        self._cancelled = False
+        self.initial_metadata: _Metadata | None = None
+        self.trailing_metadata: _Metadata | None = None
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who is called; None before the request was sent."""
+        return None if self._call is None else Peer(_core.peer_of(self._call))
+
+    # Sending.
+
+    async def send_request(self, *, end: bool = False) -> None:
+        """Send the request's headers. The first `send_message` does it where this was not called before.
+
+        `end`: there are no messages to follow, in a stream of requests. Raises ProtocolError the second time.
+        """
+        if self._request_done:
+            raise ProtocolError("Request is already sent")
+        if end and not self._cardinality.client_streaming:
+            raise ProtocolError("Unary request requires a message to be sent before ending outgoing stream")
+        options = await self._prepare()
+        self._call = self._channel._start(self._method_name, None, options)
+        self._request_done = True
+        if end:
+            await self._call.end()
+            self._end_done = True
+
+    async def _prepare(self) -> dict[str, Any]:
+        """Connect, and let listeners see the request; returns what the call is started with.
+
+        Raises OSError where there is no connection, TimeoutError when the deadline passes before.
+        """
+        channel = self._channel
+        listeners = channel.__dispatch__.listeners(events.SendRequest)
+        metadata = self._metadata
+        if self._deadline is None:
+            if not channel._connected:
+                await channel.__connect__()
+            if listeners:
+                metadata = await self._notify_request(listeners)
+            return {"metadata": checked(metadata)} if metadata else {}
+        timeout = self._deadline.time_remaining()
+        if not channel._connected or listeners:
+            try:
+                async with asyncio.timeout(timeout):
+                    await channel.__connect__()
+                    if listeners:
+                        metadata = await self._notify_request(listeners)
+            except TimeoutError:
+                raise TimeoutError("Deadline exceeded") from None
+            timeout = self._deadline.time_remaining()
+        if timeout <= 0:
+            raise TimeoutError("Deadline exceeded")
+        return {"metadata": checked(metadata or ()), "timeout": timeout}
+
+    async def _notify_request(self, listeners: list[Any]) -> _MetadataLike:
+        event = events.SendRequest(
+            metadata=MultiDict(self._metadata or ()),
+            method_name=self._method_name,
+            deadline=self._deadline,
+            content_type=self._channel._content_type,
+        )
+        return (await events.notify(listeners, event)).metadata
+
+    async def send_message(self, message: _SendType, *, end: bool = False) -> None:
+        """Send a message; waits while the server takes no more. `end`: it is the last. A unary request is its last."""
+        unary = not self._cardinality.client_streaming
+        if unary and self._send_done:
+            raise ProtocolError("Message was already sent")
+        if self._end_done:
+            raise ProtocolError("Stream is ended")
+        channel = self._channel
+        options = None if self._request_done else await self._prepare()
+        listeners = channel._send_listeners
+        if listeners:
+            message = (await events.notify(listeners, events.SendMessage(message=message))).message
+        data = channel._codec.encode(message, self._send_type)
+        if options is not None:
+            self._unary = unary and not self._cardinality.server_streaming
+            self._call = channel._start(self._method_name, data if self._unary else None, options)
+            self._request_done = True
+        elif self._deadline is not None:
+            self._check_deadline()
+        if not self._unary:
+            await self._send(data, end or unary)
+        self._send_done = True
+        if end:
+            self._end_done = True
+
+    async def _send(self, data: bytes, end: bool) -> None:
+        call = self._call
+        try:
+            await call.send(data)
+            if end:
+                await call.end()
+        except wire.RpcError:
+            raise self._ended() from None
+        except wire.UsageError:
+            if call.code is not wire.StatusCode.OK:  # the server has ended the call well, and ignores the rest
+                raise
+            return
+        if call.code not in (None, wire.StatusCode.OK):
+            raise self._ended()
+
+    async def end(self) -> None:
+        """There are no more messages."""
+        if not self._request_done:
+            raise ProtocolError("Request was not sent")
+        if self._end_done:
+            raise ProtocolError("Stream was already ended")
+        if self._cardinality.client_streaming:
+            await self._call.end()
+        elif not self._send_done:
+            raise ProtocolError("Unary request requires a single message to be sent")
+        self._end_done = True
+
+    # Receiving.
+
+    async def recv_initial_metadata(self) -> None:
+        """Wait for the response's headers; `initial_metadata` has them then. The first `recv_message` does it where
+        this was not called before. Raises GRPCError when the status came instead."""
+        if not self._request_done:
+            raise ProtocolError("Request was not sent yet")
+        if self._initial_done:
+            raise ProtocolError("Initial metadata was already received")
+        if self._deadline is not None:
+            self._check_deadline()
+        call = self._call
+        if not self._unary:
+            try:
+                await call.read_initial_metadata()
+            except wire.RpcError:
+                pass
+        elif call.code is None:
+            try:
+                await call
+            except wire.RpcError:
+                pass
+        if _core.head_came(call):
+            self._initial_done = True
+            self.initial_metadata = await self._initial(call.initial_metadata)
+        elif call.trailing_metadata is None:
+            raise self._ended()
+        else:
+            self._initial_done = self._trailers_only = True
+            self.initial_metadata = await self._initial(())
+            await self._status()
+
+    async def _initial(self, pairs: Any) -> _Metadata:
+        metadata = received(pairs)
+        listeners = self._channel.__dispatch__.listeners(events.RecvInitialMetadata)
+        if listeners:
+            return (await events.notify(listeners, events.RecvInitialMetadata(metadata=metadata))).metadata
+        return metadata
+
+    async def recv_message(self) -> _RecvType | None:
+        """The next message; None when the server has ended its stream."""
+        if not self._initial_done:
+            await self.recv_initial_metadata()
+        if self._deadline is not None:
+            self._check_deadline()
+        data = await self._receive()
+        if data is None:
+            return None
+        message: _RecvType = self._channel._codec.decode(data, self._recv_type)
+        listeners = self._channel._recv_listeners
+        if listeners:
+            message = (await events.notify(listeners, events.RecvMessage(message=message))).message
+        return message
+
+    async def _receive(self) -> bytes | None:
+        """The next message's bytes. A status that is not OK is kept for `recv_trailing_metadata`, as grpclib does."""
+        call = self._call
+        try:
+            if not self._unary:
+                return await anext(call, None)
+            if self._received:
+                return None
+            self._received = True
+            data: bytes = await call
+        except wire.RpcError:
+            if call.trailing_metadata is None or (self._cardinality.client_streaming and not self._end_done):
+                raise self._ended() from None
+            return _core.body(call) if self._unary else None
+        return data
+
+    async def recv_trailing_metadata(self) -> None:
+        """Wait for the status; `trailing_metadata` has what came with it then. Leaving the block does it where this was
+        not called before. Raises GRPCError for a status other than OK."""
+        if not self._end_done and (self._cardinality.client_streaming or not self._send_done):
+            raise ProtocolError("Outgoing stream was not ended")
+        if not self._initial_done:
+            raise ProtocolError("Initial metadata was not received before waiting for trailing metadata")
+        if self._trailing_done:
+            raise ProtocolError("Trailing metadata was already received")
+        if not self._trailers_only:
+            if self._deadline is not None:
+                self._check_deadline()
+            await _core.ended(self._call)
+            if self._call.trailing_metadata is None:
+                raise self._ended()
+            self._trailing_done = True
+            await self._status()
+        self._trailing_done = True
+
+    async def _status(self) -> None:
+        """The server's status has come: keep its metadata, and raise it where it is not OK."""
+        call = self._call
+        pairs = call.trailing_metadata
+        status = Status(int(call.code))
+        error = None if status is Status.OK else self._error(status, call.message or None, pairs)
+        if isinstance(error, TimeoutError):
+            raise error
+        metadata = received(pairs)
+        listeners = self._channel.__dispatch__.listeners(events.RecvTrailingMetadata)
+        if listeners:
+            event = events.RecvTrailingMetadata(
+                metadata=metadata,
+                status=status,
+                status_message=error and error.message,
+                status_details=error and error.details,
+            )
+            metadata = (await events.notify(listeners, event)).metadata
+        self.trailing_metadata = metadata
+        if error is not None:
+            raise error
+
+    def _check_deadline(self) -> None:
+        """Once the deadline has passed every step raises TimeoutError, whatever has come. Called where there is one."""
+        assert self._deadline is not None
+        if not self._deadline.time_remaining():
+            self._call.cancel()
+            raise TimeoutError("Deadline exceeded")
+
+    def _error(self, status: Status, message: str | None, pairs: wire.Metadata) -> GRPCError | TimeoutError:
+        deadline = self._deadline
+        if status is Status.DEADLINE_EXCEEDED and deadline is not None and deadline.time_remaining() < _CLOCK_SLACK_S:
+            return TimeoutError("Deadline exceeded")  # the server's clock was a moment before ours
+        codec = self._channel._status_details_codec
+        data = pairs.get("grpc-status-details-bin")
+        details = codec.decode(status, message, data) if codec is not None and isinstance(data, bytes) else None
+        return GRPCError(status, message, details)
+
+    def _ended(self) -> Exception:
+        """How a call has ended that the server did not end with a status, or ended while it was being sent to."""
+        call = self._call
+        pairs = call.trailing_metadata
+        if pairs is not None:
+            error = self._error(Status(int(call.code)), call.message, pairs)
+            return error if isinstance(error, TimeoutError) else StreamTerminatedError(_RESET)
+        return _core.local_error(call)
+
+    # The block.
+
+    async def cancel(self) -> None:
+        """Give the call up; the server is told."""
+        if not self._request_done:
+            raise ProtocolError("Request was not sent yet")
+        if self._cancelled:
+            raise ProtocolError("Stream was already cancelled")
+        self._call.cancel()
+        self._cancelled = True
+
+    async def __aenter__(self) -> Self:
+        if self._deadline is not None and not self._deadline.time_remaining():
+            raise TimeoutError("Deadline exceeded")
+        self._channel._call_started()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._request_done:
+            return
+        call = self._call
+        failed = True
+        try:
+            if error is None:
+                try:
+                    if not self._cancelled:
+                        if not self._initial_done:
+                            await self.recv_initial_metadata()
+                        if not self._trailing_done:
+                            await self.recv_trailing_metadata()
+                except (StreamTerminatedError, ProtocolError):
+                    self._raise_status()
+                    raise
+                failed = False
+            elif isinstance(error, StreamTerminatedError):
+                self._raise_status()
+        finally:
+            if call.code is None:
+                call.cancel()
+            self._channel._call_ended(failed)
+
+    def _raise_status(self) -> None:
+        """Raise the status that the server sent before it reset the call, where there is one."""
+        pairs = self._call.trailing_metadata
+        if pairs is not None and self._call.code is not wire.StatusCode.OK:
+            raise self._error(Status(int(self._call.code)), self._call.message or None, pairs)

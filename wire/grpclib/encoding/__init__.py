@@ -1,0 +1,1 @@
+"""`grpclib.encoding`: codecs of messages and of status details."""

@@ -1,0 +1,1 @@
+"""`grpclib.health`: health checking."""

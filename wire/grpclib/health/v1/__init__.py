@@ -1,0 +1,1 @@
+"""`grpclib.health.v1`: the messages, base and stub of grpc.health.v1."""

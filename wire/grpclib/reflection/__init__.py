@@ -1,0 +1,1 @@
+"""`grpclib.reflection`: server reflection."""

@@ -1,0 +1,81 @@
+"""What servers and channels of this process are doing now, as plain data: for channelz, dashboards and debuggers.
+
+Every `Server` and `Channel` enters itself here when it is made and is gone when nobody holds it any more. A state is
+put together when it is asked for, from what is there anyway, so that nothing is counted on a call's way. Read it in the
+thread of the event loop. Imports nothing of wire but `transport`'s contract.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
+from weakref import WeakSet
+
+from wire.transport.contract import Peer
+
+_numbers = count(1)
+
+
+def next_number() -> int:
+    """One that nothing else in this process has."""
+    return next(_numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """One HTTP/2 connection. Windows are the connection's own (RFC 9113 §6.9), in bytes."""
+
+    number: int
+    peer: Peer
+    streams_opened: int
+    """By the client, ever."""
+    streams_failed: int
+    """Of these, those whose calls ended with a status other than OK."""
+    streams_open: int
+    send_window: int
+    """What we may send."""
+    receive_window: int
+    """What the peer may send."""
+    held_bytes: int
+    """DATA that waits for a window, or for the socket."""
+    idle_s: float
+    """Seconds since the peer last sent something."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerState:
+    """One address that a server accepts connections on."""
+
+    number: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """One server. Calls are those of its connections that are gone, too."""
+
+    number: int
+    services: tuple[str, ...]
+    listeners: tuple[ListenerState, ...]
+    calls_started: int
+    calls_failed: int
+    calls_open: int
+    connections: tuple[ConnectionState, ...]
+
+
+class LiveServer(Protocol):
+    def state(self) -> ServerState: ...
+
+
+_servers: WeakSet[LiveServer] = WeakSet()
+
+
+def enter_server(server: LiveServer) -> None:
+    """A server was made."""
+    _servers.add(server)
+
+
+def servers() -> list[ServerState]:
+    """Every server of this process, in the order in which they were made."""
+    return sorted((server.state() for server in _servers), key=lambda state: state.number)
