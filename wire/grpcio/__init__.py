@@ -19,7 +19,7 @@ Files are named as theirs, so that what knows its way there finds it here.
 Imports wire's public names.
 """
 
-from wire.grpcio import aio
+from wire.grpcio import _common, aio
 from wire.grpcio._abstract import (
     AuthMetadataContext,
     AuthMetadataPlugin,
@@ -68,6 +68,7 @@ from wire.grpcio._credentials import (
     xds_channel_credentials,
     xds_server_credentials,
 )
+from wire.grpcio._cython import cygrpc as _cygrpc
 from wire.grpcio._enums import ChannelConnectivity, Compression, LocalConnectionType, StatusCode
 from wire.grpcio._errors import FutureCancelledError, FutureTimeoutError, RpcError
 from wire.grpcio._install import install
@@ -79,6 +80,8 @@ from wire.grpcio._utilities import (
     unary_unary_rpc_method_handler,
 )
 from wire.grpcio.version import __version__
+
+_INTERNALS = (_common, _cygrpc)  # reached as `grpc._common`, which theirs has imported as well
 
 __all__ = [
     "AuthMetadataContext",

@@ -6,6 +6,7 @@ An argument that is not known is ignored, with a line at debug. Imports wire.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -149,6 +150,7 @@ _APPLY: dict[str, Callable[[Any, Any], Any]] = {
     "grpc.use_local_subchannel_pool": _ignored,
     "grpc.http2.max_pings_without_data": _ignored,
     "grpc.enable_http_proxy": _ignored,
+    "grpc.ssl_session_cache": _ignored,
 }
 
 
@@ -206,6 +208,12 @@ def target(text: str | bytes) -> str:
     if text.startswith("[") and text.endswith("]"):
         return f"{text}:443"
     return text if ":" in text else f"{text}:443"
+
+
+def unreachable(text: str | bytes) -> str:
+    """A target that can never be reached, in the place of one that cannot be read (RFC 6761 §6.4)."""
+    name = re.sub("[^0-9A-Za-z]+", "-", _text(text)).strip("-")[:60]
+    return f"dns:///{name or 'empty'}.invalid:443"
 
 
 def first(options: Iterable[tuple[Any, Any]], key: str) -> Any:

@@ -131,6 +131,15 @@ class NotMade:
     def time_remaining(self) -> None:
         return None
 
+    async def send(self, request: bytes) -> None:
+        raise wire.RpcError(self.code, self.message)
+
+    async def end(self) -> None:
+        pass
+
+    async def read_initial_metadata(self) -> wire.Metadata:
+        return wire.Metadata()
+
 
 class Channel(Protocol):
     """What a call needs of its channel."""
@@ -154,6 +163,7 @@ class Ending:
     def __call__(self) -> None:
         if self.held is not None and self.held():
             return
+        self.held = None
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -166,7 +176,7 @@ class Ending:
 class Call:
     """What calls of all kinds have in common."""
 
-    __slots__ = ("__weakref__", "_call", "_channel", "_deserializer", "_ending", "_local", "_loop")
+    __slots__ = ("__weakref__", "_call", "_channel", "_deserializer", "_early", "_ending", "_local", "_loop")
 
     def __init__(self, channel: Channel, call: Any, deserializer: Callable[[bytes], Any] | None) -> None:
         self._channel = channel
@@ -175,8 +185,15 @@ class Call:
         self._deserializer = deserializer
         self._local: str | None = None  # why this side has cancelled it
         self._ending = Ending()
-        if call.__class__ is not NotMade:
+        self._early = call.code is not None
+        if self._early:  # as in grpc, no call has ended when it is made
+            self._loop.call_soon(self._no_longer_early)
+        else:
             _wire.on_end(call, self._ending)
+
+    def _no_longer_early(self) -> None:
+        self._early = False
+        self._ending()
 
     def __del__(self) -> None:
         try:
@@ -190,16 +207,18 @@ class Call:
                 pass
 
     def done(self) -> bool:
-        return self._call.code is not None
+        return self._call.code is not None and not self._early
 
     def cancelled(self) -> bool:
-        return self.done() and self._call.code is wire.StatusCode.CANCELLED
+        return self.done() and self._status() is StatusCode.CANCELLED
 
     def cancel(self) -> bool:
         if self.done():
             return False
         self._local = _LOCAL_CANCELLATION_DETAILS
+        self._early = False
         self._call.cancel()
+        self._ending()
         return True
 
     def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
@@ -224,12 +243,11 @@ class Call:
 
     async def trailing_metadata(self) -> Metadata:
         await self._ended()
-        return Metadata(*from_wire(self._call.trailing_metadata))
+        return Metadata() if self._is_locally_cancelled() else Metadata(*from_wire(self._call.trailing_metadata))
 
     async def code(self) -> StatusCode:
         await self._ended()
-        code: StatusCode = STATUS_CODES[self._call.code]
-        return code
+        return self._status()
 
     async def details(self) -> str:
         await self._ended()
@@ -240,8 +258,9 @@ class Call:
         return self._debug()
 
     async def wait_for_connection(self) -> None:
-        await _wire.started(self._call)
-        if self.done():
+        if self._call.code is None:
+            await _wire.started(self._call)
+        if self._call.code is not None:
             self._raise_for_status()
 
     def _is_locally_cancelled(self) -> bool:
@@ -256,6 +275,11 @@ class Call:
                 return False
             self._local = _LOCAL_CANCELLATION_DETAILS
         return True
+
+    def _status(self) -> StatusCode:
+        """The status of a call that has ended."""
+        code: StatusCode = STATUS_CODES[self._call.code]
+        return StatusCode.CANCELLED if self._is_locally_cancelled() else code
 
     def _details(self) -> str:
         """The status's text: the server's own, or as grpc says it."""
@@ -290,9 +314,9 @@ class Call:
     def _raise_for_status(self) -> None:
         """Raise what a call that has ended badly raises."""
         call = self._call
+        if self._is_locally_cancelled():
+            raise asyncio.CancelledError
         if call.code is not wire.StatusCode.OK:
-            if self._is_locally_cancelled():
-                raise asyncio.CancelledError
             if call.__class__ is NotMade and call.error is not None:
                 raise call.error
             raise self._error()
@@ -300,7 +324,7 @@ class Call:
     def _repr(self) -> str:
         if not self.done():
             return "<_AioCall object>"
-        code, details = STATUS_CODES[self._call.code], self._details()
+        code, details = self._status(), self._details()
         if code is StatusCode.OK:  # theirs has the two in this order
             return _NON_OK.format("_AioCall", details, code, "")
         return _NON_OK.format("_AioCall", details, code, self._debug())

@@ -14,7 +14,6 @@ from wire.grpcio._metadata import from_wire
 from wire.grpcio.aio import _base_call, _wire
 from wire.grpcio.aio._any_call import (
     _API_STYLE_ERROR,
-    _LOCAL_CANCELLATION_DETAILS,
     _LOGGER,
     _RPC_ALREADY_FINISHED_DETAILS,
     _RPC_HALF_CLOSED_DETAILS,
@@ -86,7 +85,17 @@ class _StreamResponse(Call):
 
     def done(self) -> bool:
         call = self._call
-        return call.code is not None and (call.__class__ is NotMade or not _held(call))
+        if self._local is not None:
+            return True
+        return call.code is not None and not self._early and (call.__class__ is NotMade or not _held(call))
+
+    def cancel(self) -> bool:
+        held = self._ending.held
+        self._ending.held = None
+        if super().cancel():
+            return True
+        self._ending.held = held
+        return False
 
     def _style(self, by_read: bool) -> None:
         if self._by_read is None:
@@ -107,7 +116,7 @@ class _StreamResponse(Call):
 
     async def _read(self) -> Any:
         call = self._call
-        if call.__class__ is NotMade:
+        if call.__class__ is NotMade or self._local is not None:
             return EOF
         try:
             data = await call.__anext__()
@@ -116,7 +125,7 @@ class _StreamResponse(Call):
         except wire.RpcError:
             return EOF
         except asyncio.CancelledError:
-            self._local = self._local or _LOCAL_CANCELLATION_DETAILS
+            self.cancel()
             raise
         finally:
             if call.code is not None:
@@ -147,7 +156,7 @@ class UnaryStreamCall(_StreamResponse, _base_call.UnaryStreamCall[Any, Any]):
 
     async def wait_for_connection(self) -> None:
         await self.initial_metadata()
-        if self.done():
+        if self._call.code is not None:
             self._raise_for_status()
 
 

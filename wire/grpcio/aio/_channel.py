@@ -73,6 +73,8 @@ class _MultiCallable:
     ) -> Any:
         channel = self._channel
         opened = channel.opened or channel.open()
+        if credentials is not None and not channel.is_secure:
+            raise UsageError("Call credentials are only valid on secure channels")
         if metadata is not None or compression:
             metadata = _init_metadata(metadata, compression)
         if self._interceptors:
@@ -262,6 +264,20 @@ def _sorted_interceptors(interceptors: Sequence[Any] | None) -> tuple[list[Any],
     return by_kind
 
 
+def working_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that runs, or the one that will."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        policy = asyncio.get_event_loop_policy()
+        try:
+            return policy.get_event_loop()
+        except RuntimeError:
+            loop = policy.new_event_loop()
+            policy.set_event_loop(loop)
+            return loop
+
+
 class Channel(_base_channel.Channel):
     """Calls to one target. It opens with the first call, in the event loop that runs then."""
 
@@ -275,21 +291,33 @@ class Channel(_base_channel.Channel):
     ) -> None:
         self._interceptors = _sorted_interceptors(interceptors)
         found = _options.read(options)
-        self._wire = wire.Channel(
-            _options.target(target),
-            config=_options.channel_config(found, compression, _USER_AGENT),
-            tls=None if credentials is None else credentials.tls(found.get("grpc.ssl_target_name_override")),
+        self._wire = self._make(
+            target,
+            _options.channel_config(found, compression, _USER_AGENT),
+            None if credentials is None else credentials.tls(found.get("grpc.ssl_target_name_override")),
         )
-        self.loop: asyncio.AbstractEventLoop
+        self._credentials = credentials
+        self.loop = self._loop = working_loop()
         self.opened: wire.Channel | None = None
         """wire's, while calls can be made."""
         self.closing = False
         """True once it was closed: what ends now was ended here."""
 
+    @staticmethod
+    def _make(target: str | bytes, config: wire.ChannelConfig, tls: wire.ClientTls | None) -> wire.Channel:
+        try:
+            return wire.Channel(_options.target(target), config=config, tls=tls)
+        except wire.AddressError:  # as in grpc, its calls learn of it: they are UNAVAILABLE
+            return wire.Channel(_options.unreachable(target), config=config, tls=tls)
+
+    @property
+    def is_secure(self) -> bool:
+        return self._credentials is not None
+
     def open(self) -> wire.Channel:
         if self.closing:
             raise UsageError("Channel is closed.")
-        self.loop = asyncio.get_running_loop()
+        self.loop = self._loop = asyncio.get_running_loop()
         _wire.run_now(self._wire.__aenter__())
         self.opened = self._wire
         return self._wire

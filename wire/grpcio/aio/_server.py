@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -16,6 +17,8 @@ from wire.grpcio._utilities import DictionaryGenericHandler
 from wire.grpcio.aio import _base_server, _wire
 from wire.grpcio.aio._handling import Handling, handler_of
 from wire.grpcio.aio._interceptor import ServerInterceptor
+
+_log = logging.getLogger("grpc._cython.cygrpc")
 
 
 class Server(_base_server.Server):
@@ -53,6 +56,9 @@ class Server(_base_server.Server):
         self._generic.extend(generic_rpc_handlers)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
+        if self._started:
+            _log.warning("Cannot register method handlers once server has started")
+            return
         self._registered.update({f"/{service_name}/{name}": handler for name, handler in method_handlers.items()})
 
     def add_insecure_port(self, address: str) -> int:

@@ -1,0 +1,71 @@
+"""`grpc.experimental`. Imports this package's."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from wire.grpcio._credentials import insecure_channel_credentials
+
+__all__ = [
+    "ChannelOptions",
+    "ExperimentalApiWarning",
+    "UsageError",
+    "experimental_api",
+    "insecure_channel_credentials",
+    "ssl_channel_credentials_with_custom_signer",
+    "wrap_server_method_handler",
+]
+
+
+class ChannelOptions:
+    """Names of options that only gRPC for Python has."""
+
+    SingleThreadedUnaryStream = "SingleThreadedUnaryStream"
+    """Has no effect here: no stream needs a thread of its own."""
+
+
+class UsageError(Exception):
+    """What the API does not allow."""
+
+
+class ExperimentalApiWarning(Warning):
+    """An API is experimental."""
+
+
+_used: set[str] = set()
+
+
+def _warn_experimental(api_name: str, stack_offset: int) -> None:
+    if api_name not in _used:
+        _used.add(api_name)
+        text = f"'{api_name}' is an experimental API. It is subject to change or removal between minor releases. "
+        warnings.warn(text + "Proceed with caution.", ExperimentalApiWarning, stacklevel=2 + stack_offset)
+
+
+def experimental_api(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Has a function warn, once, that it is experimental."""
+
+    @functools.wraps(f)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        _warn_experimental(f.__name__, 1)
+        return f(*args, **kwargs)
+
+    return wrapper
+
+
+def wrap_server_method_handler(wrapper: Callable[[Any], Any], handler: Any) -> Any:
+    """The handler with its behaviour wrapped; None for None."""
+    if not handler:
+        return None
+    kind = ("stream_" if handler.request_streaming else "unary_") + (
+        "stream" if handler.response_streaming else "unary"
+    )
+    return handler._replace(**{kind: wrapper(getattr(handler, kind))})
+
+
+def ssl_channel_credentials_with_custom_signer(**arguments: Any) -> NoReturn:
+    """Python's ssl has no such signers: raises `NotImplementedError`."""
+    raise NotImplementedError("Python's ssl takes no custom signer of private keys: use grpc.ssl_channel_credentials")

@@ -1,0 +1,3 @@
+"""Where `grpc.aio` was before it was called so."""
+
+from wire.grpcio.aio import *  # noqa: F403
