@@ -241,7 +241,7 @@ async def cancelled(say: Any, name: str, server: Server) -> None:
         say(call.cancel(), call.cancel(), call.done(), call.cancelled(), await outcome(call))
         await ended(say, call)
         call = method(b"", metadata=named(name))
-        await asyncio.sleep(0.1)
+        await server.notes(say, name, 1)
         say(call.cancel(), await outcome(call))
         await server.notes(say, name, 2)
 
@@ -256,7 +256,7 @@ async def task_cancelled(say: Any, name: str, server: Server) -> None:
             return await call
 
         task = asyncio.create_task(wait())
-        await asyncio.sleep(0.1)
+        await server.notes(say, name, 1)
         task.cancel()
         say(await outcome(task))
         await ended(say, call)
@@ -385,7 +385,9 @@ async def stream_statuses(say: Any, name: str, server: Server) -> None:
 async def stream_cancelled(say: Any, name: str, server: Server) -> None:
     async with server.channel() as channel:
         call = channel.unary_stream("/behave/us_wait")(b"", metadata=named(name))
-        say(await call.read(), call.cancel(), await outcome(call.read()))
+        say(await call.read())
+        await server.notes(say, name, 1)
+        say(call.cancel(), await outcome(call.read()))
         await ended(say, call)
         await server.notes(say, name, 1)
         call = channel.unary_stream("/behave/us_wait")(b"", metadata=named(name))
@@ -395,7 +397,7 @@ async def stream_cancelled(say: Any, name: str, server: Server) -> None:
                 say(each)
 
         task = asyncio.create_task(iterate())
-        await asyncio.sleep(0.1)
+        await server.notes(say, name, 1)
         call.cancel()
         say(await outcome(task))
         await server.notes(say, name, 1)
@@ -723,7 +725,7 @@ async def limits(say: Any, name: str, server: Server) -> None:
         say(await echo(b"x" * 900))
         say((await outcome(echo(b"x" * 2000))).split("details")[0])
         call = channel.unary_unary("/behave/uu_wait")(b"", metadata=named(name))
-        await asyncio.sleep(0.1)
+        await server.notes(say, name, 1)
         say(await outcome(echo(b"x")))
         call.cancel()
     async with server.channel(options=[("grpc.max_receive_message_length", 10)]) as channel:

@@ -135,6 +135,7 @@ class Behaviours:
     async def uu_wait(self, request: bytes, context: Any) -> bytes:
         context.add_done_callback(lambda of: notes.add(of, "done callback", of.done()))
         try:
+            notes.add(context, "waits")
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             notes.add(context, "cancelled")
@@ -195,6 +196,7 @@ class Behaviours:
     async def us_wait(self, request: bytes, context: Any) -> Any:
         yield b"1"
         try:
+            notes.add(context, "waits")
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             notes.add(context, "cancelled")
