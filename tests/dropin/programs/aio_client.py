@@ -724,9 +724,10 @@ async def limits(say: Any, name: str, server: Server) -> None:
         echo = channel.unary_unary("/behave/uu_echo")
         say(await echo(b"x" * 900))
         say((await outcome(echo(b"x" * 2000))).split("details")[0])
+    async with server.channel("single") as channel:
         call = channel.unary_unary("/behave/uu_wait")(b"", metadata=named(name))
         await server.notes(say, name, 1)
-        say(await outcome(echo(b"x")))
+        say(await outcome(channel.unary_unary("/behave/uu_echo")(b"x")))
         call.cancel()
     async with server.channel(options=[("grpc.max_receive_message_length", 10)]) as channel:
         say((await outcome(channel.unary_unary("/behave/uu_echo")(b"x" * 11))).split("details")[0])

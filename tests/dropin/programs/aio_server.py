@@ -349,9 +349,13 @@ async def main(directory: str) -> None:
     ports["intercepted"] = intercepted.add_insecure_port("127.0.0.1:0")
     await intercepted.start()
 
+    single = grpc.aio.server(pool, maximum_concurrent_rpcs=1)
+    single.add_generic_rpc_handlers((generic,))
+    ports["single"] = single.add_insecure_port("127.0.0.1:0")
+    await single.start()
+
     limited = grpc.aio.server(
         pool,
-        maximum_concurrent_rpcs=1,
         compression=grpc.Compression.Gzip,
         options=(("grpc.max_receive_message_length", 1000), ("grpc.max_send_message_length", 1000)),
     )
@@ -361,7 +365,7 @@ async def main(directory: str) -> None:
 
     report(ports)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    for each in (server, intercepted, limited):
+    for each in (server, intercepted, single, limited):
         await each.stop(None)
     pool.shutdown()
 
