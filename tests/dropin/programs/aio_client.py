@@ -392,11 +392,15 @@ async def stream_cancelled(say: Any, name: str, server: Server) -> None:
         await server.notes(say, name, 1)
         call = channel.unary_stream("/behave/us_wait")(b"", metadata=named(name))
 
+        begun = asyncio.Event()
+
         async def iterate() -> None:
             async for each in call:
                 say(each)
+                begun.set()
 
         task = asyncio.create_task(iterate())
+        await begun.wait()
         await server.notes(say, name, 1)
         call.cancel()
         say(await outcome(task))
