@@ -15,7 +15,7 @@ from typing import Any
 import echo_pb2
 import echo_pb2_grpc
 import grpc
-from common import metadata, outcome, pem, plain, quiet, report, run_programs, shown
+from common import RUN, metadata, outcome, pem, plain, quiet, report, run_programs, shown
 
 PROGRAMS: dict[str, Any] = {}
 
@@ -39,13 +39,13 @@ class Server:
         """Say what the server's handlers noted."""
         async with self.channel() as channel:
             for line in (
-                (await channel.unary_unary("/behave/take_notes")(f"{name} {count}".encode())).decode().split("\n")
+                (await channel.unary_unary("/behave/take_notes")(f"{name}{RUN} {count}".encode())).decode().split("\n")
             ):
                 say("server: ", plain(line))
 
 
 def named(name: str, *pairs: tuple[str, str | bytes]) -> tuple[tuple[str, str | bytes], ...]:
-    return (("program", name), *pairs)
+    return (("program", name), ("run", RUN), *pairs)
 
 
 async def ended(say: Callable[..., None], call: Any) -> None:
@@ -110,9 +110,9 @@ async def kinds_of_metadata(say: Any, name: str, server: Server) -> None:
     async with server.channel() as channel:
         method = channel.unary_unary("/behave/uu_context")
         for given in (
-            grpc.aio.Metadata(("program", name), ("a", "1")),
-            [("program", name), ("a", "1")],
-            (("program", name), ("a", b"bytes")),
+            grpc.aio.Metadata(("program", name), ("run", RUN), ("a", "1")),
+            [("program", name), ("run", RUN), ("a", "1")],
+            (("program", name), ("run", RUN), ("a", b"bytes")),
         ):
             await method(b"", metadata=given)
             await server.notes(say, name, 6)

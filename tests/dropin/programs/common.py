@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import sys
 import traceback
@@ -14,6 +15,7 @@ from typing import Any
 import grpc
 
 Lines = list[str]
+RUN = str(os.getpid())
 
 
 def plain(text: str) -> str:
@@ -37,7 +39,7 @@ def metadata(pairs: Any) -> Any:
     """Metadata less what each stack adds of its own."""
     if pairs is None:
         return None
-    return [(key, value) for key, value in pairs if key not in ("user-agent", "date", "server")]
+    return [(key, value) for key, value in pairs if key not in ("user-agent", "date", "server", "run")]
 
 
 # What Python's ssl does not tell; and the chain, of which its clients send what they have.
@@ -58,13 +60,14 @@ async def outcome(awaitable: Any) -> str:
 
 
 class Notes:
-    """What a server's handlers saw, by the name of the program that called them."""
+    """What a server's handlers saw, by the name of the program that called them and the process that ran it."""
 
     def __init__(self) -> None:
         self._lines: dict[str, Lines] = {}
 
     def add(self, context: Any, *what: Any) -> None:
-        caller = dict(context.invocation_metadata()).get("program", "")
+        pairs = dict(context.invocation_metadata())
+        caller = pairs.get("program", "") + pairs.get("run", "")
         self._lines.setdefault(caller, []).append(
             " ".join(each if isinstance(each, str) else shown(each) for each in what)
         )
