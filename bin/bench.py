@@ -23,6 +23,7 @@ from bin.bench_report import Run, as_json, as_text
 from bin.client import ALGORITHMS, DEFAULT_ALGORITHM, KEYS
 from bin.load import Load, Tally
 from bin.load_process import Failed, LoadProcess, Plan
+from bin.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from bin.usage import cpu_s
 from proto.crypto.v1 import SignRequest
 from proto.echo.v1 import EchoRequest
@@ -39,10 +40,10 @@ _DESCRIPTION = """\
 Call a server as fast as it answers, or with --rate at a fixed rate, and print latencies, throughput and CPU time.
 Without --target a server is started for it.
 """
-_EPILOG = """\
+_EPILOG = f"""\
 With --rate, latency counts from the time when a request was due, so that a server that stalls cannot hide it; requests
 that were due and could not be sent any more are reported. Ctrl-C prints what has been measured so far.
-
+{FILTER_HELP}
 examples:
   bin.bench
   bin.bench --rate 5000 --duration 30 --connections 4
@@ -61,7 +62,7 @@ class _Server:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(arguments_of(arguments))
     _check(parser, args)
     if importlib.util.find_spec("hdrh") is None:
         raise SystemExit("hdrhistogram is not installed; `pip install 'wire-grpc[bench]'` does that")
@@ -163,6 +164,7 @@ def _plans(args: argparse.Namespace, target: str) -> Iterator[Plan]:
                 requests=args.requests and share(args.requests),
                 phase=index / args.processes,
             ),
+            trace=trace_flags(args),
         )
 
 
@@ -228,7 +230,7 @@ def _settings(args: argparse.Namespace, server: _Server) -> dict[str, str]:
     if args.method == "sign":
         what += f" by {args.algorithm or DEFAULT_ALGORITHM[args.key]}"
     load = f"{args.rate:g} calls/s, at most" if args.rate else "closed loop,"
-    return {
+    settings = {
         "target": f"{server.target}{' (started for this)' if server.own else ''}",
         "load": f"{load} {args.concurrency:,} in flight",
         "over": several(args.connections, "connection", "connections")
@@ -236,6 +238,9 @@ def _settings(args: argparse.Namespace, server: _Server) -> dict[str, str]:
         "method": what,
         "engine": f"{args.engine}, loop {args.loop}",
     }
+    if trace_flags(args) is not None:
+        settings["trace"] = "on: what it costs is in the figures"
+    return settings
 
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -311,6 +316,7 @@ def _parser() -> cli.Parser:
     tls.add_argument("--tls-cert", type=cli.readable_file, metavar="FILE", help="the client's certificate, PEM")
     tls.add_argument("--tls-key", type=cli.readable_file, metavar="FILE", help="its private key, PEM")
     tls.add_argument("--tls-server-name", metavar="NAME", help="the name that the server's certificate must have")
+    add_trace_flags(parser.add_argument_group("trace").add_argument)
     return parser
 
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final
 
 import wire
 from bin import cli
+from bin.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from proto.crypto.v1 import Algorithm, GetPublicKeyRequest, GetPublicKeyResponse, KeyType, SignRequest
 from proto.crypto.v1.crypto_wire import CryptoServiceStub
 from proto.echo.v1 import EchoRequest
@@ -22,15 +23,16 @@ from services.keys import RSA_BITS
 PROG: Final = "bin.client"
 DEFAULT_TARGET: Final = "127.0.0.1:50051"
 
-_EPILOG = """\
+_EPILOG = f"""\
 Flags may stand before or behind the command. TEXT may be "-" for standard input.
 Results go to standard output; an error goes to standard error as one line with the gRPC code, and the exit status is 1.
-
+{FILTER_HELP}
 examples:
   bin.client echo hello
   bin.client sign --key p256 --file contract.pdf --verify
   bin.client sign --key rsa --algorithm rsa-pss-sha512 --prehash --file big.iso --out big.sig
   bin.client --target vsock:3:5000 --timeout 2 public-key --key ed25519
+  bin.client --trace frame=HEADERS,DATA echo hello
 """
 
 _MOST_INPUT_BYTES: Final = 1 << 30
@@ -52,7 +54,7 @@ class Failure(wire.WireError):
 
 def main(arguments: list[str] | None = None) -> None:
     parser = _parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(arguments_of(arguments))
     if (args.tls_cert is None) != (args.tls_key is None):
         parser.error("--tls-cert and --tls-key go together")
     wire.run(_run, args, loop=args.loop)
@@ -64,7 +66,10 @@ async def _run(args: argparse.Namespace) -> None:
         tls = wire.ClientTls(args.tls_ca, args.tls_cert, args.tls_key, args.tls_server_name)
     options = {"timeout": args.timeout, "metadata": metadata_of(args)}
     data = _input(args)
-    async with wire.Channel(args.target, tls=tls, config=wire.ChannelConfig(engine=args.engine)) as channel:
+    flags = trace_flags(args)
+    trace = None if flags is None else flags.trace([EchoServiceStub.service, CryptoServiceStub.service])
+    config = wire.ChannelConfig(engine=args.engine)
+    async with wire.Channel(args.target, tls=tls, config=config, trace=trace) as channel:
         await _COMMANDS[args.command](channel, args, data, options)
 
 
@@ -236,6 +241,7 @@ def _add_common_flags(parser: cli.Parser, *, again: bool = False) -> None:
         metavar="NAME",
         help="event loop: auto, asyncio, uvloop, trio (%(default)s)",
     )
+    add_trace_flags(add)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import anyio
 
 import wire
 from bin.load import Exchange, Load, LoadRun, NewExchange, Tally
+from bin.tracing import TraceFlags
 from proto.crypto.v1 import SignRequest
 from proto.crypto.v1.crypto_wire import CryptoServiceStub
 from proto.echo.v1 import EchoRequest, EchoResponse
@@ -43,6 +44,7 @@ class Plan:
     request: EchoRequest | SignRequest
     timeout_s: float | None
     load: Load
+    trace: TraceFlags | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,12 @@ def _main(plan: Plan, connection: Connection) -> None:
 
 
 async def _carry_out(plan: Plan, connection: Connection) -> None:
+    config = wire.ChannelConfig(engine=plan.engine)
+    services = [EchoServiceStub.service, CryptoServiceStub.service]
+    trace = None if plan.trace is None else plan.trace.trace(services, several=True)
     async with AsyncExitStack() as stack:
         channels = [
-            await stack.enter_async_context(
-                wire.Channel(plan.target, tls=plan.tls, config=wire.ChannelConfig(engine=plan.engine))
-            )
+            await stack.enter_async_context(wire.Channel(plan.target, tls=plan.tls, config=config, trace=trace))
             for _ in range(plan.connections)
         ]
         connections = [_exchanges(channel, plan) for channel in channels]

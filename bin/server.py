@@ -18,6 +18,7 @@ import anyio
 import wire
 from bin import cli
 from bin.logs import set_up_logging
+from bin.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from services.crypto import CryptoServicer
 from services.echo import EchoServicer
 from services.keys import RSA_BITS, KeyRing
@@ -29,9 +30,9 @@ PROG: Final = "bin.server"
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 
 _DESCRIPTION = "Serve echo.v1.EchoService and crypto.v1.CryptoService."
-_EPILOG = """\
+_EPILOG = f"""\
 addresses:  host:port   unix:/path   unix-abstract:name   vsock:CID:PORT (CID may be any)   hvsock:///path/v.sock:PORT
-
+{FILTER_HELP}
 SIGTERM and SIGINT (Ctrl-C) let open calls end and then exit with status 0; a second one exits at once. Handlers that
 do not end within 5 s of being cancelled are left behind, with status 1.
 """
@@ -41,7 +42,7 @@ _log = logging.getLogger(PROG)
 
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(arguments_of(arguments))
     if (args.tls_cert is None) != (args.tls_key is None):
         parser.error("--tls-cert and --tls-key go together")
     if args.tls_client_ca and not args.tls_cert:
@@ -59,10 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
         _log.info("key %s is %s", key.name, key.key_id)
 
     threads = max(1, available_cores() // args.workers)
+    flags = trace_flags(args)
 
     def make_server() -> wire.Server:
         servicers = [EchoServicer(), CryptoServicer(keys, threads=threads), Health(), Channelz(), *reflection()]
-        return wire.Server(servicers, config=config, tls=tls)
+        trace = None if flags is None else flags.trace(several=args.workers > 1)
+        return wire.Server(servicers, config=config, tls=tls, trace=trace)
 
     def say_listening(bound: Iterable[str]) -> None:
         for address in bound:
@@ -166,6 +169,7 @@ def _parser() -> cli.Parser:
     cli.add_engine_flag(parser, wire.ServerConfig().engine)
     cli.add_loop_flag(parser)
     cli.add_log_flags(parser)
+    add_trace_flags(parser.add_argument_group("trace").add_argument)
     parser.add_argument(
         "--grace",
         type=cli.number(0, 86_400, unit=" of seconds"),

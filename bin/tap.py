@@ -14,7 +14,7 @@ import anyio
 import wire
 from bin import cli
 from bin.logs import set_up_logging
-from bin.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_of
+from bin.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from wire.errors import ConfigurationError
 from wire.inspect import Disturbance, Tap, Trace
 
@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments_of(arguments))
     _check(parser, args)
     set_up_logging(args.log_level, args.log_format)
-    trace = None if args.quiet else trace_of(args, _services(), file=sys.stdout)
+    flags = None if args.quiet else trace_flags(args)
+    trace = None if flags is None else flags.trace(_services(), file=sys.stdout)
     if trace is not None and args.descriptors is not None:
         _add_descriptors(trace, args.descriptors)
     wire.run(_pass_on, args, trace, loop=args.loop)
@@ -65,11 +66,11 @@ async def _pass_on(args: argparse.Namespace, trace: Trace | None) -> None:
         target_tls = wire.ClientTls(
             args.target_tls_ca, args.target_tls_cert, args.target_tls_key, args.target_tls_server_name
         )
-    unreadable: list[OSError] = []
+    unreadable: list[Exception] = []
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, anyio.CancelScope() as scope:
         if trace is not None:  # whoever read it went away, or the disk is full: there is nothing left to do
 
-            def end(error: OSError) -> None:
+            def end(error: Exception) -> None:
                 unreadable.append(error)
                 scope.cancel()
 
@@ -130,7 +131,7 @@ def _parser() -> cli.Parser:
     )
     cli.add_loop_flag(parser)
     cli.add_log_flags(parser)
-    add_trace_flags(parser, always=True)
+    add_trace_flags(parser.add_argument_group("trace").add_argument, always=True)
     disturb = parser.add_argument_group("disturbances, of each connection")
     disturb.add_argument(
         "--delay",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bin import cli
 from wire.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from wire.inspect import Trace
     from wire.service import Service
@@ -28,24 +30,31 @@ filters:    terms that must all hold, as in --trace 'frame=HEADERS,DATA method=E
 _FILTER = re.compile(r"\s*[a-z]+!?=")
 
 
-def add_trace_flags(parser: argparse.ArgumentParser, *, always: bool = False) -> None:
-    """--trace, --trace-file and --trace-secrets. `always`: the program traces without being asked to."""
-    group = parser.add_argument_group("trace")
-    group.add_argument(
+def add_trace_flags(add: Callable[..., Any], *, always: bool = False) -> None:
+    """--trace, --trace-file and --trace-secrets, by a parser's or a group's `add_argument`. `always`: the program
+    traces without being asked to."""
+    shown = "show this only" if always else "show frames, fields, messages and calls on stderr, or those of the filter"
+    add(
         "--trace",
         type=trace_filter,
         nargs="?",
         const="",
         default="" if always else None,
         metavar="FILTER",
-        help=("show this only" if always else "show frames, fields, messages and calls on stderr, or those")
-        + " (below)",
+        help=f"{shown} (see below)",
     )
-    group.add_argument(
-        "--trace-file", type=cli.writable_file, metavar="F", help="write the trace there instead, as JSON lines"
+    add(
+        "--trace-file",
+        type=cli.writable_file,
+        default=None,
+        metavar="F",
+        help="write the trace there instead, as JSON lines",
     )
-    group.add_argument(
-        "--trace-secrets", action="store_true", help="show credentials, -bin values and payloads of Sign, too"
+    add(
+        "--trace-secrets",
+        action="store_true",
+        default=False,
+        help="show credentials, -bin values and payloads of Sign, too",
     )
 
 
@@ -72,13 +81,30 @@ def trace_filter(text: str) -> str:
     return text
 
 
-def trace_of(args: argparse.Namespace, services: Iterable[Service], *, file: TextIO | None = None) -> Trace | None:
-    """The trace that the flags ask for, to `file` (stderr) unless they name one; None when they ask for none."""
-    path: Path | None = args.trace_file
-    if args.trace is None and path is None:
-        return None
-    from wire.inspect import JsonLines, Output, Secrets, Trace, text_output
+@dataclass(frozen=True, slots=True)
+class TraceFlags:
+    """What the flags ask for; can be sent to another process."""
 
-    output: Output = JsonLines(path) if path is not None else text_output(file or sys.stderr, full=args.trace_secrets)
-    secrets = Secrets(shown=args.trace_secrets)
-    return Trace(args.trace or "", outputs=[output], services=services, secrets=secrets)
+    filter: str
+    path: Path | None
+    secrets: bool
+
+    def trace(self, services: Iterable[Service] = (), *, file: TextIO | None = None, several: bool = False) -> Trace:
+        """To `file` (stderr), unless the flags name one. `several`: other processes write there, too, so that each
+        says its number."""
+        from wire.inspect import JsonLines, Output, Secrets, Trace, text_output
+
+        process = str(os.getpid()) if several else ""
+        output: Output
+        if self.path is not None:
+            output = JsonLines(self.path, process=process)
+        else:
+            output = text_output(file or sys.stderr, full=self.secrets, process=process)
+        return Trace(self.filter, outputs=[output], services=services, secrets=Secrets(shown=self.secrets))
+
+
+def trace_flags(args: argparse.Namespace) -> TraceFlags | None:
+    """None when no trace is asked for."""
+    if args.trace is None and args.trace_file is None:
+        return None
+    return TraceFlags(args.trace or "", args.trace_file, args.trace_secrets)

@@ -16,7 +16,7 @@
 
 A message type is a betterproto2 class (its codec is compiled on first use), `bytes` (passed through as it is), or a
 `Codec`. The four kinds of methods and `Stub` are in `stub`, as they know what a call of each kind is. A
-generator from .proto files has to emit no more than the above. Imports `codec` and `errors`.
+generator from .proto files has to emit no more than the above. Imports `codec`, `transport.contract` and `errors`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from __future__ import annotations
 import re
 from abc import ABC
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from wire.codec import Codec, codec_for
 from wire.errors import ServiceError
 from wire.service_names import python_name
+from wire.transport.contract import Runtime
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -131,3 +132,17 @@ class Servicer(ABC):
 
     def on_drain(self) -> None:  # noqa: B027
         """The server has begun to stop: it takes no new connections, and open calls go on until its grace is over."""
+
+
+class Inspector(Protocol):
+    """Sees what a server or a channel has on the wire. `wire.inspect.Trace` is one."""
+
+    def around(self, runtime: Runtime, /) -> Runtime:
+        """A runtime like this one, which puts the inspector between each transport and what would be its protocol.
+        Asked for once, when the server or channel is entered."""
+
+    def add_service(self, service: Service, /) -> None:
+        """The server answers these methods."""
+
+    def add_method(self, method: Method[Any, Any], /) -> None:
+        """The channel is about to call this method for the first time."""

@@ -21,7 +21,7 @@ from wire.http2.engine import HeaderList
 from wire.message_decoder import MessageDecoder
 from wire.rpc.compression import compressor
 from wire.rpc.headers import request_fields
-from wire.service import Method
+from wire.service import Inspector, Method
 from wire.transport.address import TcpAddress, TcpAddresses, parse_address
 from wire.transport.contract import Runtime
 from wire.transport.runtime import open_runtime
@@ -57,7 +57,9 @@ class ChannelBase:
         config: ChannelConfig | None = None,
         tls: ClientTls | None = None,
         interceptors: Sequence[ClientInterceptor] = (),
+        trace: Inspector | None = None,
     ) -> None:
+        self._trace = trace
         self._interceptors = tuple(interceptors)
         self.config = ChannelConfig() if config is None else config
         self._address = parse_address(target)
@@ -89,6 +91,7 @@ class ChannelBase:
         return self._runtime
 
     def _open(self, runtime: Runtime) -> None:
+        runtime = runtime if self._trace is None else self._trace.around(runtime)
         self._runtime = runtime
         self.thread = get_ident()
         self.pool = Pool(runtime, self._address, self._tls, self.config)
@@ -114,6 +117,8 @@ class ChannelBase:
             fields = request_fields(
                 method.path, self._scheme, self._authority, self._user_agent, self.config.calls.compression
             )
+            if self._trace is not None:
+                self._trace.add_method(method)
             decoder = MessageDecoder(method.response, self.config.calls)
             prepared = self._prepared[method] = HeaderList(fields, shared=True), decoder
         return prepared
@@ -137,9 +142,11 @@ class Channel(ChannelBase):
         config: ChannelConfig | None = None,
         tls: ClientTls | None = None,
         interceptors: Sequence[ClientInterceptor] = (),
+        trace: Inspector | None = None,
     ) -> None:
-        """`interceptors`: stand in front of every call, the first one outermost."""
-        super().__init__(target, config=config, tls=tls, interceptors=interceptors)
+        """`interceptors`: stand in front of every call, the first one outermost. `trace`: sees every connection, as
+        `wire.inspect.Trace` does."""
+        super().__init__(target, config=config, tls=tls, interceptors=interceptors, trace=trace)
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -15,9 +15,12 @@ from wire.inspect.records import CallEnded, ConnectionLost, ConnectionMade, Fram
 from wire.inspect.secrets import mask
 
 
-def line(record: Record) -> str:
+def line(record: Record, process: str = "") -> str:
     """The record as a line of JSON, its newline included."""
-    return json.dumps(as_object(record), ensure_ascii=False, separators=(",", ":")) + "\n"
+    plain = as_object(record)
+    if process:
+        plain = {"process": process, **plain}
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def as_object(record: Record) -> dict[str, Any]:

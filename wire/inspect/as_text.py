@@ -27,11 +27,12 @@ _ARROWS: Final = {To.SERVER: "→", To.CLIENT: "←"}
 
 
 class TextWriter:
-    """Makes each record a few lines. `full`: texts and bytes are shown whole."""
+    """Makes each record a few lines. `full`: texts and bytes are shown whole. `process`: stands before connections."""
 
-    __slots__ = ("_colours", "_full")
+    __slots__ = ("_colours", "_full", "_process")
 
-    def __init__(self, *, colours: bool, full: bool = False) -> None:
+    def __init__(self, *, colours: bool, full: bool = False, process: str = "") -> None:
+        self._process = f"{process} " if process else ""
         self._colours = colours
         self._full = full
 
@@ -59,7 +60,7 @@ class TextWriter:
 
     def _start(self, record: Record, to: To | None = None) -> str:
         arrow = " " if to is None else self._paint(_COLOURS[to], _ARROWS[to])
-        return self._paint(_DIM, f"{record.at_s:11.6f}") + f" c{record.connection:<2} {arrow} "
+        return self._paint(_DIM, f"{record.at_s:11.6f}") + f" {self._process}c{record.connection:<2} {arrow} "
 
     def _frame(self, record: Frame) -> Iterator[str]:
         stream = f"{record.stream or '':>3}"

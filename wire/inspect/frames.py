@@ -36,6 +36,11 @@ _FLAGS: Final[dict[int, dict[int, str]]] = {
     FrameType.PUSH_PROMISE: {END_HEADERS: "END_HEADERS", _PADDED: "PADDED"},
     FrameType.CONTINUATION: {END_HEADERS: "END_HEADERS"},
 }
+_SETTINGS: Final = {each.value: each.name for each in Setting} | {
+    0x8: "ENABLE_CONNECT_PROTOCOL",  # RFC 8441
+    0x9: "NO_RFC7540_PRIORITIES",  # RFC 9218
+    0xFE03: "GRPC_ALLOW_TRUE_BINARY_METADATA",  # gRPC proposal G1
+}
 _SIZES: Final = {FrameType.PRIORITY: 5, FrameType.RST_STREAM: 4, FrameType.PING: 8, FrameType.WINDOW_UPDATE: 4}
 _OF_CONNECTION: Final = frozenset({FrameType.SETTINGS, FrameType.PING, FrameType.GOAWAY})
 _OF_STREAM: Final = frozenset(
@@ -254,10 +259,7 @@ def _settings(frame: RawFrame, payload: bytes, parsed: Parsed) -> None:
     for at in range(0, len(payload) - 5, 6):
         identifier, value = struct.unpack_from(">HI", payload, at)
         parsed.settings.append((identifier, value))
-        try:
-            name = Setting(identifier).name
-        except ValueError:
-            name = f"{identifier:#06x}"
+        name = _SETTINGS.get(identifier) or f"{identifier:#06x}"
         parsed.details.append((name, value))
         if identifier == Setting.INITIAL_WINDOW_SIZE and value > MAX_WINDOW_BYTES:
             parsed.problems.append(f"{name} is at most {MAX_WINDOW_BYTES}")

@@ -10,6 +10,7 @@ Imports `hpack`, `http2.codes`, `rpc` and its siblings.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +37,8 @@ from wire.inspect.schemas import Schemas
 from wire.inspect.secrets import Secrets
 from wire.inspect.streams import Half, MessageCutter, StreamState
 from wire.status import StatusCode, status_from_http, status_from_http2_error
+
+logging.getLogger("hpack").setLevel(logging.INFO)  # at DEBUG it writes out every field, credentials too
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 """What is kept of a message, to be shown by field; a longer one is told with its size only."""
@@ -120,7 +123,7 @@ class ConnectionReader:
                     self._emit(Frame(connection=self.connection, at_s=at_s, to=to, name=PREFACE, size_bytes=24))
         except Exception as error:  # a mistake in here must not end a connection
             direction.failed = True
-            self._raw(to, data, at_s, f"the inspector failed on these bytes: {type(error).__name__}: {error}")
+            self._raw(to, data, at_s, f"the inspector failed on these bytes ({type(error).__name__})")
 
     def lost(self, at_s: float, reason: str = "") -> None:
         """The connection is gone."""
@@ -432,5 +435,11 @@ def _status_name(status: int) -> str:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    return text[:1].lower() + text[1:] if text else type(error).__name__
+    """In words of our own: hpack's may quote the block."""
+    if isinstance(error, hpack.InvalidTableIndexError):
+        return "it names a field that the table does not have"
+    if isinstance(error, hpack.InvalidTableSizeError):
+        return "it makes the table larger than was allowed"
+    if isinstance(error, hpack.OversizedHeaderListError):
+        return f"its fields are more than {_MAX_HEADER_LIST_BYTES} bytes"
+    return "it is malformed"

@@ -32,7 +32,12 @@ class Secrets:
 
     def field_value(self, name: str, value: str) -> str:
         """The value as it may be shown."""
-        return mask(len(value)) if self.hides_field(name) else value
+        if self.hides_field(name):
+            return mask(len(value))
+        if name == ":path" and "?" in value and not self.shown:  # gRPC's have no query; it may hold a token
+            path, _, query = value.partition("?")
+            return f"{path}?{mask(len(query))}"
+        return value
 
     def hides_field(self, name: str) -> bool:
         if self.shown:

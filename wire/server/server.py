@@ -25,7 +25,7 @@ from wire.server.call import Route
 from wire.server.connection import ServerConnection
 from wire.server.request_calls import route_to
 from wire.server.slow_handlers import SlowHandlers
-from wire.service import ServerInterceptor, Servicer
+from wire.service import Inspector, ServerInterceptor, Servicer
 from wire.throttle import Throttle
 from wire.transport import sockets
 from wire.transport.address import parse_address
@@ -58,8 +58,10 @@ class Server:
         config: ServerConfig | None = None,
         tls: ServerTls | None = None,
         interceptors: Sequence[ServerInterceptor] = (),
+        trace: Inspector | None = None,
     ) -> None:
-        """`interceptors`: stand in front of every handler, the first one outermost."""
+        """`interceptors`: stand in front of every handler, the first one outermost. `trace`: sees every connection, as
+        `wire.inspect.Trace` does."""
         self._config = ServerConfig() if config is None else config
         if self._config.calls.compression is not None:
             compressor(self._config.calls.compression)  # raises now for what this Python does not have
@@ -68,6 +70,10 @@ class Server:
         self.routes = _routes(self._servicers, interceptors, self._config.calls)
         for servicer in self._servicers:
             servicer.on_attach(self._servicers)
+        self._trace = trace
+        if trace is not None:
+            for servicer in self._servicers:
+                trace.add_service(servicer.service)
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self._slow_handlers: SlowHandlers | None = None
@@ -96,7 +102,8 @@ class Server:
         if self._runtime is not None:
             raise UsageError("a server can be entered only once")
         self.context = copy_context()
-        self._runtime = await self._exits.enter_async_context(open_runtime())
+        runtime = await self._exits.enter_async_context(open_runtime())
+        self._runtime = runtime if self._trace is None else self._trace.around(runtime)
         if self._config.slow_handler_s is not None:
             watch = SlowHandlers(self._runtime, self._config.slow_handler_s, self.routes, self.connections)
             watch.start()
