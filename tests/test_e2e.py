@@ -170,7 +170,7 @@ def test_the_objects_that_a_user_holds_say_what_they_are() -> None:
                 assert repr(call) == "<UnaryUnaryCall of /echo.v1.EchoService/Echo: open>"
                 await call
                 assert repr(call) == "<UnaryUnaryCall of /echo.v1.EchoService/Echo: OK>"
-                assert repr(channel) == f"<Channel to {bound}: 1 connections ready, 0 calls open, 0 waiting>"
+                assert repr(channel) == f"<Channel to {bound}: READY, 1 connections ready, 0 calls open, 0 waiting>"
                 assert repr(server) == "<Server of echo.v1.EchoService: 1 listeners, 1 connections>"
         assert repr(server).startswith("<Server of echo.v1.EchoService: stopped, ")
         assert seen[0].startswith("<UnaryRequestCall of /echo.v1.EchoService/Echo from ipv4:127.0.0.1:")

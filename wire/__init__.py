@@ -24,7 +24,10 @@ docs/architecture.md follows one call through these files.
 
 from wire import blocking
 from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
-from wire.client.channel import Channel, ClientInterceptor, StartCall
+from wire.client.channel import Channel
+from wire.client.channel_base import ClientInterceptor, StartCall
+from wire.client.connectivity import ConnectivityState
+from wire.client.credentials import CallContext, CallCredentials
 from wire.codec import Codec, codec_for
 from wire.config import CallConfig, ChannelConfig, Http2Config, KeepaliveConfig, ServerConfig, TransportConfig
 from wire.errors import (
@@ -56,6 +59,8 @@ __all__ = [
     "AddressError",
     "AnyChannel",
     "CallConfig",
+    "CallContext",
+    "CallCredentials",
     "CallError",
     "Channel",
     "ChannelConfig",
@@ -65,6 +70,7 @@ __all__ = [
     "CodecError",
     "ConfigurationError",
     "ConnectError",
+    "ConnectivityState",
     "DecodeError",
     "EncodeError",
     "Handler",

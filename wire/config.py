@@ -335,6 +335,10 @@ class ChannelConfig:
     authority: str | None = None
     """The :authority of requests; None: what the target says (gRPC's naming document)."""
 
+    credentials_in_clear: bool = False
+    """Call credentials may travel over TCP without TLS, where whoever can read the network can use them. UNIX sockets
+    and VSOCK stay within the machine, so they need no such leave."""
+
     connect_stagger_s: float = 0.25
     """An address that cannot be used after so long is no longer waited for alone: the target's next one is tried beside
     it (RFC 8305 §8, Connection Attempt Delay; gRPC proposal A61)."""

@@ -84,6 +84,48 @@ class Method(Generic[Q, R]):
         return f"{type(self).__name__}({self.path or self.name})"
 
 
+class _UnaryStream(Method[Q, R]):
+    __slots__ = ()
+    streams_responses = True
+
+
+class _StreamUnary(Method[Q, R]):
+    __slots__ = ()
+    streams_requests = True
+
+
+class _StreamStream(Method[Q, R]):
+    __slots__ = ()
+    streams_requests = True
+    streams_responses = True
+
+
+_KINDS: dict[tuple[bool, bool], type[Method[Any, Any]]] = {
+    (False, False): Method,
+    (False, True): _UnaryStream,
+    (True, False): _StreamUnary,
+    (True, True): _StreamStream,
+}
+
+
+def method_at(
+    path: str,
+    request: type[Q] | Codec[Q],
+    response: type[R] | Codec[R],
+    *,
+    streams_requests: bool = False,
+    streams_responses: bool = False,
+) -> Method[Q, R]:
+    """A method that is part of no `Service`, by its path "/package.Service/Method". Raises `ServiceError`."""
+    _, slash, name = path.rpartition("/")
+    if not (path.startswith("/") and slash and name and path.isascii() and path.isprintable() and " " not in path):
+        raise ServiceError(f'{path!r} is not a path of a method, as in "/package.Service/Method"')
+    method = _KINDS[streams_requests, streams_responses]("Method", request, response)
+    method.name = method.attribute = name
+    method.path = path
+    return method
+
+
 class Service:
     """A service: its full name and its methods. Raises `ServiceError` for names that repeat or are none.
 

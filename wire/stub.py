@@ -17,19 +17,18 @@ A type checker tells the two apart where the stub's class is generic, as generat
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from wire import blocking
 from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
-from wire.client.channel import Channel, ChannelBase
-from wire.errors import ServiceError
-from wire.metadata import MetadataInput
+from wire.client.callables import RequestCallable, RequestsCallable
+from wire.client.channel import Channel
+from wire.client.channel_base import ChannelBase
 from wire.service import Method, Service
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-C = TypeVar("C")
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     AnyChannel = TypeVarWithDefault("AnyChannel", bound=ChannelBase, default=Channel)
 else:
     AnyChannel = TypeVar("AnyChannel", bound=ChannelBase)
-
-Requests = AsyncIterable[Q] | Iterable[Q]
-"""What a caller may hand over as a stream of requests."""
 
 
 class UnaryUnary(Method[Q, R]):
@@ -125,53 +121,3 @@ def _bound(method: Method[Any, Any], channel: ChannelBase, call: type[Any], bloc
         return blocks(channel, method)
     kind: Callable[..., Any] = RequestsCallable if method.streams_requests else RequestCallable
     return kind(call, channel, method)
-
-
-class _Callable(Generic[C]):
-    """One method on one channel; calling it makes a call of the kind `C`."""
-
-    __slots__ = ("_call", "_channel", "_method")
-
-    def __init__(self, call: Callable[..., C], channel: Channel, method: Method[Any, Any]) -> None:
-        if method.path is None:
-            raise ServiceError(f"{method!r} belongs to no service, so it has no path to call")
-        self._call = call
-        self._channel = channel
-        self._method = method
-
-
-class RequestCallable(_Callable[C], Generic[Q, C]):
-    """A method that takes one request."""
-
-    __slots__ = ()
-
-    def __call__(
-        self,
-        request: Q,
-        *,
-        timeout: float | None = None,
-        metadata: MetadataInput = (),
-        wait_for_ready: bool | None = None,
-    ) -> C:
-        """Start a call: await what is returned for the response, or iterate over it for the responses.
-
-        `timeout` in seconds; None: no deadline. `wait_for_ready`; None: as the channel is configured.
-        """
-        return self._call(self._channel, self._method, request, (timeout, metadata, wait_for_ready))
-
-
-class RequestsCallable(_Callable[C], Generic[Q, C]):
-    """A method that takes a stream of requests."""
-
-    __slots__ = ()
-
-    def __call__(
-        self,
-        requests: Requests[Q] | None = None,
-        *,
-        timeout: float | None = None,
-        metadata: MetadataInput = (),
-        wait_for_ready: bool | None = None,
-    ) -> C:
-        """As for `RequestCallable`; requests come from `requests`, or by the call's `send` and `end`."""
-        return self._call(self._channel, self._method, requests, (timeout, metadata, wait_for_ready))

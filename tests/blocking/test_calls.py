@@ -207,6 +207,17 @@ def test_a_started_call_ends_although_nobody_waits() -> None:
         assert call.result() == b"x"
 
 
+def test_a_call_that_streams_tells_of_its_end_too() -> None:
+    told: queue.SimpleQueue[wire.StatusCode | None] = queue.SimpleQueue()
+    with tied() as pair:
+        call = pair.stub.server_stream(b"abc")
+        call.add_done_callback(lambda call: told.put(call.code))
+        assert told.get(timeout=TIMEOUT_S) is StatusCode.OK
+        assert list(call) == [b"a", b"b", b"c"]
+        call.add_done_callback(lambda call: told.put(call.code))
+        assert told.get(timeout=TIMEOUT_S) is StatusCode.OK
+
+
 def test_a_call_that_is_let_go_of_is_cancelled() -> None:
     ended = threading.Event()
 

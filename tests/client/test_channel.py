@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import anyio
 import pytest
@@ -23,6 +25,7 @@ from tests.support import (
     short_directory,
     start,
     status_of,
+    turns,
 )
 from wire import ServerContext, StatusCode
 from wire.config import EngineName
@@ -42,21 +45,157 @@ def test_an_authority_is_printable_ascii(authority: str) -> None:
         wire.Channel("127.0.0.1:1", config=wire.ChannelConfig(authority=authority))
 
 
-def test_a_channel_is_entered_once_and_used_inside(loop: LoopName) -> None:
+def test_a_channel_is_entered_once(loop: LoopName) -> None:
     async def main() -> None:
         channel = wire.Channel("127.0.0.1:1")
-        with pytest.raises(wire.UsageError, match="not open"):
-            ProbeStub(channel).unary(b"")
         async with channel:
             with pytest.raises(wire.UsageError, match="only once"):
                 await channel.__aenter__()
+            for timeout in (None, 5):
+                assert (await status_of(ProbeStub(channel).unary(b"", timeout=timeout)))[0] is StatusCode.UNAVAILABLE
         for timeout in (None, 5):
             assert await status_of(ProbeStub(channel).unary(b"", timeout=timeout)) == (
                 StatusCode.CANCELLED,
                 "the channel was closed",
             )
+        with pytest.raises(wire.UsageError, match="was closed"):
+            await channel.__aenter__()
 
     run(main, loop=loop)
+
+
+# Opening without a block, and closing.
+
+
+def test_a_channel_opens_when_the_first_call_is_made(loop: LoopName, engine: EngineName) -> None:
+    async def main() -> None:
+        async with serving() as (server, address):
+            channel = wire.Channel(address, config=wire.ChannelConfig(engine=engine))
+            stub = ProbeStub(channel)
+            assert await stub.unary(b"x", timeout=5) == b"x"
+            assert await collect(stub.bidi([b"1", b"2"])) == [b"1", b"2"]
+            async with channel:
+                assert await stub.unary(b"y") == b"y"
+            while server.connections:
+                await anyio.lowlevel.checkpoint()
+            with pytest.raises(wire.UsageError, match="was closed"):
+                await channel.ready()
+
+    run(main, loop=loop)
+
+
+def test_a_channel_without_a_loop_says_so() -> None:
+    with pytest.raises(wire.UsageError, match="no event loop is running"):
+        ProbeStub(wire.Channel("127.0.0.1:1")).unary(b"")
+
+
+def test_tasks_of_a_channel_without_a_block_know_the_context_of_the_call(loop: LoopName) -> None:
+    variable: ContextVar[str] = ContextVar("variable")
+    seen: list[str] = []
+
+    async def requests() -> AsyncIterator[bytes]:
+        seen.append(variable.get())
+        yield b"x"
+
+    async def main() -> None:
+        variable.set("the caller's")
+        async with serving() as (_, address):
+            channel = wire.Channel(address)
+            await ProbeStub(channel).client_stream(requests())
+            await channel.close()
+
+    run(main, loop=loop)
+    assert seen == ["the caller's"]
+
+
+def test_a_channel_that_is_left_open_ends_with_its_loop() -> None:
+    """trio: what serves it is a system task."""
+
+    async def main() -> None:
+        async with wire.Server([Probe()]) as server:
+            channel = wire.Channel(await server.listen("127.0.0.1:0"))
+            kept.append(channel)
+            assert await ProbeStub(channel).unary(b"x") == b"x"
+            await server.stop(0)
+
+    kept: list[wire.Channel] = []
+    run(main, loop="trio")
+    assert "connections ready" in repr(kept[0])
+    with catch_warnings():
+        simplefilter("ignore", ResourceWarning)
+        kept.clear()
+
+
+def test_a_channel_that_nobody_closes_is_closed_and_named(loop: LoopName) -> None:
+    async def main() -> None:
+        async with serving() as (server, address):
+            channel = wire.Channel(address)
+            await ProbeStub(channel).unary(b"")
+            await turns()  # the loop lets go of the task that connected
+            with pytest.warns(ResourceWarning, match=f"a channel to {address} was never closed"):
+                del channel
+            while server.connections:
+                await anyio.lowlevel.checkpoint()
+
+    run(main, loop=loop)
+
+
+def test_closing_twice_and_closing_what_was_never_opened(loop: LoopName) -> None:
+    async def main() -> None:
+        channel = wire.Channel("127.0.0.1:1")
+        await channel.close()
+        await channel.close(5)
+        assert channel.state is wire.ConnectivityState.SHUTDOWN
+        assert repr(channel) == "<Channel to ipv4:127.0.0.1:1: closed>"
+        with pytest.raises(wire.UsageError, match="was closed: make another one"):
+            ProbeStub(channel).unary(b"")
+
+    run(main, loop=loop)
+
+
+def test_calls_end_within_the_grace_of_a_close(loop: LoopName, engine: EngineName) -> None:
+    async def main() -> None:
+        config = wire.ChannelConfig(engine=engine, transport=IMPATIENT)
+        async with raw_server() as server, anyio.create_task_group() as tasks:
+            channel = wire.Channel(server.address, config=config)
+            stub = ProbeStub(channel)
+            open_, queued = stub.unary(b"open"), stub.unary(b"queued")
+            peer = await server.accept({Setting.MAX_CONCURRENT_STREAMS: 1})
+            await peer.answer(1)
+            tasks.start_soon(channel.close, 1000)
+            await turns()
+            assert await status_of(stub.unary(b"late")) == (StatusCode.CANCELLED, "the channel was closed")
+            await reply(peer, 1, b"1")
+            await peer.answer(3)
+            assert (await peer.goaway()).code is ErrorCode.NO_ERROR  # no more calls wait
+            await reply(peer, 3, b"2")
+            assert (await open_, await queued) == (b"1", b"2")
+            await peer.closed()
+
+    run(main, loop=loop)
+
+
+def test_calls_that_outlast_the_grace_are_cancelled(loop: LoopName, clock: ManualClock) -> None:
+    async def main() -> None:
+        async with raw_server() as server, anyio.create_task_group() as tasks:
+            config = wire.ChannelConfig(transport=IMPATIENT)
+            async with wire.Channel(server.address, config=config) as channel:
+                call = ProbeStub(channel).unary(b"")
+                peer = await server.accept()
+                await peer.answer(1)
+                tasks.start_soon(channel.close, 3)
+                await turns()
+                clock.advance(2.9)
+                await turns()
+                assert call.code is None
+                clock.advance(0.2)
+                assert await status_of(call) == (StatusCode.CANCELLED, "the call was cancelled")
+                await peer.closed()
+
+    run(main, loop=loop)
+
+
+# What calls carry.
 
 
 def test_nothing_connects_before_the_first_call(loop: LoopName) -> None:

@@ -15,10 +15,10 @@ import wire
 from tests.peers import RawPeer, ask, ask_once, raw_client, request
 from tests.support import Pair, Probe, ProbeStub, collect, end_of, on_pair, paired, run, serving, status_of
 from wire import ServerContext, StatusCode
+from wire.client.callables import RequestCallable
 from wire.config import EngineName
 from wire.rpc.framing import frame as framed
 from wire.service_names import python_name
-from wire.stub import RequestCallable
 from wire.transport.runtime import LoopName
 
 METHODS = ["Unary", "ServerStream", "ClientStream", "Bidi"]

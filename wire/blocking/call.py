@@ -46,6 +46,13 @@ class BlockingCall(ClientCall[R]):
         with self._threads.inside():
             self._exchange.cancel()
 
+    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
+        """Call `callback(call)` once the call has ended, in a thread of the channel's; what it raises is logged."""
+        attendant = self._channel.attendant
+        with self._threads.inside():
+            attendant.call_started()
+            super().add_done_callback(lambda call: attendant.call_ended(partial(callback, call)))
+
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         threads = self._threads
         try:

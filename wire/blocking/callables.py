@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from wire.blocking.call import BlockingCall, StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
 from wire.blocking.channel import Channel
 from wire.blocking.futures import ThreadFuture
-from wire.client.channel import StartCall
+from wire.client.channel_base import StartCall
 from wire.client.exchange import UnaryExchange
 from wire.errors import ServiceError
 from wire.metadata import MetadataInput

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from wire.blocking.attendant import Attendant
 from wire.blocking.runtime import ThreadRuntime
-from wire.client.channel import ChannelBase, ClientInterceptor, StartCall
+from wire.client.channel_base import ChannelBase, ClientInterceptor, StartCall
 from wire.config import ChannelConfig
 from wire.errors import UsageError
 from wire.service import Method

@@ -8,16 +8,21 @@ Imports `exchange`, which does the work.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Iterable
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+from weakref import ref
 
 from wire.client.exchange import Caller, Exchange, Options, UnaryExchange
+from wire.client.observing import observe
 from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
 from wire.errors import UsageError
 from wire.metadata import Metadata
 from wire.service import Method
 from wire.status import StatusCode
+
+_log = logging.getLogger("wire.client")
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -26,7 +31,7 @@ R = TypeVar("R")
 class ClientCall(Generic[R]):
     """What calls of all kinds have in common."""
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("__weakref__", "_exchange")
 
     _exchange: Exchange[R]
 
@@ -68,6 +73,27 @@ class ClientCall(Generic[R]):
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, at least 0; None when there is none."""
         return self._exchange.time_remaining()
+
+    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
+        """Call `callback(call)` once, in the event loop, soon after the call has ended; soon, when it has already.
+
+        A call that was let go of before its end is handed over as another object for the same call. What the callback
+        raises is logged.
+        """
+        kind = type(self)
+        reference = ref(self)
+
+        def ended(exchange: Exchange[R]) -> None:
+            call = reference()
+            if call is None:
+                call = kind.__new__(kind)
+                call._exchange = exchange
+            try:
+                callback(call)
+            except Exception:
+                _log.exception("%s: a done callback raised an exception", exchange.path)
+
+        observe(self._exchange, ended)
 
     def cancel(self) -> None:
         """Give the call up: the server is told, and whoever waits gets `RpcError` CANCELLED. No effect once it has

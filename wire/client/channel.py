@@ -1,127 +1,33 @@
-"""The client's side of a target: what calls share, and the pool of connections they run on.
+"""The client's side of a target in an event loop: opening, closing, connecting, and calls by path.
 
 Imports everything below; nothing of the server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from threading import get_ident
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
+from warnings import warn
 
 import anyio
 
-from wire.client.pool import Pool
+from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
+from wire.client.callables import RequestCallable, RequestsCallable
+from wire.client.channel_base import ChannelBase, ClientInterceptor
+from wire.client.connectivity import ConnectivityState
+from wire.client.credentials import CallCredentials
+from wire.codec import Codec
 from wire.config import ChannelConfig
-from wire.deadline import DeadlineTimer
-from wire.errors import ConfigurationError, ServiceError, UsageError
-from wire.http2.engine import HeaderList
-from wire.message_decoder import MessageDecoder
-from wire.rpc.compression import compressor
-from wire.rpc.headers import request_fields
-from wire.service import Inspector, Method
-from wire.transport.address import TcpAddress, TcpAddresses, parse_address
+from wire.errors import UsageError
+from wire.service import Inspector, method_at
 from wire.transport.contract import Runtime
-from wire.transport.runtime import open_runtime
+from wire.transport.runtime import open_runtime, start_runtime
 from wire.transport.tls import ClientTls
 
+Q = TypeVar("Q")
 R = TypeVar("R")
-
-_NOT_OPEN = "the channel is not open: use it inside `async with wire.Channel(...) as channel`"
-StartCall = Callable[..., Any]
-"""A stub's method: (request or requests, **options) → call. The options are those of `RequestCallable`."""
-
-ClientInterceptor = Callable[[Method[Any, Any], StartCall], StartCall]
-"""Stands in front of a client's calls. Called once for each method when a stub is made, with the method and what starts
-its calls; returns what to call in its place. That returns the call, or for one response anything that can be awaited.
-
-    def tell(method, start):
-        def intercepted(request, **options):
-            print(method.path)
-            return start(request, **options)
-        return intercepted
-"""
-
-USER_AGENT = "grpc-python-wire/0.1.0"
-
-
-class ChannelBase:
-    """What a channel of an event loop and one of threads (`blocking`) have in common: all but opening and closing."""
-
-    def __init__(
-        self,
-        target: str,
-        *,
-        config: ChannelConfig | None = None,
-        tls: ClientTls | None = None,
-        interceptors: Sequence[ClientInterceptor] = (),
-        trace: Inspector | None = None,
-    ) -> None:
-        self._trace = trace
-        self._interceptors = tuple(interceptors)
-        self.config = ChannelConfig() if config is None else config
-        self._address = parse_address(target)
-        self._tls = tls
-        self._scheme = "http" if tls is None else "https"
-        authority = self.config.authority
-        self._authority = _authority(self._address) if authority is None else authority
-        if not (self._authority.isascii() and self._authority.isprintable()):
-            raise ConfigurationError(f"{self._authority!r} cannot be an authority: it must be printable ASCII")
-        self._user_agent = f"{self.config.user_agent} {USER_AGENT}".strip()
-        encoding = self.config.calls.compression
-        self.compress = None if encoding is None else compressor(encoding)
-        self._prepared: dict[Method[Any, Any], tuple[HeaderList, MessageDecoder[Any]]] = {}
-        self._runtime: Runtime | None = None
-        self.thread = 0
-        """The one that may make calls, once the channel is open: the event loop's."""
-        self.pool: Pool
-        self.deadlines: DeadlineTimer
-
-    def __repr__(self) -> str:
-        state = "not open" if self._runtime is None else repr(self.pool)
-        return f"<Channel to {self._address}: {state}>"
-
-    @property
-    def runtime(self) -> Runtime:
-        """The event loop. Raises `UsageError` outside of the channel's block."""
-        if self._runtime is None:
-            raise UsageError(_NOT_OPEN)
-        return self._runtime
-
-    def _open(self, runtime: Runtime) -> None:
-        runtime = runtime if self._trace is None else self._trace.around(runtime)
-        self._runtime = runtime
-        self.thread = get_ident()
-        self.pool = Pool(runtime, self._address, self._tls, self.config)
-        self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
-
-    def intercepted(self, method: Method[Any, Any], start: StartCall) -> StartCall:
-        """What starts a method's calls, with the channel's interceptors in front of it. Once for each method of a
-        stub."""
-        for interceptor in reversed(self._interceptors):
-            start = interceptor(method, start)
-            if not callable(start):
-                raise ServiceError(f"the interceptor {interceptor!r} returned nothing to call for {method.path}")
-        return start
-
-    def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
-        """What every call of `method` begins and ends with, as one object for all of them: the header fields of its
-        request, and what decodes its responses."""
-        prepared = self._prepared.get(method)
-        if prepared is None:
-            if self._runtime is None:  # here, so that it costs the calls that follow nothing
-                raise UsageError(_NOT_OPEN)
-            assert method.path is not None
-            fields = request_fields(
-                method.path, self._scheme, self._authority, self._user_agent, self.config.calls.compression
-            )
-            if self._trace is not None:
-                self._trace.add_method(method)
-            decoder = MessageDecoder(method.response, self.config.calls)
-            prepared = self._prepared[method] = HeaderList(fields, shared=True), decoder
-        return prepared
 
 
 class Channel(ChannelBase):
@@ -130,9 +36,9 @@ class Channel(ChannelBase):
         async with wire.Channel("127.0.0.1:50051") as channel:
             reply = await EchoStub(channel).echo(EchoRequest(payload=b"hello"), timeout=1.0)
 
-    Connects when the first call is made, and again when a connection is lost. Raises `AddressError` for a target that
-    cannot be read. Use within one event loop (asyncio, uvloop or trio); leaving the block cancels calls and closes
-    connections.
+    Opens and connects when the first call is made, inside a running event loop (asyncio, uvloop or trio), and connects
+    again when a connection is lost. `await channel.close()`, or leaving the block, cancels calls and closes
+    connections. Raises `AddressError` for a target that cannot be read. Use within one event loop.
     """
 
     def __init__(
@@ -142,35 +48,150 @@ class Channel(ChannelBase):
         config: ChannelConfig | None = None,
         tls: ClientTls | None = None,
         interceptors: Sequence[ClientInterceptor] = (),
+        credentials: CallCredentials | None = None,
         trace: Inspector | None = None,
     ) -> None:
-        """`interceptors`: stand in front of every call, the first one outermost. `trace`: sees every connection, as
-        `wire.inspect.Trace` does."""
-        super().__init__(target, config=config, tls=tls, interceptors=interceptors, trace=trace)
-        self._exits = AsyncExitStack()
+        """`interceptors`: stand in front of every call, the first one outermost. `credentials`: for every call; those
+        of a single call come on top. Raises `ConfigurationError` when they would travel in the clear.
+        `trace`: sees every connection, as `wire.inspect.Trace` does."""
+        super().__init__(
+            target, config=config, tls=tls, interceptors=interceptors, credentials=credentials, trace=trace
+        )
+        self._block = AsyncExitStack()  # of `async with`: only whoever entered it can leave it
+        self._close_runtime: Callable[[], Awaitable[None]] | None = None
+        self._entered = False
+        self._closing = False
+        self._all_closed: anyio.Event | None = None
+
+    # Opening and closing.
+
+    def _start_runtime(self) -> Runtime:
+        self._check_usable()
+        runtime, self._close_runtime = start_runtime()
+        return runtime
+
+    def _check_usable(self) -> None:
+        if self._closing:
+            raise UsageError("the channel was closed: make another one")
 
     async def __aenter__(self) -> Self:
-        if self._runtime is not None:
+        self._check_usable()
+        if self._entered:
             raise UsageError("a channel can be entered only once")
-        self._open(await self._exits.enter_async_context(open_runtime()))
+        self._entered = True
+        if self._runtime is None:
+            self._open(await self._block.enter_async_context(open_runtime()))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            with anyio.CancelScope(shield=True):  # bounded by the pool
-                await self.pool.close()
+            await self.close()
         finally:
-            self.deadlines.close()
-            await self._exits.aclose()
+            await self._block.aclose()
 
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Make no more calls, let those that are open end within `grace_s` seconds, cancel the rest, and close the
+        connections. Returns when that is done, also where somebody else has begun it; may be called again."""
+        if self._closing:
+            if self._all_closed is not None:
+                await self._all_closed.wait()
+            return
+        self._closing = True
+        if self._runtime is None:
+            return
+        self._all_closed = anyio.Event()
+        try:
+            with anyio.CancelScope(shield=True):  # bounded by the pool
+                await self.pool.close(grace_s)
+                self.deadlines.close()
+                if self._close_runtime is not None:
+                    await self._close_runtime()
+        finally:
+            self._all_closed.set()
 
-def _authority(address: object) -> str:
-    """The default :authority of a target (gRPC's naming.md; "localhost" where there is no host)."""
-    if isinstance(address, TcpAddresses):
-        address = address.addresses[0]
-    if isinstance(address, TcpAddress):
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        return f"{host}:{address.port}"
-    return "localhost"
+    def __del__(self) -> None:
+        runtime = getattr(self, "_runtime", None)  # None also where __init__ has failed
+        if runtime is None or self._closing:
+            return
+        try:
+            runtime.call_soon_threadsafe(self.pool.abandon)
+        except RuntimeError:  # the loop is closed, and with it the connections
+            pass
+        warn(f"a channel to {self._address} was never closed: use `async with`, or close()", ResourceWarning, 2)
+
+    # Connecting.
+
+    @property
+    def state(self) -> ConnectivityState:
+        """What the channel is doing about its connections."""
+        return ConnectivityState.SHUTDOWN if self._closing and self._runtime is None else super().state
+
+    def connect(self) -> None:
+        """Begin to connect, as a call would, where there is no connection."""
+        self._check_usable()
+        _ = self.runtime
+        self.pool.connect()
+
+    async def ready(self, timeout: float | None = None) -> None:
+        """Connect, and wait until calls can start: it is tried again and again for `timeout` seconds (None: for ever).
+
+        Raises `ConnectError`, which says why it could not be, and `UsageError` on a channel that is closed meanwhile.
+        """
+        self._check_usable()
+        _ = self.runtime
+        await self.pool.ready(timeout)
+
+    async def state_changed(self, last: ConnectivityState) -> ConnectivityState:
+        """The state, once it is another one than `last`. Does not connect by itself."""
+        if self._runtime is None and self._closing:
+            return ConnectivityState.SHUTDOWN
+        _ = self.runtime
+        connectivity = self.pool.connectivity
+        while connectivity.state is last:
+            await connectivity.changed()
+        return connectivity.state
+
+    async def states(self) -> AsyncIterator[ConnectivityState]:
+        """The state now, and each that comes; it may leave out states that pass while nobody waits. Ends after
+        SHUTDOWN."""
+        state = self.state
+        yield state
+        while state is not ConnectivityState.SHUTDOWN:
+            state = await self.state_changed(state)
+            yield state
+
+    # Calls by path.
+
+    def unary_unary(
+        self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
+    ) -> RequestCallable[Q, UnaryUnaryCall[R]]:
+        """What calls the method at "/package.Service/Method", without a stub: it is what a stub's attribute would be.
+
+        Types are those that a `Method` takes: message classes of betterproto2 or google.protobuf, `bytes`, or a
+        `Codec` of one's own. Make it once and call it often. Raises `ServiceError`.
+        """
+        method = method_at(path, request, response)
+        return self.intercepted(method, RequestCallable(UnaryUnaryCall, self, method))
+
+    def unary_stream(
+        self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
+    ) -> RequestCallable[Q, UnaryStreamCall[R]]:
+        """As `unary_unary`, for a method that streams responses."""
+        method = method_at(path, request, response, streams_responses=True)
+        return self.intercepted(method, RequestCallable(UnaryStreamCall, self, method))
+
+    def stream_unary(
+        self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
+    ) -> RequestsCallable[Q, StreamUnaryCall[Q, R]]:
+        """As `unary_unary`, for a method that takes a stream of requests."""
+        method = method_at(path, request, response, streams_requests=True)
+        return self.intercepted(method, RequestsCallable(StreamUnaryCall, self, method))
+
+    def stream_stream(
+        self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
+    ) -> RequestsCallable[Q, StreamStreamCall[Q, R]]:
+        """As `unary_unary`, for a method that streams both ways."""
+        method = method_at(path, request, response, streams_requests=True, streams_responses=True)
+        return self.intercepted(method, RequestsCallable(StreamStreamCall, self, method))

@@ -69,7 +69,8 @@ class Caller(Protocol):
     def runtime(self) -> Runtime: ...
 
     @property
-    def pool(self) -> Waiting: ...
+    def entrance(self) -> Waiting:
+        """Where calls go."""
 
     @property
     def deadlines(self) -> DeadlineTimer: ...
@@ -97,6 +98,7 @@ class Exchange(Generic[R]):
         "_decoder",
         "_extra",
         "_headers",
+        "_observers",
         "_timeout_s",
         "attempts",
         "code",
@@ -126,6 +128,8 @@ class Exchange(Generic[R]):
         self.stream: Stream | None = None
         self.queued = False
         """True once the call has waited for a connection, so that its timeout is no longer the whole one."""
+        self._observers: list[Callable[[Exchange[R]], Any]]
+        """There only on calls that are observed (`observing`)."""
         self.wait_for_ready = channel.config.wait_for_ready if wait_for_ready is None else wait_for_ready
         self._timeout_s = timeout_s
         self.deadline: float | None = None
@@ -163,7 +167,15 @@ class Exchange(Generic[R]):
     def future(self) -> Future[None]:
         return self._channel.runtime.future()
 
-    # What the pool calls.
+    def call_soon(self, callback: Callable[[Exchange[R]], Any]) -> None:
+        """`callback(exchange)`, in the event loop's next turn."""
+        self._channel.runtime.call_soon(callback, self)
+
+    # What the pool calls, and what stands before it.
+
+    def add_fields(self, fields: Fields) -> None:
+        """More metadata to send, before the call is started."""
+        self._extra = (*self._extra, *fields)
 
     @abstractmethod
     def start(self, connection: Connection) -> None:
@@ -274,7 +286,7 @@ class Exchange(Generic[R]):
             self.stream.call = None
         self.stream = self.connection = None
         self.queued = True
-        self._channel.pool.submit(self)
+        self._channel.entrance.submit(self)
         return True
 
     def _rewind(self) -> bool:
@@ -317,9 +329,9 @@ class Exchange(Generic[R]):
         if self.stream is not None and self.stream.closed:
             self.stream.call = None  # call and stream hold each other: without this they would wait for the collector
         self._wake()
-        pool = self._channel.pool
-        if pool.queue:
-            pool.call_ended(self)
+        entrance = self._channel.entrance
+        if entrance.queue:
+            entrance.call_ended(self)
 
     def error(self) -> RpcError:
         """The status as an error; for a call that has ended badly."""
@@ -358,7 +370,7 @@ class UnaryExchange(Exchange[R]):
         self._body: bytes | None = None
         self._reader: MessageReader | None = None
         self._request = self._encode(method, request)
-        channel.pool.submit(self)
+        channel.entrance.submit(self)
 
     def _wake(self) -> None:
         waiter = self.waiter

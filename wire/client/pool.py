@@ -11,20 +11,24 @@ pause, and so, a few times, is one that a server took and ended before it could 
 
 from __future__ import annotations
 
+import errno
 import random
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
+from wire.client.connectivity import ConnectivityState, StateTracker
 from wire.client.dialing import ClientConnection, Dial, HungUpError
 from wire.client.exchange import Exchange
 from wire.config import ChannelConfig
-from wire.errors import TransportError
+from wire.errors import ConnectError, TransportError, UsageError
 from wire.http2.codes import ErrorCode
 from wire.status import StatusCode
 from wire.transport.address import Address
 from wire.transport.contract import Candidate, Future, Runtime, Task, Timer
 from wire.transport.tls import ClientTls
+
+_GOODBYE_S = 1.0  # a server that does not read must not hold up a channel that closes
 
 
 class Pool:
@@ -41,10 +45,17 @@ class Pool:
         self._connecting: dict[Dial, Task | None] = {}
         self._failures = 0
         self._failure: str | None = None  # why the last attempt failed, until the back-off has passed
+        self._last_failure: str | None = None  # the same, for good
         self._backoff: Timer | None = None
+        self._draining = False  # no new calls: those that there are may end
         self._closed = False
-        self._all_lost: Future[None] | None = None
+        self._all_gone: Future[None] | None = None
+        self._wanted = 0  # how many wait for a connection without a call
+        self.connectivity = StateTracker(runtime.future)
+        """The channel's state, and waiting for another one."""
         self.queue: OrderedDict[Exchange[Any], None] = OrderedDict()
+        self.held: dict[Exchange[Any], Task | None] = {}
+        """Calls that will come when what they wait for is there, such as their credentials."""
         self.keepalive = config.keepalive
         """How often connections made from now on are pinged."""
 
@@ -66,6 +77,52 @@ class Pool:
             self.queue[call] = None
             self._connect_missing()
 
+    def connect(self) -> None:
+        """Have a connection, or at least try: as a call would."""
+        if not self._ready:
+            self._connect_missing()
+
+    async def ready(self, timeout_s: float | None) -> None:
+        """Until a call could start. Raises `ConnectError` when the time is over, `UsageError` once it is closed."""
+        connectivity = self.connectivity
+        expired = False
+
+        def expire() -> None:
+            nonlocal expired
+            expired = True
+            connectivity.wake()
+
+        timer = None if timeout_s is None else self._runtime.call_later(timeout_s, expire)
+        self._wanted += 1
+        try:
+            while connectivity.state is not ConnectivityState.READY:
+                if self._closed:
+                    raise UsageError("the channel was closed")
+                if expired:
+                    why = self._last_failure or "no connection has been made yet"
+                    raise ConnectError(f"the channel was not ready within {timeout_s} s: {why}", errno.ETIMEDOUT)
+                self.connect()
+                if not self._ready:
+                    await connectivity.changed()
+        finally:
+            self._wanted -= 1
+            if timer is not None:
+                timer.cancel()
+
+    def _update_state(self) -> None:
+        """Work the state out anew, after something has changed."""
+        if self._closed:
+            state = ConnectivityState.SHUTDOWN
+        elif self._ready:
+            state = ConnectivityState.READY
+        elif self._failure is not None:
+            state = ConnectivityState.TRANSIENT_FAILURE
+        elif self._connecting:
+            state = ConnectivityState.CONNECTING
+        else:
+            state = ConnectivityState.IDLE
+        self.connectivity.set(state)
+
     def dispatch(self) -> None:
         """There may be room: start what waits."""
         queue = self.queue
@@ -76,18 +133,23 @@ class Pool:
                 return
             call, _ = queue.popitem(last=False)
             call.start(connection)
+        if self._draining:
+            self._go_away()
 
     def call_ended(self, call: Exchange[Any]) -> None:
         """A call ended while some wait: it leaves the queue, or leaves room."""
         self.queue.pop(call, None)
-        if call.stream is not None:
+        if call.stream is not None or self._draining:
             self._runtime.call_soon(self.dispatch)
 
     def retire(self, connection: ClientConnection) -> None:
         """The connection takes no more calls."""
         if connection in self._ready:
             self._ready.remove(connection)
-            if self._ready:  # the others are in use, so this one is missed; the last is replaced when a call comes
+            self._update_state()
+            if (
+                self._ready and not self._draining
+            ):  # the others are in use, so this one is missed; the last is replaced when a call comes
                 self._runtime.call_soon(self._connect_missing)
         if self.queue:
             self._runtime.call_soon(self.dispatch)
@@ -95,7 +157,7 @@ class Pool:
     def lost(self, connection: ClientConnection) -> None:
         """The connection is gone."""
         self._all.discard(connection)
-        self._check_closed()
+        self._check_gone()
 
     def pings_refused(self) -> None:
         """Ping half as often from now on (gRPC proposal A8)."""
@@ -103,15 +165,39 @@ class Pool:
         if time_s is not None:
             self.keepalive = replace(self.keepalive, time_s=min(2 * time_s, 1e9))
 
-    async def close(self) -> None:
-        """Cancel every call and close every connection; returns when they are closed."""
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Let open calls end within `grace_s`, cancel the rest, and close every connection; returns when that is done.
+        To be called once."""
+        if grace_s > 0 and self._calls_open():
+            self._draining = True
+            self.submit = self._submit_drained  # type: ignore[method-assign]
+            self._go_away()
+        else:
+            self.abandon()
+            grace_s = 0.0
+        timers = [
+            self._runtime.call_later(grace_s, self.abandon),
+            self._runtime.call_later(grace_s + _GOODBYE_S, self._abort_all),
+        ]
+        try:
+            if not self._gone():
+                self._all_gone = self._runtime.future()
+                await self._all_gone
+        finally:
+            for timer in timers:
+                timer.cancel()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Cancel every call and have every connection closed."""
+        if self._closed:
+            return
         self._closed = True
+        self._update_state()
         if self._backoff is not None:
             self._backoff.cancel()
-        for task in list(self._connecting.values()):
-            if task is not None:
-                self._runtime.call_soon(task.cancel)  # not now: a task must begin before it can clean up
-        for call in list(self.queue):
+        self._stop_connecting()
+        for call in [*self.queue, *self.held]:
             call.fail(StatusCode.CANCELLED, "the channel was closed")
         for connection in list(self._all):
             if connection.transport is None:  # not yet, and then its task is cancelled
@@ -120,15 +206,43 @@ class Pool:
                 if stream.call is not None:
                     stream.call.cancel()
             connection.break_off(ErrorCode.NO_ERROR, "the channel was closed")
-        if self._all or self._connecting:
-            self._all_lost = self._runtime.future()
-            timer = self._runtime.call_later(1.0, self._abort_all)  # a server that does not read must not hold us up
-            await self._all_lost
-            timer.cancel()
 
-    def _check_closed(self) -> None:
-        if not self._all and not self._connecting and self._all_lost is not None and not self._all_lost.done():
-            self._all_lost.set_result(None)
+    def _calls_open(self) -> bool:
+        if self.queue or self.held:
+            return True
+        return any(connection.engine.streams for connection in self._all if connection.transport is not None)
+
+    def _submit_drained(self, call: Exchange[Any]) -> None:
+        """In place of `submit` while the channel closes: what is sent once more belongs to the calls that may end."""
+        if call.queued or call.attempts:
+            Pool.submit(self, call)
+        else:
+            call.fail(StatusCode.CANCELLED, "the channel was closed")
+
+    def _go_away(self) -> None:
+        """The channel closes. Once no call needs another connection, each closes after the last one it has."""
+        if self.queue or self.held:
+            return
+        self._stop_connecting()
+        for connection in list(self._all):
+            if connection.transport is not None and not connection.closing:
+                connection.engine.goaway()
+                connection.closing = True
+                connection.wake()
+                self.retire(connection)
+        self._check_gone()
+
+    def _stop_connecting(self) -> None:
+        for task in list(self._connecting.values()):
+            if task is not None:
+                self._runtime.call_soon(task.cancel)  # not now: a task must begin before it can clean up
+
+    def _gone(self) -> bool:
+        return not (self._all or self._connecting or self.queue or self.held)
+
+    def _check_gone(self) -> None:
+        if self._all_gone is not None and not self._all_gone.done() and self._gone():
+            self._all_gone.set_result(None)
 
     def _abort_all(self) -> None:
         for connection in list(self._all):
@@ -162,6 +276,7 @@ class Pool:
             task = self._runtime.spawn(self._connect(dial))
             if dial in self._connecting:  # an eager task may have ended already
                 self._connecting[dial] = task
+        self._update_state()
 
     async def _connect(self, dial: Dial) -> None:
         retries = self._config.connect_retries
@@ -181,11 +296,12 @@ class Pool:
             del self._connecting[dial]
             raise
         finally:
-            self._check_closed()
+            self._check_gone()
         del self._connecting[dial]
         self._failures = 0
         self._failure = None
         self._ready.append(connection)
+        self._update_state()
         self.dispatch()
 
     def made(self, connection: ClientConnection) -> None:
@@ -204,7 +320,8 @@ class Pool:
         pause_s = min(config.backoff_initial_s * config.backoff_multiplier**self._failures, config.backoff_max_s)
         pause_s *= random.uniform(1 - config.backoff_jitter, 1 + config.backoff_jitter)
         self._failures += 1
-        self._failure = reason
+        self._failure = self._last_failure = reason
+        self._update_state()
         if self._backoff is None and not self._closed:
             self._backoff = self._runtime.call_later(pause_s, self._retry)
         if not self._ready and not self._connecting:
@@ -214,5 +331,6 @@ class Pool:
     def _retry(self) -> None:
         self._backoff = None
         self._failure = None
-        if self.queue or self._ready:
+        if self.queue or self._ready or self._wanted:
             self._connect_missing()
+        self._update_state()

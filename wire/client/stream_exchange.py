@@ -106,7 +106,7 @@ class ServerStreamExchange(_StreamExchange[R]):
     def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
         super().__init__(channel, method, options)
         self._request = self._encode(method, request)
-        channel.pool.submit(self)
+        channel.entrance.submit(self)
 
     def start(self, connection: Connection) -> None:
         if self._extra and self._too_large_for(connection):
@@ -133,7 +133,7 @@ class BidiExchange(_StreamExchange[R], Generic[Q, R]):
         self._sent: list[bytes] | None = []  # for another attempt; None once there can be none
         self._sent_bytes = 0
         self._pump: Task | None = None
-        channel.pool.submit(self)
+        channel.entrance.submit(self)
         if requests is not None:
             self._pump = channel.runtime.spawn(self.pump(requests))
 

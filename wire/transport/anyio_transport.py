@@ -14,8 +14,9 @@ import math
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
 from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -154,14 +155,15 @@ class AnyioTimer:
 
 
 class AnyioRuntime(RuntimeBase):
-    """A `Runtime` whose tasks live in `group`."""
+    """A `Runtime` whose tasks live in one task group, and wait for it until there is one (`in_group`)."""
 
-    def __init__(self, name: str, group: anyio.abc.TaskGroup) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(name)
         self.cancelled = anyio.get_cancelled_exc_class()
         self.now = anyio.current_time
         self.future = AnyioFuture
-        self._group = group
+        self._group: anyio.abc.TaskGroup | None = None
+        self._unborn: list[tuple[Context, Coroutine[Any, Any, Any], anyio.CancelScope]] = []
         trio = sys.modules.get("trio")
         if trio is not None and trio.lowlevel.in_trio_run():
             wake = trio.lowlevel.current_trio_token().run_sync_soon
@@ -201,12 +203,40 @@ class AnyioRuntime(RuntimeBase):
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
         scope = anyio.CancelScope()
+        if self._group is None:
+            self._unborn.append((copy_context(), coroutine, scope))
+            return scope
         try:
             self._group.start_soon(_run, coroutine, scope)
         except BaseException:
             coroutine.close()
             raise
         return scope
+
+    @asynccontextmanager
+    async def in_group(self) -> AsyncIterator[None]:
+        """The block in which tasks run. Leaving it aborts the transports and cancels the tasks.
+
+        An exception in the block comes out as it is, not wrapped in the task group's ExceptionGroup.
+        """
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+            self._group = group
+            group.start_soon(self.pump)
+            unborn, self._unborn = self._unborn, []
+            for context, coroutine, scope in unborn:
+                context.run(group.start_soon, _run, coroutine, scope)
+            try:
+                yield
+            except Exception as error:
+                failure = error
+            finally:
+                self.close()
+                self.run_due()  # reports the transports lost
+                self.pumping.cancel()
+                group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     async def sleep(self, delay_s: float) -> None:
         await anyio.sleep(delay_s)
@@ -219,6 +249,7 @@ class AnyioRuntime(RuntimeBase):
                 try:
                     await self._wait_and_run()
                 except (KeyboardInterrupt, SystemExit) as error:
+                    assert self._group is not None
                     self._group.start_soon(_raise, error)
 
     async def _wait_and_run(self) -> None:
@@ -279,22 +310,32 @@ async def _run(coroutine: Coroutine[Any, Any, Any], scope: anyio.CancelScope) ->
 
 @asynccontextmanager
 async def open_anyio_runtime(name: str) -> AsyncIterator[AnyioRuntime]:
-    """A runtime with a task group of its own. Leaving the block aborts its transports and cancels its tasks.
+    """A runtime with a task group of its own. Leaving the block aborts its transports and cancels its tasks."""
+    runtime = AnyioRuntime(name)
+    async with runtime.in_group():
+        yield runtime
 
-    An exception in the block comes out as it is, not wrapped in the task group's ExceptionGroup.
-    """
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
-        runtime = AnyioRuntime(name, group)
-        group.start_soon(runtime.pump)
+
+def start_trio_runtime() -> tuple[AnyioRuntime, Callable[[], Awaitable[None]]]:
+    """A runtime without a block, and what closes it: its task group is in one of trio's system tasks, which ends with
+    the program at the latest."""
+    import trio
+
+    runtime = AnyioRuntime("trio")
+    closing = anyio.Event()
+    closed = anyio.Event()
+
+    async def host() -> None:
         try:
-            yield runtime
-        except Exception as error:
-            failure = error
+            async with runtime.in_group():
+                await closing.wait()
         finally:
-            runtime.close()
-            runtime.run_due()  # reports the transports lost
-            runtime.pumping.cancel()
-            group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            closed.set()
+
+    async def close() -> None:
+        closing.set()
+        with anyio.CancelScope(shield=True):
+            await closed.wait()
+
+    trio.lowlevel.spawn_system_task(host)
+    return runtime, close

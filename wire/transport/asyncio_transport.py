@@ -239,6 +239,12 @@ class AsyncioRuntime(RuntimeBase):
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
 
+    async def aclose(self) -> None:
+        """As `close`, and wait until the transports are gone."""
+        self.close()
+        for _ in range(2):  # one turn closes the sockets, one reports it
+            await asyncio.sleep(0)
+
     def _eager_spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
         if self.loop.get_task_factory() is not None:  # the user's own comes first
             return self.loop.create_task(coroutine)
@@ -271,6 +277,4 @@ async def open_asyncio_runtime() -> AsyncIterator[AsyncioRuntime]:
     try:
         yield runtime
     finally:
-        runtime.close()
-        for _ in range(2):  # one turn closes the sockets, one reports it
-            await asyncio.sleep(0)
+        await runtime.aclose()

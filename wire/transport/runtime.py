@@ -1,4 +1,4 @@
-"""Event loops: which one runs here (`open_runtime`), and running one (`run`)."""
+"""Event loops: which one runs here (`open_runtime`, `start_runtime`), and running one (`run`)."""
 
 from __future__ import annotations
 
@@ -29,13 +29,35 @@ def open_runtime() -> AbstractAsyncContextManager[Runtime]:
         from wire.transport.anyio_transport import open_anyio_runtime
 
         return open_anyio_runtime("trio")
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        raise UsageError("no event loop is running; start one with wire.run, asyncio.run or trio.run") from None
+    _running_loop()
     from wire.transport.asyncio_transport import open_asyncio_runtime
 
     return open_asyncio_runtime()
+
+
+def start_runtime() -> tuple[Runtime, Callable[[], Awaitable[None]]]:
+    """The runtime of the running event loop without a block, and what closes it: that aborts the transports that are
+    still open.
+
+    Raises `UsageError` where no event loop runs.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        from wire.transport.anyio_transport import start_trio_runtime
+
+        return start_trio_runtime()
+    loop = _running_loop()
+    from wire.transport.asyncio_transport import AsyncioRuntime
+
+    runtime = AsyncioRuntime(loop)
+    return runtime, runtime.aclose
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError("no event loop is running; start one with wire.run, asyncio.run or trio.run") from None
 
 
 def run(async_function: Callable[..., Awaitable[T]], *args: Any, loop: LoopName = "auto") -> T:

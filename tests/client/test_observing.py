@@ -1,0 +1,117 @@
+"""Done callbacks of calls."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from typing import Any
+
+import anyio
+import pytest
+
+import wire
+from tests.support import Pair, Probe, ProbeStub, end_of, on_pair, run, start, turns
+from wire import StatusCode
+from wire.transport.runtime import LoopName
+
+METHODS = ["Unary", "ServerStream", "ClientStream", "Bidi"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_done_callback_is_called_once_with_the_call(loop: LoopName, method: str) -> None:
+    async def test(pair: Pair) -> None:
+        told: list[Any] = []
+        done = anyio.Event()
+
+        def callback(call: Any) -> None:
+            assert call.code is StatusCode.OK
+            told.append(call)
+            if len(told) == 3:
+                done.set()
+
+        call = start(pair.stub, method)
+        call.add_done_callback(callback)
+        call.add_done_callback(callback)
+        await end_of(call, method)
+        call.add_done_callback(callback)
+        await done.wait()
+        await turns()
+        assert len(told) == 3
+        assert all(each is call for each in told)
+
+    on_pair(test, loop=loop)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_call_that_cannot_begin_tells_too(loop: LoopName, method: str) -> None:
+    async def main() -> None:
+        told: list[StatusCode | None] = []
+        async with wire.Channel("unix:/nowhere/at/all") as channel:
+            call = start(ProbeStub(channel), method)
+            call.add_done_callback(lambda call: told.append(call.code))
+            await end_of(call, method)
+            await turns()
+        assert told == [StatusCode.UNAVAILABLE]
+
+    run(main, loop=loop)
+
+
+def test_a_call_that_is_let_go_of_is_cancelled_and_tells(loop: LoopName) -> None:
+    async def test(pair: Pair) -> None:
+        told: list[Any] = []
+        done = anyio.Event()
+
+        def callback(call: Any) -> None:
+            told.append((type(call), call.code, call.message))
+            done.set()
+
+        call: Any = pair.stub.bidi()
+        call.add_done_callback(callback)
+        with pytest.warns(ResourceWarning, match="abandoned"):
+            del call
+        await done.wait()
+        assert told == [(wire.StreamStreamCall, StatusCode.CANCELLED, "the call was abandoned")]
+
+    on_pair(test, loop=loop)
+
+
+def test_what_a_done_callback_raises_is_logged(loop: LoopName, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(pair: Pair) -> None:
+        done = anyio.Event()
+
+        def fails(call: Any) -> None:
+            raise ValueError("mine")
+
+        call = pair.stub.unary(b"")
+        call.add_done_callback(fails)
+        call.add_done_callback(lambda call: done.set())
+        await call
+        await done.wait()
+
+    with caplog.at_level(logging.ERROR):
+        on_pair(test, loop=loop)
+    assert [each.getMessage() for each in caplog.records] == [
+        "/probe.v1.Probe/Unary: a done callback raised an exception"
+    ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_observed_call_leaves_nothing_to_the_collector(method: str) -> None:
+    async def test(pair: Pair) -> None:
+        await end_of(start(pair.stub, method), method)
+        await turns()
+        gc.collect()
+        gc.disable()
+        try:
+            call = start(pair.stub, method)
+            call.add_done_callback(lambda call: None)
+            exchange = type(call._exchange)
+            await end_of(call, method)
+            await turns()
+            del call
+            await turns()
+            assert not [each for each in gc.get_objects() if type(each) is exchange]
+        finally:
+            gc.enable()
+
+    on_pair(test, Probe())

@@ -1,0 +1,205 @@
+"""What channels have in common, those of an event loop and those of threads: what their calls share.
+
+Imports everything of the client's below it; nothing of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import get_ident
+from typing import Any, TypeVar, cast
+
+from wire.client.callables import CallCompression
+from wire.client.connectivity import ConnectivityState
+from wire.client.credentials import CallCredentials, Gate
+from wire.client.exchange import Caller, Waiting
+from wire.client.pool import Pool
+from wire.config import ChannelConfig, CompressionName
+from wire.deadline import DeadlineTimer
+from wire.errors import ConfigurationError, ServiceError, UsageError
+from wire.http2.engine import HeaderList
+from wire.message_decoder import MessageDecoder
+from wire.rpc.compression import compressor
+from wire.rpc.headers import request_fields
+from wire.service import Inspector, Method
+from wire.transport.address import Address, TcpAddress, TcpAddresses, parse_address
+from wire.transport.contract import Runtime
+from wire.transport.tls import ClientTls
+
+R = TypeVar("R")
+S = TypeVar("S", bound=Callable[..., Any])
+
+StartCall = Callable[..., Any]
+"""A stub's method: (request or requests, **options) → call. The options are those of `RequestCallable`."""
+
+ClientInterceptor = Callable[[Method[Any, Any], StartCall], StartCall]
+"""Stands in front of a client's calls. Called once for each method when a stub is made, with the method and what starts
+its calls; returns what to call in its place. That returns the call, or for one response anything that can be awaited.
+
+    def tell(method, start):
+        def intercepted(request, **options):
+            print(method.path)
+            return start(request, **options)
+        return intercepted
+"""
+
+USER_AGENT = "grpc-python-wire/0.1.0"
+
+
+class ChannelBase:
+    """What a channel of an event loop and one of threads (`blocking`) have in common: all but opening and closing."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        config: ChannelConfig | None = None,
+        tls: ClientTls | None = None,
+        interceptors: Sequence[ClientInterceptor] = (),
+        credentials: CallCredentials | None = None,
+        trace: Inspector | None = None,
+    ) -> None:
+        self._trace = trace
+        self._interceptors = tuple(interceptors)
+        self.config = ChannelConfig() if config is None else config
+        self._address = parse_address(target)
+        self._tls = tls
+        self._scheme = "http" if tls is None else "https"
+        authority = self.config.authority
+        self._authority = _authority(self._address) if authority is None else authority
+        if not (self._authority.isascii() and self._authority.isprintable()):
+            raise ConfigurationError(f"{self._authority!r} cannot be an authority: it must be printable ASCII")
+        self._user_agent = f"{self.config.user_agent} {USER_AGENT}".strip()
+        encoding = self.config.calls.compression
+        self.compress = None if encoding is None else compressor(encoding)
+        self._credentials: tuple[CallCredentials, ...] = ()
+        if credentials is not None:
+            self._check_private()
+            self._credentials = (credentials,)
+        self._prepared: dict[Method[Any, Any], tuple[HeaderList, MessageDecoder[Any]]] = {}
+        self._prepared_otherwise: dict[tuple[Method[Any, Any], str | None], tuple[HeaderList, MessageDecoder[Any]]] = {}
+        self._runtime: Runtime | None = None
+        self.thread = 0
+        """The one that may make calls, once the channel is open: the event loop's."""
+        self.pool: Pool
+        self.entrance: Waiting
+        """Where calls go: the pool, or what stands before it."""
+        self.deadlines: DeadlineTimer
+
+    def __repr__(self) -> str:
+        if self.state is ConnectivityState.SHUTDOWN:
+            state = "closed"
+        else:
+            state = "not open" if self._runtime is None else f"{self.state}, {self.pool!r}"
+        return f"<Channel to {self._address}: {state}>"
+
+    @property
+    def state(self) -> ConnectivityState:
+        """What the channel is doing about its connections."""
+        return ConnectivityState.IDLE if self._runtime is None else self.pool.connectivity.state
+
+    @property
+    def runtime(self) -> Runtime:
+        """The event loop, which the channel is opened on unless it is open."""
+        if self._runtime is None:
+            self._open(self._start_runtime())
+        assert self._runtime is not None
+        return self._runtime
+
+    def _start_runtime(self) -> Runtime:
+        """What a channel that is not open opens on. Raises `UsageError`."""
+        raise UsageError("the channel is not open")
+
+    def _open(self, runtime: Runtime) -> None:
+        runtime = runtime if self._trace is None else self._trace.around(runtime)
+        self._runtime = runtime
+        self.thread = get_ident()
+        self.pool = Pool(runtime, self._address, self._tls, self.config)
+        self.entrance = self._gate(self._credentials) if self._credentials else self.pool
+        self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
+
+    def intercepted(self, method: Method[Any, Any], start: S) -> S:
+        """What starts a method's calls, with the channel's interceptors in front of it. Once for each method of a
+        stub."""
+        made: Any = start
+        for interceptor in reversed(self._interceptors):
+            made = interceptor(method, made)
+            if not callable(made):
+                raise ServiceError(f"the interceptor {interceptor!r} returned nothing to call for {method.path}")
+        return cast(S, made)
+
+    def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
+        """What every call of `method` begins and ends with, as one object for all of them: the header fields of its
+        request, and what decodes its responses."""
+        prepared = self._prepared.get(method)
+        if prepared is None:
+            _ = self.runtime  # opened here, so that it costs the calls that follow nothing
+            prepared = self._prepared[method] = self._prepare(method, self.config.calls.compression)
+        return prepared
+
+    def prepared_for(self, method: Method[Any, R], compression: str | None) -> tuple[HeaderList, MessageDecoder[R]]:
+        """As `prepared`, for calls that are compressed in another way than the channel's."""
+        prepared = self._prepared_otherwise.get((method, compression))
+        if prepared is None:
+            prepared = self._prepared_otherwise[method, compression] = self._prepare(method, compression)
+        return prepared
+
+    def _prepare(self, method: Method[Any, R], compression: str | None) -> tuple[HeaderList, MessageDecoder[R]]:
+        assert method.path is not None
+        if self._trace is not None:
+            self._trace.add_method(method)
+        fields = request_fields(method.path, self._scheme, self._authority, self._user_agent, compression)
+        return HeaderList(fields, shared=True), MessageDecoder(method.response, self.config.calls)
+
+    def with_options(self, compression: CallCompression | None, credentials: CallCredentials | None) -> Caller:
+        """The channel for calls that are made in another way than the rest. Raises `ConfigurationError`."""
+        encoding = self.config.calls.compression
+        if compression is not None:
+            encoding = None if compression == "identity" else compression
+        _ = self.runtime
+        entrance = self.entrance
+        if credentials is not None:
+            self._check_private()
+            entrance = self._gate((*self._credentials, credentials))
+        return _Variant(self, encoding, entrance)
+
+    def _gate(self, credentials: Sequence[CallCredentials]) -> Gate:
+        return Gate(self.runtime, self.pool, credentials, self._authority)
+
+    def _check_private(self) -> None:
+        """Raises when credentials would travel over a network that others can read."""
+        in_clear = self._tls is None and isinstance(self._address, TcpAddress | TcpAddresses)
+        if in_clear and not self.config.credentials_in_clear:
+            raise ConfigurationError(
+                f"call credentials would travel to {self._address} in the clear: use TLS, or allow it by "
+                "ChannelConfig(credentials_in_clear=True)"
+            )
+
+
+class _Variant:
+    """A channel for calls that are made in another way than the rest; such a call keeps the channel. A `Caller`."""
+
+    __slots__ = ("_channel", "_encoding", "compress", "config", "deadlines", "entrance", "runtime", "thread")
+
+    def __init__(self, channel: ChannelBase, encoding: CompressionName | None, entrance: Waiting) -> None:
+        self._channel = channel
+        self._encoding = encoding
+        self.compress = None if encoding is None else compressor(encoding)
+        self.config = channel.config
+        self.deadlines = channel.deadlines
+        self.entrance = entrance
+        self.runtime = channel.runtime
+        self.thread = channel.thread
+
+    def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
+        return self._channel.prepared_for(method, self._encoding)
+
+
+def _authority(address: Address) -> str:
+    """The default :authority of a target (gRPC's naming.md; "localhost" where there is no host)."""
+    if isinstance(address, TcpAddresses):
+        address = address.addresses[0]
+    if isinstance(address, TcpAddress):
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        return f"{host}:{address.port}"
+    return "localhost"
