@@ -175,8 +175,8 @@ _FILES = (
 """The descriptors of this file and of all that it imports, for server reflection."""
 
 
-class ChannelzStub(wire.Stub):
-    """Calls grpc.channelz.v1.Channelz over a channel."""
+class ChannelzStub(wire.Stub[wire.AnyChannel]):
+    """Calls grpc.channelz.v1.Channelz over a channel, of an event loop or for threads."""
 
     get_top_channels = wire.UnaryUnary("GetTopChannels", GetTopChannelsRequest, GetTopChannelsResponse)
 
