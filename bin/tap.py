@@ -16,7 +16,7 @@ from bin import cli
 from bin.logs import set_up_logging
 from bin.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from wire.errors import ConfigurationError
-from wire.inspect import Disturbance, Tap, Trace
+from wire.inspect import Disturbance, Tap, Trace, read_capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,7 @@ examples:
   bin.tap --listen 127.0.0.1:8080 --target unix:/run/app.sock --trace frame=CALL
   bin.tap --listen vsock:any:5000 --target 127.0.0.1:50051 --quiet
   bin.tap --listen 127.0.0.1:8080 --target 127.0.0.1:50051 --delay 0.05 --throttle 100KiB
+  tcpdump -i lo -w - tcp port 50051 | bin.tap --pcapng -
 
 The trace goes to standard output. SIGTERM and SIGINT (Ctrl-C) end it with status 0.
 """
@@ -54,8 +55,40 @@ def main(arguments: list[str] | None = None) -> int:
     trace = None if flags is None else flags.trace(_services(), file=sys.stdout)
     if trace is not None and args.descriptors is not None:
         _add_descriptors(trace, args.descriptors)
+    if args.pcapng is not None:
+        return _read(args.pcapng, trace)
     wire.run(_pass_on, args, trace, loop=args.loop)
     return 0
+
+
+def _read(path: str, trace: Trace | None) -> int:
+    """Show a capture, and say on stderr what was in it."""
+    assert trace is not None
+
+    def end(error: Exception) -> None:
+        raise _UnwritableError(error)
+
+    trace.on_output_lost = end
+    try:
+        with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
+            found = read_capture(file, trace)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"cannot read {'standard input' if path == '-' else path}: {error}") from None
+    except _UnwritableError as unwritable:
+        raise unwritable.error from None
+    text = f"packets: {found.packets}, connections of HTTP/2 in the clear: {found.connections}"
+    text += f", other TCP connections: {found.others}" if found.others else ""
+    text += f", packets that cannot be read: {found.unreadable}" if found.unreadable else ""
+    print(text + ("; the capture is cut short" if found.cut_short else ""), file=sys.stderr)
+    return 0
+
+
+class _UnwritableError(BaseException):  # not an Exception: those of an output do not reach whoever reads
+    """The trace cannot be written any more."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 async def _pass_on(args: argparse.Namespace, trace: Trace | None) -> None:
@@ -107,9 +140,16 @@ def size(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
+def _capture_file(text: str) -> str:
+    return text if text == "-" else str(cli.readable_file(text))
+
+
 def _check(parser: cli.Parser, args: argparse.Namespace) -> None:
-    if not args.listen or args.target is None:
-        parser.error("--listen and --target are needed")
+    if args.pcapng is not None:
+        if args.listen or args.target or args.quiet:
+            parser.error("--pcapng goes with neither --listen, --target nor --quiet")
+    elif not args.listen or args.target is None:
+        parser.error("--listen and --target are needed, or --pcapng")
     for prefix in ("tls", "target_tls"):
         if (getattr(args, f"{prefix}_cert") is None) != (getattr(args, f"{prefix}_key") is None):
             flag = prefix.replace("_", "-")
@@ -122,6 +162,9 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(PROG, description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--listen", action="append", type=cli.address, metavar="ADDR", help="may be repeated")
     parser.add_argument("--target", type=cli.address, metavar="ADDR", help="where each connection is passed on to")
+    parser.add_argument(
+        "--pcapng", type=_capture_file, metavar="FILE", help='read a capture in place of both; "-" is standard input'
+    )
     parser.add_argument("--quiet", action="store_true", help="show nothing: pass bytes on")
     parser.add_argument(
         "--descriptors",

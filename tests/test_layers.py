@@ -46,7 +46,7 @@ EXTRAS = {
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 
 RUN_TIME_DEPENDENCIES = {"anyio", "betterproto2", "h2", "hpack"}
-IF_INSTALLED = {"uvloop", "trio", "cryptography"}
+IF_INSTALLED = {"dpkt", "uvloop", "trio", "cryptography"}
 FOR_TYPE_CHECKERS = {"typing_extensions"}
 # compression.zstd is in newer standard libraries than the oldest that is supported.
 STANDARD_LIBRARY = sys.stdlib_module_names | {"compression"}
@@ -55,6 +55,7 @@ ONLY_IN = {
     "h2": ("http2/h2/",),
     "hpack": ("http2/", "inspect/"),
     "asyncio": ("transport/", "grpcio/", "grpclib/"),
+    "dpkt": ("inspect/capture.py",),
     "uvloop": ("transport/",),
     "trio": ("transport/",),
     "anyio": ("transport/", "server/server.py", "client/channel.py", "standard/"),

@@ -73,8 +73,8 @@ def test_reader_that_goes_away_ends_it(server: ServerProcess) -> None:
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--target", "127.0.0.1:1"], "--listen and --target are needed"),
-        (["--listen", "127.0.0.1:0"], "--listen and --target are needed"),
+        (["--target", "127.0.0.1:1"], "--listen and --target are needed, or --pcapng"),
+        (["--listen", "127.0.0.1:0"], "--listen and --target are needed, or --pcapng"),
         (["--trace", "frame=X"], '"X" is not one of DATA'),
         (["--throttle", "fast"], "is not a number of bytes, such as 1000 or 64KiB"),
         (["--cut-after", "0"], "is not a number of bytes"),
@@ -115,3 +115,28 @@ def test_what_cannot_be_done_is_one_sentence(flags: list[str], reason: str) -> N
     assert result.returncode == cli.FAILED
     assert reason in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_capture_is_shown_and_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.inspect.test_capture import ethernet, file_of, whole
+
+    path = tmp_path / "capture.pcapng"
+    path.write_bytes(file_of(map(ethernet, whole().packets)).read())
+    assert tap.main(["--pcapng", str(path), "--trace", "frame=CALL"]) == 0
+    output = capsys.readouterr()
+    assert output.out.count("\n") == 1
+    assert "CALL /echo.v1.EchoService/Echo OK" in output.out
+    assert output.err == "packets: 10, connections of HTTP/2 in the clear: 1\n"
+
+
+def test_what_is_no_capture_is_one_sentence() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "bin.tap", "--pcapng", __file__],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == cli.FAILED
+    assert result.stderr == f"bin.tap: cannot read {__file__}: this is no capture: neither pcapng nor pcap\n"

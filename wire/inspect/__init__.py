@@ -11,6 +11,7 @@ types; `secrets` masks; `filters` choose; `as_text`, `as_json` write; `records` 
 """
 
 from wire.inspect.as_json import as_object
+from wire.inspect.capture import Capture, read_capture
 from wire.inspect.filters import parse_filter
 from wire.inspect.passage import Disturbance
 from wire.inspect.reader import ConnectionReader
@@ -21,6 +22,7 @@ from wire.inspect.trace import JsonLines, Output, Trace, text_output
 
 __all__ = [
     "CallEnded",
+    "Capture",
     "ConnectionLost",
     "ConnectionMade",
     "ConnectionReader",
@@ -38,5 +40,6 @@ __all__ = [
     "Value",
     "as_object",
     "parse_filter",
+    "read_capture",
     "text_output",
 ]

@@ -135,10 +135,10 @@ class ConnectionReader:
         self._streams.clear()
         self._emit(ConnectionLost(connection=self.connection, at_s=at_s, reason=reason))
 
-    def gap(self, to: To, size_bytes: int, at_s: float) -> None:
-        """Bytes that travelled to that side were not seen: nothing behind them can be read."""
+    def give_up(self, to: To, problem: str, at_s: float) -> None:
+        """What travels to that side cannot be read from here on, because bytes were not seen."""
         self._directions[to].failed = True
-        self._raw(to, b"", at_s, f"{size_bytes} bytes were not captured: what follows cannot be read")
+        self._raw(to, b"", at_s, problem)
 
     # Frames.
 
