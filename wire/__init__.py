@@ -13,6 +13,7 @@ What users need is exported here. What lies underneath, from the bytes up:
     client/       channels, their connections, one call on a client
     blocking/     the same for threads, without an event loop
     stub          typed stubs, for either
+    inspect/      what is on the wire in words: trace, tap, captures
     standard/     health, reflection, rich errors
     generate/     .proto files → messages, bases and stubs
     config        every knob of a server or channel

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.certificates import make_certificates
-from tests.interop import proxies, suites
+from tests.interop import proxies, suites, taps
 from tests.interop.suites import LinkName, Result, Setting, Suite
 from tests.interop.tools import UnavailableError
 from wire.config import EngineName
@@ -29,6 +29,7 @@ SUITES: Final[dict[str, tuple[Suite, tuple[LinkName, ...]]]] = {
     "conformance client": (suites.conformance_client, ("h2c",)),
     "conformance server": (suites.conformance_server, ("h2c",)),
     "ghz": (suites.ghz, ("h2c", "tls")),
+    "tap": (taps.tap, ("h2c", "tls")),
     "nginx": (proxies.nginx, ("h2c",)),
     "envoy": (proxies.envoy, ("h2c",)),
     "long ghz": (suites.long_ghz, ("h2c",)),

@@ -123,13 +123,13 @@ def grpc_go_client(setting: Setting) -> Iterator[Result]:
         if setting.link == "tls":
             command += ["-use_tls", "-use_test_ca", f"-ca_file={setting.certificates.ca}"]
         for case in GO_CLIENT_CASES:
-            yield Result(case, _go_failure([*command, f"-test_case={case}"]))
+            yield Result(case, go_failure([*command, f"-test_case={case}"]))
         for size in (1_500_000, 3_000_000):
             sizes = (f"-soak_response_size={size}", "-soak_per_iteration_max_acceptable_latency_ms=20000")
-            yield Result(f"12 unary responses of {size} bytes", _go_failure([*command, *GO_SOAK_OF_MEGABYTES, *sizes]))
+            yield Result(f"12 unary responses of {size} bytes", go_failure([*command, *GO_SOAK_OF_MEGABYTES, *sizes]))
 
 
-def _go_failure(command: list[str]) -> str | None:
+def go_failure(command: list[str]) -> str | None:
     done = tools.run_program(command, CASE_TIMEOUT_S)
     if done.returncode == 0:
         return None

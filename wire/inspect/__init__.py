@@ -1,13 +1,19 @@
 """Seeing what is on the wire, in words.
 
-    reader      one connection's bytes → records: frames, fields, windows, messages, calls; needs no engine
-    trace       which records are shown, and where: text for people, JSON lines for programs
-    layer       puts a trace between the sockets and the connections of a server or channel
-    tap         stands between any client and any server, and passes bytes on unchanged
-    capture     reads a capture file of the network in place of live bytes
+    records, secrets        what is told, as plain data; what of it is masked
+    message_types, protobuf, descriptors, schemas
+                            messages by field: their bytes, and where their types come from
+    frames, streams, messages
+                            frames and what they say; a stream's windows and messages; a message decompressed
+    reader                  one connection's bytes → records; needs no engine
+    filters                 which records are shown
+    as_text, as_json        records → lines, for people and for programs
+    layer                   stands between the sockets and the connections of a server or channel
+    trace                   puts these together: what programs and embedders make one of
+    passage, tap            connections passed on between any client and any server
+    reassembly, capture     packets of a capture in place of live bytes
 
-Underneath: `frames`, `streams`, `messages`, `protobuf` read; `schemas`, `descriptors`, `message_types` know messages'
-types; `secrets` masks; `filters` choose; `as_text`, `as_json` write; `records` are what all of them talk of.
+docs/tracing.md says how it is used. Each imports those above it.
 """
 
 from wire.inspect.as_json import as_object

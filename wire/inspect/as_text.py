@@ -82,7 +82,7 @@ class TextWriter:
             line += self._paint(_DIM, f"  window left: {', '.join(windows)}")
         yield line
         for name, value in record.fields:
-            yield f"{_INDENT}{self._paint(_DIM, printable(name) + ':')} {self._cut(value)}"
+            yield f"{_INDENT}{self._paint(_DIM, printable(name) + ':')} {self._cut(value)}".rstrip()
         for message in record.messages:
             yield from self._message(message)
         if record.message_progress is not None:
