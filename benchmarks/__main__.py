@@ -16,7 +16,7 @@ from benchmarks.processes import CORES
 from benchmarks.report import as_json, block, machine, summary
 from benchmarks.rounds import Result, measure
 from benchmarks.scenarios import SCENARIOS
-from bin.cli import INTERRUPTED, Parser, integer, number, run_main
+from wire.programs.cli import INTERRUPTED, Parser, integer, number, run_main
 
 
 def _parser() -> argparse.ArgumentParser:

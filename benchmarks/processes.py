@@ -1,4 +1,4 @@
-"""Subprocesses pinned to a core: started, asked, measured by /proc, and stopped. Imports `bin.usage`."""
+"""Subprocesses pinned to a core: started, asked, measured by /proc, and stopped. Imports `wire.programs.usage`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bin.usage import cpu_s, process_tree
+from wire.programs.usage import cpu_s, process_tree
 
 ROOT = Path(__file__).parent.parent
 

@@ -25,8 +25,8 @@ from typing import Any, Final
 
 from benchmarks.counting import Functions, UnavailableError, functions, instructions, interpreter
 from benchmarks.paths import IN_FLIGHT, PATHS, run_rounds
-from bin.cli import Parser, integer, run_main
 from wire.config import EngineName
+from wire.programs.cli import Parser, integer, run_main
 
 KEPT: Final = Path(__file__).parent / "instructions.json"
 MOST_GROWTH: Final = 0.03

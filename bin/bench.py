@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Final, TextIO
 
 import wire
-from bin import cli
-from bin.bench_report import Run, as_json, as_text
 from bin.client import ALGORITHMS, DEFAULT_ALGORITHM, KEYS
-from bin.load import Load, Tally
-from bin.load_process import Failed, LoadProcess, Plan
-from bin.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
-from bin.usage import cpu_s
+from bin.workloads import Echo, EchoStream, Sign
 from proto.crypto.v1 import SignRequest
 from proto.echo.v1 import EchoRequest
+from wire.programs import cli
+from wire.programs.bench_report import Run, as_json, as_text
+from wire.programs.load import Load, Tally
+from wire.programs.load_process import Failed, LoadProcess, Plan, Workload
+from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
+from wire.programs.usage import cpu_s
 
 PROG: Final = "bin.bench"
 
@@ -135,12 +136,14 @@ def _plans(args: argparse.Namespace, target: str) -> Iterator[Plan]:
     if args.tls or args.tls_ca or args.tls_cert or args.tls_server_name:
         tls = wire.ClientTls(args.tls_ca, args.tls_cert, args.tls_key, args.tls_server_name)
     payload = b"x" * args.payload_size
-    request: SignRequest | EchoRequest
+    workload: Workload
     if args.method == "sign":
         algorithm = ALGORITHMS[args.algorithm or DEFAULT_ALGORITHM[args.key]]
-        request = SignRequest(key_type=KEYS[args.key], algorithm=algorithm, data=payload)
+        workload = Sign(SignRequest(key_type=KEYS[args.key], algorithm=algorithm, data=payload), args.timeout)
+    elif args.method == "echo":
+        workload = Echo(EchoRequest(payload=payload), args.timeout)
     else:
-        request = EchoRequest(payload=payload)
+        workload = EchoStream(EchoRequest(payload=payload))
     for index in range(args.processes):
 
         def share(total: int, index: int = index) -> int:
@@ -153,9 +156,7 @@ def _plans(args: argparse.Namespace, target: str) -> Iterator[Plan]:
             engine=args.engine,
             loop=args.loop,
             connections=share(args.connections),
-            method=args.method,
-            request=request,
-            timeout_s=args.timeout,
+            workload=workload,
             load=Load(
                 callers=share(args.concurrency),
                 rate_per_s=args.rate and args.rate / args.processes,

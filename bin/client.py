@@ -11,14 +11,14 @@ import sys
 from typing import Any, BinaryIO, Final
 
 import wire
-from bin import cli
-from bin.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from proto.crypto.v1 import Algorithm, GetPublicKeyRequest, GetPublicKeyResponse, KeyType, SignRequest
 from proto.crypto.v1.crypto_wire import CryptoServiceStub
 from proto.echo.v1 import EchoRequest
 from proto.echo.v1.echo_wire import EchoServiceStub
 from services.algorithms import RULES, verify
 from services.keys import RSA_BITS
+from wire.programs import cli
+from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 
 PROG: Final = "bin.client"
 DEFAULT_TARGET: Final = "127.0.0.1:50051"

@@ -16,13 +16,13 @@ from typing import Final
 import anyio
 
 import wire
-from bin import cli
-from bin.logs import set_up_logging
-from bin.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from services.crypto import CryptoServicer
 from services.echo import EchoServicer
 from services.keys import RSA_BITS, KeyRing
 from services.threads import available_cores
+from wire.programs import cli
+from wire.programs.logs import set_up_logging
+from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from wire.server.workers import Worker, run_workers
 from wire.standard import Channelz, Health, reflection
 

@@ -35,12 +35,14 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "grpcio": ("transport",),
     "grpclib": ("grpcio", "standard"),
     "interceptors": (),
+    "programs": ("config", "inspect", "metadata", "process", "service", "standard", "status", "transport"),
     "standard": (),
 }
 OPEN = ("errors", "live", "service_names", "_install")
 EXTRAS = {
     "generate": {"google", "betterproto2_compiler"},  # the extra `codegen`
     "grpclib": {"google", "multidict", "certifi"},  # the extra of that name, and what grpclib takes if it is there
+    "programs": {"hdrh"},  # the extra `bench`
     "interceptors": {"opentelemetry", "prometheus_client"},  # the extras `otel` and `prometheus`
 }
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
@@ -54,11 +56,11 @@ STANDARD_LIBRARY = sys.stdlib_module_names | {"compression"}
 ONLY_IN = {
     "h2": ("http2/h2/",),
     "hpack": ("http2/", "inspect/"),
-    "asyncio": ("transport/", "grpcio/", "grpclib/"),
+    "asyncio": ("transport/", "grpcio/", "grpclib/", "programs/ticker.py"),
     "dpkt": ("inspect/capture.py",),
     "uvloop": ("transport/",),
     "trio": ("transport/",),
-    "anyio": ("transport/", "server/server.py", "client/channel.py", "standard/"),
+    "anyio": ("transport/", "server/server.py", "client/channel.py", "standard/", "programs/"),
     "betterproto2": ("codec/", "grpclib/encoding/proto.py"),
 }
 

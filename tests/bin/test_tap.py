@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bin import cli, client, tap
+from bin import client, tap
 from tests.bin.programs import ROOT, ServerProcess
+from wire.programs import cli
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 import wire
-from bin.latency import UNITS_PER_S
-from bin.load import Load, LoadRun, NewExchange, Tally
 from tests.support import run
+from wire.programs.latency import UNITS_PER_S
+from wire.programs.load import Load, LoadRun, NewExchange, Tally
 from wire.transport.runtime import LoopName, open_runtime
 
 AsyncExchange = Callable[[], Coroutine[Any, Any, None]]

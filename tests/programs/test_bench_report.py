@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from bin.bench_report import Run, as_json, as_text
-from bin.latency import UNITS_PER_S
-from bin.load import Tally
+from wire.programs.bench_report import Run, as_json, as_text
+from wire.programs.latency import UNITS_PER_S
+from wire.programs.load import Tally
 
 pytest.importorskip("hdrh.histogram", reason="hdrhistogram is not installed")
 

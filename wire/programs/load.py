@@ -19,9 +19,9 @@ from typing import Any
 
 import anyio
 
-from bin.latency import Counts, Recorder
-from bin.ticker import tick
-from wire import RpcError, StatusCode
+from wire.programs.latency import Counts, Recorder
+from wire.programs.ticker import tick
+from wire.status import RpcError, StatusCode
 from wire.transport.contract import Future, Runtime
 
 Exchange = Callable[[], Awaitable[Any]]

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 import wire
-from bin import cli
-from bin.cli import run_main
+from wire.programs import cli
+from wire.programs.cli import run_main
 
 
 def ended(main: Callable[[], int | None]) -> int:
@@ -121,7 +121,7 @@ def test_status_is_what_main_returns() -> None:
 
 
 def test_reader_that_goes_away_is_no_error() -> None:
-    code = "from bin.cli import run_main; run_main(lambda: print('x' * 100_000), 'prog')"
+    code = "from wire.programs.cli import run_main; run_main(lambda: print('x' * 100_000), 'prog')"
     program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert program.stdout is not None
     program.stdout.close()

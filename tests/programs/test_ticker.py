@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from bin import ticker
 from tests.support import run
+from wire.programs import ticker
 from wire.transport.runtime import LoopName
 
 

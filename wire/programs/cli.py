@@ -22,10 +22,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bin.logs import LEVELS, printable
 from wire.errors import AddressError, MetadataError, WireError
 from wire.metadata import Metadata
 from wire.process import open_standard_descriptors
+from wire.programs.logs import LEVELS, printable
 from wire.transport.address import parse_address
 
 ENGINES = ("h2", "tuned")

@@ -10,39 +10,43 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import Literal
+from typing import Protocol
 
 import anyio
 
 import wire
-from bin.load import Exchange, Load, LoadRun, NewExchange, Tally
-from bin.tracing import TraceFlags
-from proto.crypto.v1 import SignRequest
-from proto.crypto.v1.crypto_wire import CryptoServiceStub
-from proto.echo.v1 import EchoRequest, EchoResponse
-from proto.echo.v1.echo_wire import EchoServiceStub
+from wire.programs.load import Load, LoadRun, NewExchange, Tally
+from wire.programs.tracing import TraceFlags
 
-MethodName = Literal["echo", "echo-stream", "sign"]
 _REPORT_EACH_S = 0.2
+
+
+class Workload(Protocol):
+    """What is called. It is sent to another process, so it must be picklable."""
+
+    @property
+    def services(self) -> Sequence[wire.Service]:
+        """Those whose messages a trace shows by name."""
+
+    def exchanges(self, channel: wire.Channel) -> NewExchange:
+        """Calls on one connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one process needs to know. `request`: that of each call; its type goes with `method`."""
+    """What one process needs to know."""
 
     target: str
     tls: wire.ClientTls | None
     engine: wire.config.EngineName
     loop: wire.transport.runtime.LoopName
     connections: int
-    method: MethodName
-    request: EchoRequest | SignRequest
-    timeout_s: float | None
+    workload: Workload
     load: Load
     trace: TraceFlags | None = None
 
@@ -120,14 +124,13 @@ def _main(plan: Plan, connection: Connection) -> None:
 
 async def _carry_out(plan: Plan, connection: Connection) -> None:
     config = wire.ChannelConfig(engine=plan.engine)
-    services = [EchoServiceStub.service, CryptoServiceStub.service]
-    trace = None if plan.trace is None else plan.trace.trace(services, several=True)
+    trace = None if plan.trace is None else plan.trace.trace(plan.workload.services, several=True)
     async with AsyncExitStack() as stack:
         channels = [
             await stack.enter_async_context(wire.Channel(plan.target, tls=plan.tls, config=config, trace=trace))
             for _ in range(plan.connections)
         ]
-        connections = [_exchanges(channel, plan) for channel in channels]
+        connections = [plan.workload.exchanges(channel) for channel in channels]
         for new_exchange in connections:
             await new_exchange()()
         run = LoadRun(plan.load, connections, channels[0].runtime)
@@ -164,36 +167,3 @@ def _stop_when_told(connection: Connection, run: LoadRun) -> None:
     except (EOFError, OSError):
         pass  # the parent has gone
     run.stop()
-
-
-def _exchanges(channel: wire.Channel, plan: Plan) -> NewExchange:
-    match plan.request:
-        case SignRequest():
-            sign = partial(CryptoServiceStub(channel).sign, plan.request, timeout=plan.timeout_s)
-            return lambda: sign
-        case request if plan.method == "echo":
-            echo = partial(EchoServiceStub(channel).echo, request, timeout=plan.timeout_s)
-            return lambda: echo
-        case request:
-            return partial(_stream_exchange, EchoServiceStub(channel), request)
-
-
-def _stream_exchange(stub: EchoServiceStub, request: EchoRequest) -> Exchange:
-    """One message there and back, on a stream that stays open, and is opened again when it has ended."""
-    call: wire.StreamStreamCall[EchoRequest, EchoResponse] | None = None
-
-    async def exchange() -> EchoResponse:
-        nonlocal call
-        if call is None:
-            call = stub.echo_stream()
-        try:
-            await call.send(request)
-            return await anext(aiter(call))
-        except StopAsyncIteration:
-            call = None
-            raise wire.RpcError(wire.StatusCode.UNKNOWN, "the server ended the stream") from None
-        except wire.RpcError:
-            call = None
-            raise
-
-    return exchange

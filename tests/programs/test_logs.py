@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from bin.logs import JsonFormatter, TextFormatter, printable
+from wire.programs.logs import JsonFormatter, TextFormatter, printable
 
 FORGERY = "a\r\n2026-01-01 info forged\x1b[31m\x07\u202e\u2028\x9b"
 

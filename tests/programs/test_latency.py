@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bin.latency import UNITS_PER_S, Recorder, merge, summary_ms
+from wire.programs.latency import UNITS_PER_S, Recorder, merge, summary_ms
 
 pytest.importorskip("hdrh.histogram", reason="hdrhistogram is not installed")
 

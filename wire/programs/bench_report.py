@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bin.latency import merge, summary_ms
-from bin.load import Tally
+from wire.programs.latency import merge, summary_ms
+from wire.programs.load import Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from bin import cli
 from wire.errors import ConfigurationError
+from wire.programs import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
