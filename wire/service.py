@@ -34,8 +34,9 @@ from wire.transport.contract import Runtime
 Q = TypeVar("Q")
 R = TypeVar("R")
 
-Responses = AsyncIterable[R] | Iterable[R] | Awaitable[AsyncIterable[R] | Iterable[R]]
-"""What a handler that streams responses may return: an async generator, mostly."""
+Responses = AsyncIterable[R] | Iterable[R] | Awaitable[AsyncIterable[R] | Iterable[R] | None]
+"""What a handler that streams responses may return: an async generator, mostly. An `async def` that returns None has
+sent them itself (`ServerContext.send`)."""
 
 Handler = Callable[[Any, Any], Any]
 """A servicer's method as a server calls it: (request or stream of requests, context) → what `Servicer` says."""
@@ -157,7 +158,8 @@ class Servicer(ABC):
     """Base of a service's implementation: one handler for each method, under the method's name.
 
     A handler takes (request, context), or (async iterator of requests, context), and returns the response; one that
-    streams responses is a generator, async or plain, or returns an (async) iterable.
+    streams responses is a generator, async or plain, or returns an (async) iterable; an `async def` may also send them
+    itself, by `context.send`, and return None.
     A plain `def` runs inline in the event loop: it is fastest, and must not
     block. It may return an awaitable, which then runs in a task, as every `async def` does.
     It runs in a copy of the context in which the server was entered, so context variables that it sets are its call's.

@@ -15,12 +15,12 @@ from types import CoroutineType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from wire.config import CallConfig
-from wire.errors import CodecError, MetadataError, is_cancellation, is_loops_own
+from wire.errors import CodecError, MetadataError, UsageError, is_cancellation, is_loops_own
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream
 from wire.message_decoder import MessageDecoder
 from wire.messages import OutgoingMessages
-from wire.metadata import Fields, limited_fields
+from wire.metadata import Fields, MetadataInput, limited_fields
 from wire.rpc.framing import MessageReader, frame, pack_prefix
 from wire.rpc.headers import OK_TRAILER_FIELDS, RequestHead, status_response, status_trailers
 from wire.server.connection import ServerConnection
@@ -164,6 +164,48 @@ class ServerCall(ServerContext):
         except Exception:
             _log.exception("%s: a done callback raised an exception", self.route.path)
 
+    # What a handler sends itself.
+
+    async def send(self, response: Any) -> None:
+        if not self.route.streams_responses:
+            raise UsageError(f"{self.route.path} has one response: return it, or send it by `send_last`")
+        assert self.outgoing is not None
+        await self.outgoing.sent(self._send(self._encode_open(response)))
+
+    def send_last(self, response: Any) -> None:
+        self._send_with_ok(self._encode_open(response))
+        self.connection.wake()
+
+    def _encode_open(self, response: Any) -> bytes:
+        """The bytes of a response that a handler sends. Raises as `ServerContext.send` does."""
+        if self._finished:
+            raise RpcError(StatusCode.CANCELLED, "the call has ended")
+        message = self.route.encode(response)
+        if len(message) > self.connection.max_send_bytes:
+            raise RpcError(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
+        return message
+
+    def end(
+        self, code: StatusCode = StatusCode.OK, message: str = "", *, trailing_metadata: MetadataInput | None = None
+    ) -> None:
+        if self._finished:
+            return
+        if trailing_metadata is not None:
+            self.set_trailing_metadata(trailing_metadata)
+        if code != StatusCode.OK or message:
+            self.fail(code, message, self._trailing)
+        elif self.route.streams_responses:
+            self._succeed()
+        else:
+            raise UsageError(f"{self.route.path} has one response: end it well by `send_last`")
+        self.connection.wake()
+
+    def reset(self, error_code: int = ErrorCode.CANCEL) -> None:
+        if not self._finished:
+            self.connection.engine.reset(self.stream, ErrorCode(error_code))
+            self._finish()
+            self.connection.wake()
+
     # Waiting for room for its reply (`ServerConnection.hold`).
 
     def begin(self, what: Any) -> bool:
@@ -216,8 +258,10 @@ class ServerCall(ServerContext):
         if self._finished:
             return
         message = self._encode(response)
-        if message is None:
-            return
+        if message is not None:
+            self._send_with_ok(message)
+
+    def _send_with_ok(self, message: bytes) -> None:
         if self._plain:
             data = pack_prefix(0, len(message)) + message
             self.connection.engine.send_reply(self.stream, OK_HEADERS, data, _OK_TRAILERS)
@@ -235,12 +279,12 @@ class ServerCall(ServerContext):
             self.fail(StatusCode.INTERNAL, "the response could not be encoded")
             return None
         if len(message) > self.connection.max_send_bytes:
-            self.fail(
-                StatusCode.RESOURCE_EXHAUSTED,
-                f"response of {len(message)} bytes is over the server's limit of {self.connection.max_send_bytes}",
-            )
+            self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
             return None
         return message
+
+    def _too_long(self, message: bytes) -> str:
+        return f"response of {len(message)} bytes is over the server's limit of {self.connection.max_send_bytes}"
 
     def _send(self, message: bytes) -> int:
         """Queue one message, behind the headers where they were not sent; returns the size of its DATA."""
@@ -312,6 +356,11 @@ class ServerCall(ServerContext):
 
     async def _stream(self, responses: Any) -> None:
         self.outgoing = outgoing = OutgoingMessages(self.connection, self.stream)
+        if responses.__class__ is CoroutineType:
+            responses = await responses
+            if responses is None:  # it has sent them itself
+                self._succeed()
+                return
         generator = await generator_of(responses)
         async with aclosing(generator):
             async for response in generator:

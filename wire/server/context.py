@@ -6,6 +6,7 @@ Imports `connection` of this folder, and what is below it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from wire.errors import UsageError
 from wire.http2.engine import HeaderList, Stream
@@ -95,6 +96,43 @@ class ServerContext:
         """What to send beside the status, when the call ends well or with an `RpcError` that has none of its own."""
         self._trailing = limited_fields(metadata, self.connection.max_metadata_bytes)
         self._plain = False
+
+    @property
+    def done(self) -> bool:
+        """True once the call has its status, or its client is gone: nothing more is sent."""
+        return self._finished
+
+    async def send(self, response: Any) -> None:
+        """Send one of a stream's responses, and wait while the client takes no more.
+
+        For handlers that write rather than yield: `async def` functions that return None once they have sent all.
+        Raises `EncodeError`; `RpcError` CANCELLED once the call has ended, RESOURCE_EXHAUSTED for a response over the
+        server's limit; `UsageError` in a method with one response.
+        """
+        raise NotImplementedError
+
+    def send_last(self, response: Any) -> None:
+        """Send the one response, or the last of a stream, together with OK: in one write where nothing else was sent.
+
+        The handler may go on, with work that its caller need not wait for; what it returns is then dropped. Raises as
+        `send` does.
+        """
+        raise NotImplementedError
+
+    def end(
+        self, code: StatusCode = StatusCode.OK, message: str = "", *, trailing_metadata: MetadataInput | None = None
+    ) -> None:
+        """End the call with a status now, though the handler may go on. No effect once it has ended.
+
+        `trailing_metadata`; None: as `set_trailing_metadata` said. Raises `UsageError` for OK in a method with one
+        response, which `send_last` sends.
+        """
+        raise NotImplementedError
+
+    def reset(self, error_code: int = 0x8) -> None:
+        """End the call without a status, by RST_STREAM: its client sees CANCELLED, or what another of HTTP/2's error
+        codes stands for (RFC 9113 §7). No effect once it has ended."""
+        raise NotImplementedError
 
     def _send_headers(self, metadata: Fields = ()) -> None:
         self._headers_sent = True
