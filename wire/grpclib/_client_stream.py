@@ -8,6 +8,7 @@ can.
 from __future__ import annotations
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self
 
@@ -24,6 +25,7 @@ from wire.grpclib.stream import StreamIterator, _RecvType, _SendType
 
 _RESET = "Stream reset by remote party, error_code: 0"
 _CLOCK_SLACK_S = 0.02
+_NO_OPTIONS: dict[str, Any] = {}
 
 
 class Caller(Protocol):
@@ -33,19 +35,28 @@ class Caller(Protocol):
     _codec: CodecBase
     _status_details_codec: StatusDetailsCodecBase | None
     _content_type: str
+    _request_listeners: list[Any]
     _send_listeners: list[Any]
     _recv_listeners: list[Any]
+    _initial_listeners: list[Any]
+    _trailing_listeners: list[Any]
+    _calls_started: int
+    _calls_succeeded: int
+    _calls_failed: int
+    _last_call_started: float | None
 
     @property
     def _connected(self) -> bool: ...
 
     async def __connect__(self) -> None: ...
 
-    def _start(self, path: str, request: bytes | None, options: dict[str, Any]) -> Any: ...
+    def _unary_call(self, path: str) -> Any: ...
 
-    def _call_started(self) -> None: ...
+    def _stream_call(self, path: str) -> Any: ...
 
-    def _call_ended(self, failed: bool) -> None: ...
+    def _encoder(self, message_type: Any) -> Any: ...
+
+    def _decoder(self, message_type: Any) -> Any: ...
 
 
 class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
@@ -67,6 +78,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         "_channel",
         "_deadline",
         "_end_done",
+        "_initial",
         "_initial_done",
         "_metadata",
         "_method_name",
@@ -76,10 +88,9 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         "_send_done",
         "_send_type",
         "_trailers_only",
+        "_trailing",
         "_trailing_done",
         "_unary",
-        "initial_metadata",
-        "trailing_metadata",
     )
 
     def __init__(
@@ -106,12 +117,25 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         self._send_done = False
         self._end_done = False
         self._received = False
+        """Whether the response of a unary call was taken."""
         self._initial_done = False
         self._trailing_done = False
         self._trailers_only = False
         self._cancelled = False
-        self.initial_metadata: _Metadata | None = None
-        self.trailing_metadata: _Metadata | None = None
+        self._initial: _Metadata | None = None
+        self._trailing: _Metadata | None = None
+
+    @property
+    def initial_metadata(self) -> _Metadata | None:
+        if self._initial is None and self._initial_done:
+            self._initial = received(self._call.initial_metadata or ())
+        return self._initial
+
+    @property
+    def trailing_metadata(self) -> _Metadata | None:
+        if self._trailing is None and self._trailing_done:
+            self._trailing = received(self._call.trailing_metadata or ())
+        return self._trailing
 
     @property
     def peer(self) -> Peer | None:
@@ -130,7 +154,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         if end and not self._cardinality.client_streaming:
             raise ProtocolError("Unary request requires a message to be sent before ending outgoing stream")
         options = await self._prepare()
-        self._call = self._channel._start(self._method_name, None, options)
+        self._call = self._channel._stream_call(self._method_name)(**options)
         self._request_done = True
         if end:
             await self._call.end()
@@ -142,14 +166,14 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         Raises OSError where there is no connection, TimeoutError when the deadline passes before.
         """
         channel = self._channel
-        listeners = channel.__dispatch__.listeners(events.SendRequest)
+        listeners = channel._request_listeners
         metadata = self._metadata
         if self._deadline is None:
             if not channel._connected:
                 await channel.__connect__()
             if listeners:
                 metadata = await self._notify_request(listeners)
-            return {"metadata": checked(metadata)} if metadata else {}
+            return {"metadata": checked(metadata)} if metadata else _NO_OPTIONS
         timeout = self._deadline.time_remaining()
         if not channel._connected or listeners:
             try:
@@ -185,10 +209,13 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         listeners = channel._send_listeners
         if listeners:
             message = (await events.notify(listeners, events.SendMessage(message=message))).message
-        data = channel._codec.encode(message, self._send_type)
+        data = channel._encoder(self._send_type)(message)
         if options is not None:
-            self._unary = unary and not self._cardinality.server_streaming
-            self._call = channel._start(self._method_name, data if self._unary else None, options)
+            if unary and not self._cardinality.server_streaming:
+                self._unary = True
+                self._call = channel._unary_call(self._method_name)(data, **options)
+            else:
+                self._call = channel._stream_call(self._method_name)(**options)
             self._request_done = True
         elif self._deadline is not None:
             self._check_deadline()
@@ -249,38 +276,54 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
                 pass
         if _core.head_came(call):
             self._initial_done = True
-            self.initial_metadata = await self._initial(call.initial_metadata)
+            await self._notify_initial(call.initial_metadata)
         elif call.trailing_metadata is None:
             raise self._ended()
         else:
             self._initial_done = self._trailers_only = True
-            self.initial_metadata = await self._initial(())
+            await self._notify_initial(())
             await self._status()
 
-    async def _initial(self, pairs: Any) -> _Metadata:
-        metadata = received(pairs)
-        listeners = self._channel.__dispatch__.listeners(events.RecvInitialMetadata)
+    async def _notify_initial(self, pairs: Any) -> None:
+        listeners = self._channel._initial_listeners
         if listeners:
-            return (await events.notify(listeners, events.RecvInitialMetadata(metadata=metadata))).metadata
-        return metadata
+            event = events.RecvInitialMetadata(metadata=received(pairs))
+            self._initial = (await events.notify(listeners, event)).metadata
 
     async def recv_message(self) -> _RecvType | None:
         """The next message; None when the server has ended its stream."""
-        if not self._initial_done:
-            await self.recv_initial_metadata()
-        if self._deadline is not None:
-            self._check_deadline()
-        data = await self._receive()
+        channel = self._channel
+        if self._initial_done:
+            data = await self._receive()
+        else:
+            data = await self._receive_first()
         if data is None:
             return None
-        message: _RecvType = self._channel._codec.decode(data, self._recv_type)
-        listeners = self._channel._recv_listeners
+        message: _RecvType = channel._decoder(self._recv_type)(data)
+        listeners = channel._recv_listeners
         if listeners:
             message = (await events.notify(listeners, events.RecvMessage(message=message))).message
         return message
 
+    async def _receive_first(self) -> bytes | None:
+        """The first message's bytes, after the response's headers, which nobody has asked for."""
+        if self._unary and not self._channel._initial_listeners:
+            if self._deadline is not None:
+                self._check_deadline()
+            try:
+                data: bytes = await self._call
+            except wire.RpcError:
+                pass  # step by step, then
+            else:
+                self._initial_done = self._received = True
+                return data
+        await self.recv_initial_metadata()
+        return await self._receive()
+
     async def _receive(self) -> bytes | None:
         """The next message's bytes. A status that is not OK is kept for `recv_trailing_metadata`, as grpclib does."""
+        if self._deadline is not None:
+            self._check_deadline()
         call = self._call
         try:
             if not self._unary:
@@ -322,17 +365,17 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         error = None if status is Status.OK else self._error(status, call.message or None, pairs)
         if isinstance(error, TimeoutError):
             raise error
-        metadata = received(pairs)
-        listeners = self._channel.__dispatch__.listeners(events.RecvTrailingMetadata)
+        listeners = self._channel._trailing_listeners
         if listeners:
             event = events.RecvTrailingMetadata(
-                metadata=metadata,
+                metadata=received(pairs),
                 status=status,
                 status_message=error and error.message,
                 status_details=error and error.details,
             )
-            metadata = (await events.notify(listeners, event)).metadata
-        self.trailing_metadata = metadata
+            self._trailing = (await events.notify(listeners, event)).metadata
+        else:
+            self._trailing = received(pairs)
         if error is not None:
             raise error
 
@@ -375,7 +418,9 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
     async def __aenter__(self) -> Self:
         if self._deadline is not None and not self._deadline.time_remaining():
             raise TimeoutError("Deadline exceeded")
-        self._channel._call_started()
+        channel = self._channel
+        channel._calls_started += 1
+        channel._last_call_started = time.monotonic()
         return self
 
     async def __aexit__(
@@ -384,6 +429,11 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         if not self._request_done:
             return
         call = self._call
+        channel = self._channel
+        if error is None and self._received and call.code is wire.StatusCode.OK and not channel._trailing_listeners:
+            self._trailing_done = True  # nothing is left to wait for
+            channel._calls_succeeded += 1
+            return
         failed = True
         try:
             if error is None:
@@ -402,7 +452,10 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         finally:
             if call.code is None:
                 call.cancel()
-            self._channel._call_ended(failed)
+            if failed:
+                channel._calls_failed += 1
+            else:
+                channel._calls_succeeded += 1
 
     def _raise_status(self) -> None:
         """Raise the status that the server sent before it reset the call, where there is one."""

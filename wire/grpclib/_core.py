@@ -87,7 +87,8 @@ class Connection:
 
     def __init__(self, target: str, config: wire.ChannelConfig, tls: wire.ClientTls | None) -> None:
         self._channel = wire.Channel(target, config=config, tls=tls)
-        self._calls: dict[tuple[str, bool], Any] = {}
+        self._unary: dict[str, Any] = {}
+        self._streams: dict[str, Any] = {}
         self._open = False
 
     @property
@@ -104,13 +105,23 @@ class Connection:
             self._channel.pool.submit(turn)
             await turn.ready
 
-    def call(self, path: str, *, unary: bool) -> Any:
-        """What starts calls of a path: a callable as a stub's method is."""
-        call = self._calls.get((path, unary))
+    def unary_call(self, path: str) -> Any:
+        """What starts unary calls of a path: a callable as a stub's method is."""
+        call = self._unary.get(path)
         if call is None:
-            stub = type("_Stub", (wire.Stub,), {"method": method(path, unary=unary)})(self._channel)
-            call = self._calls[path, unary] = stub.method
+            call = self._unary[path] = self._callable(path, unary=True)
         return call
+
+    def stream_call(self, path: str) -> Any:
+        """What starts calls of a path that stream both ways."""
+        call = self._streams.get(path)
+        if call is None:
+            call = self._streams[path] = self._callable(path, unary=False)
+        return call
+
+    def _callable(self, path: str, *, unary: bool) -> Any:
+        stub: Any = type("_Stub", (wire.Stub,), {"method": method(path, unary=unary)})(self._channel)
+        return stub.method
 
     async def close(self) -> None:
         if self._open:
@@ -191,11 +202,14 @@ def servicer(path: str, handler: Callable[[Any, Any], Awaitable[Any]]) -> wire.S
     return result
 
 
-async def send(context: Any, data: bytes) -> None:
-    """Send one message; waits while the client takes no more."""
-    if context._finished:
-        await gone(context)
-    await context.outgoing.sent(context._send(data))
+def send_now(context: wire.ServerContext, data: bytes) -> None:
+    """As `context.send`, by who cannot wait: the call ends with what follows."""
+    sending = context.send(data)
+    try:
+        sending.send(None)
+    except StopIteration:
+        return
+    sending.close()  # it is queued, and would wait for the client to take it
 
 
 async def gone(context: Any) -> NoReturn:
@@ -203,26 +217,6 @@ async def gone(context: Any) -> NoReturn:
     if context.cancelled:
         await asyncio.sleep(0)
     raise StreamTerminatedError("Connection lost")
-
-
-def end(context: Any, status: Status, message: str | None, metadata: Any) -> None:
-    """End the call with a status, while its handler may go on."""
-    if context._finished:
-        return
-    context.set_trailing_metadata(metadata)
-    if status is Status.OK and message is None:
-        context._succeed()
-    else:
-        context.fail(wire.StatusCode(status.value), message or "", context._trailing)
-    context.connection.wake()
-
-
-def reset(context: Any) -> None:
-    """End the call without a status: RST_STREAM."""
-    if not context._finished:
-        context.connection.engine.reset(context.stream, 0)
-        context._finish()
-        context.connection.wake()
 
 
 def content_type(context: Any) -> str:

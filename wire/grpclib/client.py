@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import warnings
 from collections.abc import Sequence
 from enum import IntEnum
@@ -17,7 +16,7 @@ from wire.grpclib._registry import channels
 from wire.grpclib.config import Configuration
 from wire.grpclib.const import Cardinality
 from wire.grpclib.encoding.base import GRPC_CONTENT_TYPE, CodecBase, StatusDetailsCodecBase
-from wire.grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec, googleapis_available
+from wire.grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec, decoder, encoder, googleapis_available
 from wire.grpclib.metadata import USER_AGENT, Deadline, _MetadataLike
 from wire.grpclib.stream import _RecvType, _SendType
 from wire.grpclib.utils import warn_of_loop
@@ -95,8 +94,14 @@ class Channel:
         self._core: _core.Connection | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self.__dispatch__ = events.channel_dispatch()
-        self._send_listeners = self.__dispatch__.listeners(events.SendMessage)
-        self._recv_listeners = self.__dispatch__.listeners(events.RecvMessage)
+        listeners = self.__dispatch__.listeners
+        self._request_listeners = listeners(events.SendRequest)
+        self._send_listeners = listeners(events.SendMessage)
+        self._recv_listeners = listeners(events.RecvMessage)
+        self._initial_listeners = listeners(events.RecvInitialMetadata)
+        self._trailing_listeners = listeners(events.RecvTrailingMetadata)
+        self._encoders: dict[Any, Any] = {}
+        self._decoders: dict[Any, Any] = {}
         channels.add(self)
 
     def __repr__(self) -> str:
@@ -124,22 +129,27 @@ class Channel:
             tls = _core.client_tls(self._ssl, self._config.ssl_target_name_override)
         return _core.Connection(target, _core.channel_config(self._config, USER_AGENT, authority), tls)
 
-    def _start(self, path: str, request: bytes | None, options: dict[str, Any]) -> Any:
-        """Make a call of wire: a unary one with its request, or one that streams both ways."""
+    def _unary_call(self, path: str) -> Any:
+        """What starts unary calls of a path, with their request."""
         assert self._core is not None
-        if request is None:
-            return self._core.call(path, unary=False)(**options)
-        return self._core.call(path, unary=True)(request, **options)
+        return self._core.unary_call(path)
 
-    def _call_started(self) -> None:
-        self._calls_started += 1
-        self._last_call_started = time.monotonic()
+    def _stream_call(self, path: str) -> Any:
+        """What starts calls of a path that stream both ways."""
+        assert self._core is not None
+        return self._core.stream_call(path)
 
-    def _call_ended(self, failed: bool) -> None:
-        if failed:
-            self._calls_failed += 1
-        else:
-            self._calls_succeeded += 1
+    def _encoder(self, message_type: Any) -> Any:
+        found = self._encoders.get(message_type)
+        if found is None:
+            found = self._encoders[message_type] = encoder(self._codec, message_type)
+        return found
+
+    def _decoder(self, message_type: Any) -> Any:
+        found = self._decoders.get(message_type)
+        if found is None:
+            found = self._decoders[message_type] = decoder(self._codec, message_type)
+        return found
 
     def request(
         self,

@@ -22,8 +22,8 @@ from wire.grpclib._typing import IServable
 from wire.grpclib.config import Configuration
 from wire.grpclib.const import Handler, Status
 from wire.grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
-from wire.grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec, googleapis_available
-from wire.grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from wire.grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec, decoder, encoder, googleapis_available
+from wire.grpclib.exceptions import GRPCError, ProtocolError
 from wire.grpclib.metadata import Deadline, _Metadata, _MetadataLike, checked, received
 from wire.grpclib.protocol import Peer
 from wire.grpclib.stream import StreamIterator, _RecvType, _SendType
@@ -47,35 +47,31 @@ class Stream(StreamIterator[_RecvType], Generic[_RecvType, _SendType]):
     __slots__ = (
         "__weakref__",
         "_cancelled",
-        "_cardinality",
         "_context",
+        "_held",
         "_initial_done",
         "_metadata",
-        "_method_name",
-        "_recv_type",
+        "_method",
         "_requests",
         "_send_done",
-        "_send_type",
-        "_server",
         "_trailing_done",
         "deadline",
     )
 
-    def __init__(self, server: Server, path: str, method: Handler, requests: Any, context: wire.ServerContext) -> None:
-        self._server = server
-        self._method_name = path
-        self._cardinality = method.cardinality
-        self._recv_type = method.request_type
-        self._send_type = method.reply_type
+    def __init__(self, method: _Method, requests: Any, context: wire.ServerContext) -> None:
+        self._method = method
         self._requests = requests
         self._context = context
         self._metadata: _Metadata | None = None
+        self._held: bytes | None = None
+        """The one response of a call, until the end of the loop's turn: sent with the status, both are one write."""
         self._initial_done = False
         self._send_done = False
         self._trailing_done = False
         self._cancelled = False
-        remaining = context.time_remaining()
-        self.deadline = None if remaining is None else Deadline.from_timeout(remaining)
+        self.deadline: Deadline | None = None
+        if context.deadline is not None:
+            self.deadline = Deadline.from_timeout(context.time_remaining() or 0.0)
 
     @property
     def metadata(self) -> _Metadata:
@@ -94,18 +90,19 @@ class Stream(StreamIterator[_RecvType], Generic[_RecvType, _SendType]):
 
     @property
     def peer(self) -> Peer:
-        return self._server._peer(self._context)
+        return self._method.server._peer(self._context)
 
     async def recv_message(self) -> _RecvType | None:
         """The next message; None when the client has ended its stream."""
         try:
-            data = await anext(self._requests, None)
+            data = await self._requests.__anext__()
+        except StopAsyncIteration:
+            return None
         except wire.RpcError:
             await _core.gone(self._context)
-        if data is None:
-            return None
-        message: _RecvType = self._server._codec.decode(data, self._recv_type)
-        listeners = self._server._recv_listeners
+        method = self._method
+        message: _RecvType = method.decode(data)
+        listeners = method.recv_listeners
         if listeners:
             message = (await events.notify(listeners, events.RecvMessage(message=message))).message
         return message
@@ -114,30 +111,45 @@ class Stream(StreamIterator[_RecvType], Generic[_RecvType, _SendType]):
         """Send the response's headers. The first `send_message` does it where this was not called before."""
         if self._initial_done:
             raise ProtocolError("Initial metadata was already sent")
-        listeners = self._server.__dispatch__.listeners(events.SendInitialMetadata)
+        listeners = self._method.initial_listeners
         if listeners:
             event = events.SendInitialMetadata(metadata=MultiDict(metadata or ()))
             metadata = (await events.notify(listeners, event)).metadata
-        self._context.send_initial_metadata(checked(metadata) if metadata else ())
+        pairs = checked(metadata) if metadata else ()
+        if self._context.done:
+            await _core.gone(self._context)
+        self._context.send_initial_metadata(pairs)
         self._initial_done = True
 
     async def send_message(self, message: _SendType) -> None:
         """Send a message; waits while the client takes no more. A unary response has one."""
-        server = self._server
+        method = self._method
         if not self._initial_done:
-            if server._initial_listeners:
+            if method.initial_listeners:
                 await self.send_initial_metadata()
             self._initial_done = True  # wire sends them before the message
-        if self._send_done and not self._cardinality.server_streaming:
+        if self._send_done and not method.streams:
             raise ProtocolError("Message was already sent")
-        listeners = server._send_listeners
+        listeners = method.send_listeners
         if listeners:
             message = (await events.notify(listeners, events.SendMessage(message=message))).message
-        data = server._codec.encode(message, self._send_type)
+        data = method.encode(message)
         if self._trailing_done or self._cancelled:
             raise ProtocolError("Stream is ended")
-        await _core.send(self._context, data)
+        if self._context.done:
+            await _core.gone(self._context)
+        if method.streams:
+            await self._context.send(data)
+        else:
+            self._held = data
+            method.hold(self)
         self._send_done = True
+
+    async def _release(self) -> None:
+        """Send what is held."""
+        data, self._held = self._held, None
+        if data is not None and not self._context.done:
+            await self._context.send(data)
 
     async def send_trailing_metadata(
         self,
@@ -154,9 +166,10 @@ class Stream(StreamIterator[_RecvType], Generic[_RecvType, _SendType]):
         """
         if self._trailing_done:
             raise ProtocolError("Trailing metadata was already sent")
-        if status is Status.OK and not self._send_done and not self._cardinality.server_streaming:
+        method = self._method
+        if status is Status.OK and not self._send_done and not method.streams:
             raise ProtocolError(_NO_MESSAGE)
-        listeners = self._server.__dispatch__.listeners(events.SendTrailingMetadata)
+        listeners = method.trailing_listeners
         if listeners:
             event = events.SendTrailingMetadata(
                 metadata=MultiDict(metadata or ()),
@@ -166,17 +179,34 @@ class Stream(StreamIterator[_RecvType], Generic[_RecvType, _SendType]):
             )
             metadata = (await events.notify(listeners, event)).metadata
         pairs = checked(metadata) if metadata else []
-        codec = self._server._status_details_codec
+        codec = method.server._status_details_codec
         if status_details is not None and codec is not None:
             pairs.insert(0, ("grpc-status-details-bin", codec.encode(status, status_message, status_details)))
-        _core.end(self._context, Status(status.value), status_message, pairs)
+        self._end(wire.StatusCode(status.value), status_message or "", pairs)
         self._trailing_done = True
+
+    def _end(self, code: wire.StatusCode, message: str, pairs: list[Any]) -> None:
+        context = self._context
+        if context.done:
+            return
+        if pairs:
+            context.set_trailing_metadata(pairs)
+        data, self._held = self._held, None
+        if data is None:
+            context.end(code, message)
+        elif code is wire.StatusCode.OK and not message:
+            context.send_last(data)
+        else:
+            _core.send_now(context, data)
+            context.end(code, message)
 
     async def cancel(self) -> None:
         """End the call without a status: the client is told that there is nothing to come."""
         if self._cancelled:
             raise ProtocolError("Stream was already cancelled")
-        _core.reset(self._context)
+        if self._held is not None:
+            await self._release()
+        self._context.reset(0)
         self._cancelled = True
 
 
@@ -218,9 +248,6 @@ class Server:
         self._stopping: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
         self.__dispatch__ = events.server_dispatch()
-        self._send_listeners = self.__dispatch__.listeners(events.SendMessage)
-        self._recv_listeners = self.__dispatch__.listeners(events.RecvMessage)
-        self._initial_listeners = self.__dispatch__.listeners(events.SendInitialMetadata)
         servers.add(self)
 
     async def start(
@@ -300,28 +327,51 @@ class Server:
 
 
 class _Method:
-    """What runs the calls of one path."""
-
-    __slots__ = ("_method", "_path", "_request_listeners", "_server")
+    """What runs the calls of one path. What all of its calls need is looked up once."""
 
     def __init__(self, server: Server, path: str, method: Handler) -> None:
-        self._server = server
-        self._path = path
-        self._method = method
-        self._request_listeners = server.__dispatch__.listeners(events.RecvRequest)
+        self.server = server
+        self.path = path
+        self.function = method.func
+        self.streams = method.cardinality.server_streaming
+        self.encode = encoder(server._codec, method.reply_type)
+        self.decode = decoder(server._codec, method.request_type)
+        listeners = server.__dispatch__.listeners
+        self.request_listeners = listeners(events.RecvRequest)
+        self.recv_listeners = listeners(events.RecvMessage)
+        self.send_listeners = listeners(events.SendMessage)
+        self.initial_listeners = listeners(events.SendInitialMetadata)
+        self.trailing_listeners = listeners(events.SendTrailingMetadata)
+        self._holding: list[Stream[Any, Any]] = []
+        self._releasing: set[asyncio.Task[None]] = set()
 
-    async def handle(self, requests: Any, context: wire.ServerContext) -> tuple[()]:
+    def hold(self, stream: Stream[Any, Any]) -> None:
+        """The stream holds its response until its handler ends, but no longer than to the end of the loop's turn."""
+        if not self._holding:
+            asyncio.get_running_loop().call_soon(self._release)
+        self._holding.append(stream)
+
+    def _release(self) -> None:
+        holding, self._holding = self._holding, []
+        for stream in holding:
+            if stream._held is not None:  # its handler goes on, and waits for something
+                task = asyncio.ensure_future(stream._release())
+                self._releasing.add(task)
+                task.add_done_callback(self._releasing.discard)
+
+    async def handle(self, requests: Any, context: wire.ServerContext) -> None:
         """One call, from its request's headers to its status."""
         task = asyncio.current_task()
         assert task is not None
-        running = self._server._running
+        running = self.server._running
         running.add(task)
+        stream: Stream[Any, Any] = Stream(self, requests, context)
         try:
-            stream: Stream[Any, Any] = Stream(self._server, self._path, self._method, requests, context)
-            function = self._method.func
-            if self._request_listeners:
+            if self.request_listeners:
                 stream.metadata, function = await self._notify(stream, context)
-            await function(stream)
+                await function(stream)
+            else:
+                await self.function(stream)
         except asyncio.CancelledError:
             if context.cancelled:
                 log.info("Deadline exceeded" if context.time_remaining() == 0 else "Request was cancelled")
@@ -329,33 +379,37 @@ class _Method:
         except Exception as error:
             await self._fail(stream, error)
         else:
-            if context.cancelled and not stream._trailing_done and not stream._cancelled:
-                log.error("Failed to handle cancellation")
-            elif not stream._trailing_done and not stream._cancelled:
+            if not stream._trailing_done and not stream._cancelled:
                 await self._succeed(stream)
         finally:
             running.discard(task)
-        return ()
 
     async def _notify(self, stream: Stream[Any, Any], context: wire.ServerContext) -> tuple[_Metadata, Any]:
         event = events.RecvRequest(
             metadata=stream.metadata,
-            method_func=self._method.func,
-            method_name=self._path,
+            method_func=self.function,
+            method_name=self.path,
             deadline=stream.deadline,
             content_type=_core.content_type(context),
             user_agent=stream.user_agent,
             peer=stream.peer,
         )
-        await events.notify(self._request_listeners, event)
+        await events.notify(self.request_listeners, event)
         return event.metadata, event.method_func
 
     async def _succeed(self, stream: Stream[Any, Any]) -> None:
-        if stream._send_done or stream._cardinality.server_streaming:
+        context = stream._context
+        data = stream._held
+        if context.done:
+            log.error("Failed to handle cancellation")
+        elif data is not None and not self.trailing_listeners:
+            stream._held = None
+            context.send_last(data)
+        elif stream._send_done or self.streams:
             await stream.send_trailing_metadata()
-            return
-        await stream.send_trailing_metadata(status=Status.UNKNOWN, status_message="Internal Server Error")
-        log.error("Application error", exc_info=ProtocolError(f"{_NO_MESSAGE}: {self._path!r}"))
+        else:
+            await stream.send_trailing_metadata(status=Status.UNKNOWN, status_message="Internal Server Error")
+            log.error("Application error", exc_info=ProtocolError(f"{_NO_MESSAGE}: {self.path!r}"))
 
     async def _fail(self, stream: Stream[Any, Any], error: Any) -> None:
         if stream._context.cancelled:
@@ -365,12 +419,9 @@ class _Method:
             log.error("Timeout occurred" if isinstance(error, TimeoutError) else "Application error", exc_info=error)
         if stream._trailing_done or stream._cancelled:
             return
-        try:
-            if _is_grpc_error(error):
-                await stream.send_trailing_metadata(
-                    status=error.status, status_message=error.message, status_details=error.details
-                )
-            else:
-                await stream.send_trailing_metadata(status=Status.UNKNOWN, status_message="Internal Server Error")
-        except StreamTerminatedError:
-            pass
+        if _is_grpc_error(error):
+            await stream.send_trailing_metadata(
+                status=error.status, status_message=error.message, status_details=error.details
+            )
+        else:
+            await stream.send_trailing_metadata(status=Status.UNKNOWN, status_message="Internal Server Error")

@@ -40,6 +40,27 @@ def _functions(message_type: Any) -> tuple[Callable[[Any], bytes], Callable[[byt
     return message_type.SerializeToString, message_type.FromString
 
 
+def encoder(codec: CodecBase, message_type: Any) -> Callable[[Any], bytes]:
+    """`codec.encode` for messages of one type."""
+    if type(codec) is not ProtoCodec:
+        return lambda message: codec.encode(message, message_type)
+    encode, _ = _functions(message_type)
+
+    def encode_checked(message: Any) -> bytes:
+        if message.__class__ is message_type:
+            return encode(message)
+        return codec.encode(message, message_type)
+
+    return encode_checked
+
+
+def decoder(codec: CodecBase, message_type: Any) -> Callable[[bytes], Any]:
+    """`codec.decode` for messages of one type."""
+    if type(codec) is not ProtoCodec:
+        return lambda data: codec.decode(data, message_type)
+    return _functions(message_type)[1]
+
+
 @cache
 def googleapis_available() -> bool:
     """Whether google.rpc's messages are installed (googleapis-common-protos)."""
