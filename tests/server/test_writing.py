@@ -1,4 +1,4 @@
-"""Handlers that send their responses and their status themselves (`ServerContext.send`, `send_last`, `end`, `reset`)."""
+"""Handlers that send their responses and their status themselves: `ServerContext.send`, `send_last`, `end`, `reset`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STREAMS = ["ServerStream", "Bidi"]
 KINDS = ["Unary", "ServerStream", "ClientStream", "Bidi"]
 
 
-def everywhere(test: Callable[..., Any]) -> Callable[..., Any]:
+def everywhere(test: Any) -> Any:
     return pytest.mark.parametrize("loop", LOOPS)(pytest.mark.parametrize("engine", ENGINES)(test))
 
 
