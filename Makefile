@@ -4,7 +4,7 @@ PYTHON_IN_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check proto run-server run-client run-bench benchmark check-speed h2spec interop hostile fuzz test-vsock demo-vsock \
+.PHONY: help build test check proto run-server run-client run-bench benchmark check-speed h2spec interop hostile soak fuzz test-vsock demo-vsock \
 	test-pythons clean venv-run venv-bench venv-dev
 
 help: ## List the targets
@@ -57,6 +57,9 @@ interop: venv-dev ## Run grpc-go, grpc-js, connectconformance, ghz, nginx and En
 
 hostile: venv-dev ## Play hostile peers against the server, 10 s a row (ARGS="--loop uvloop replies")
 	@$(PYTHON_IN_VENV) -m tests.hostile $(ARGS)
+
+soak: venv-dev ## Make two million calls that end in every way, and show that nothing rises (ARGS="--calls 100000")
+	@$(PYTHON_IN_VENV) -m tests.soak $(ARGS)
 
 fuzz: venv-dev ## Fuzz the tuned engine and the codec, guided by coverage
 	@$(PYTHON_IN_VENV) -c 'import atheris' 2>/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet atheris

@@ -15,13 +15,16 @@ from tests.certificates import Certificates
 from tests.clocks import ManualClock
 from tests.http2 import frames
 from tests.leftovers import COUNTED, uncollected
+from tests.memory import world
 from tests.peers import IMPATIENT, RawPeer, raw_client, raw_server, reply, request
 from tests.support import Probe, ProbeStub, collect, run, serving, status_of, turns
+from tests.transport.harness import Recorder
 from wire.config import EngineName
 from wire.http2.codes import FrameType, Setting
 from wire.rpc.framing import frame as framed
 from wire.server.connection import ServerConnection
-from wire.transport.runtime import LoopName
+from wire.transport.address import parse_address
+from wire.transport.runtime import LoopName, open_runtime
 
 pytestmark = COUNTED
 
@@ -306,6 +309,57 @@ def test_a_client_keeps_nothing_of_attempts_that_failed(loop: LoopName, certific
             async with wire.Channel(f"127.0.0.1:{port}") as channel:
                 assert (await status_of(ProbeStub(channel).unary(b"x")))[0] is wire.StatusCode.UNAVAILABLE
             await turns()
+        assert found == {}
+
+    run(main, loop=loop)
+
+
+def test_a_client_keeps_nothing_of_a_call_whose_status_is_read_when_its_connection_is_lost(
+    engine: EngineName, loop: LoopName
+) -> None:
+    """The status is among frames that were read before, and not handled yet; our side of the stream is open."""
+
+    async def main() -> None:
+        with world() as outside, uncollected() as found:
+            config = wire.ChannelConfig(engine=engine, http2=wire.Http2Config(max_turn_s=0.0001))
+            async with wire.Channel("127.0.0.1:1", config=config) as channel:
+                call = ProbeStub(channel).bidi()
+                await outside.settle()
+                (end,) = outside.ends
+                end.receive(frames.settings())
+                await outside.settle()
+                (stream_id,) = end.opened()
+                small = [frames.data(stream_id, framed(b"x")) for _ in range(5000)]
+                end.receive(
+                    frames.headers(stream_id, frames.RESPONSE),
+                    *small,
+                    frames.headers(stream_id, frames.TRAILERS, end=True),
+                )
+                assert call.code is None
+                end.lose()
+                await outside.settle()
+                assert call.code is wire.StatusCode.OK
+                del call
+            outside.ends.clear()
+            del channel, end
+        assert found == {}
+
+    run(main, loop=loop)
+
+
+def test_a_connect_that_is_cancelled_when_it_is_done_leaves_nothing(loop: LoopName) -> None:
+    async def main() -> None:
+        with uncollected() as found, socket.create_server(("127.0.0.1", 0)) as listener:
+            async with open_runtime() as runtime:
+                scope = anyio.CancelScope()
+                (candidate,) = await runtime.resolve(parse_address(f"127.0.0.1:{listener.getsockname()[1]}"), 1.0)
+                protocol: Any = Recorder(runtime, on_made=lambda _: scope.cancel())
+                with scope:
+                    await runtime.connect(candidate, protocol, tls=None, config=wire.TransportConfig())
+                protocol.transport.abort()
+                await turns()
+                assert protocol.calls == ["made", "lost"]
+                del protocol
         assert found == {}
 
     run(main, loop=loop)

@@ -302,10 +302,11 @@ class Exchange(Generic[R]):
 
     def _let_go(self) -> None:
         """Close a stream that the server has ended and not reset: most do, in the same breath (RFC 9113 §8.1)."""
-        if self.stream is not None and self.connection is not None and not self.stream.closed:
-            self.connection.engine.reset(self.stream, ErrorCode.NO_ERROR)
+        if self.stream is not None and self.connection is not None:
+            if not self.stream.closed:  # else the connection was lost meanwhile
+                self.connection.engine.reset(self.stream, ErrorCode.NO_ERROR)
+                self.connection.wake()
             self.stream.call = None
-            self.connection.wake()
 
     def _end_without_status(self) -> None:
         # http-grpc-status-mapping.md: HTTP 200 without grpc-status is UNKNOWN.

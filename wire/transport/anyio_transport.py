@@ -235,6 +235,8 @@ class AnyioRuntime(RuntimeBase):
                 self.run_due()  # reports the transports lost
                 self.pumping.cancel()
                 group.cancel_scope.cancel()
+        self._ready.clear()  # nothing will run what is left: it holds connections, and they this
+        self._timers.clear()
         if failure is not None:
             raise failure
 

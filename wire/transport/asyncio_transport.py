@@ -110,6 +110,11 @@ class AsyncioTransport(asyncio.Protocol):
         if self._made and hasattr(self._transport, "_read_ready_cb"):  # a method of asyncio's transport, kept by itself
             self._transport._read_ready_cb = None
 
+    def leave(self) -> None:
+        """Have uvloop's transport hold this one no more, after a loss that it does not report."""
+        if self._made and self._runtime.name == "uvloop":
+            self._transport.set_protocol(asyncio.Protocol())
+
     def unsent_bytes(self) -> int:
         return self._transport.get_write_buffer_size()
 
@@ -265,6 +270,7 @@ class AsyncioRuntime(RuntimeBase):
         except BaseException:
             # uvloop closes a transport whose waiter was cancelled without `connection_lost`, also once it was made.
             transport.connection_lost(None)
+            transport.leave()
             sock.close()
             raise
         return transport
