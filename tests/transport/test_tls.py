@@ -43,6 +43,17 @@ def test_settings_are_equal_by_their_paths_and_survive_pickling(certificates: Ce
     assert "context" not in repr(server)
 
 
+def test_a_context_of_ones_own_is_taken_as_it_is() -> None:
+    mine, other = (ssl.create_default_context() for _ in range(2))
+    client = ClientTls.from_context(mine, "name")
+    assert (client.context, client.server_name) == (mine, "name")
+    assert client == ClientTls.from_context(mine, "name") != ClientTls.from_context(other, "name")
+    server = ServerTls.from_context(mine)
+    assert server.context is mine
+    assert server != ServerTls.from_context(other)
+    assert repr(server).startswith("ServerTls(certificate='SSLContext at 0x")
+
+
 @pytest.mark.parametrize("year", [1999, 2001, 2049, 2051])
 @pytest.mark.parametrize("side", ["server", "client"])
 def test_a_certificate_of_ones_own_is_warned_of_when_its_dates_are_wrong(

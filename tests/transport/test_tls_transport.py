@@ -76,6 +76,8 @@ def test_mutual_tls_gives_each_side_the_certificate_of_the_other(loop: str, cert
             (server.recorders[0].transport, certificates.client),
         ):
             assert transport.peer.certificate == ssl.PEM_cert_to_DER_cert(path.read_text())
+            assert transport.peer.certificate_fields is not None
+            assert transport.peer.certificate_fields["subject"] == ((("commonName", path.stem),),)
             assert transport.peer.tls_version == "TLSv1.3"
         server.listener.close()
 

@@ -57,19 +57,13 @@ def server_config(config: Configuration) -> wire.ServerConfig:
 
 
 def client_tls(context: ssl.SSLContext, server_name: str | None) -> wire.ClientTls:
-    tls = object.__new__(wire.ClientTls)
-    for name, value in (("root_ca", None), ("certificate", None), ("key", None), ("server_name", server_name)):
-        object.__setattr__(tls, name, value)
-    object.__setattr__(tls, "context", context)
-    return tls
+    context.set_alpn_protocols(["h2"])
+    return wire.ClientTls.from_context(context, server_name)
 
 
 def server_tls(context: ssl.SSLContext) -> wire.ServerTls:
-    tls = object.__new__(wire.ServerTls)
-    for name in ("certificate", "key", "client_ca"):
-        object.__setattr__(tls, name, None)
-    object.__setattr__(tls, "context", context)
-    return tls
+    context.set_alpn_protocols(["h2"])
+    return wire.ServerTls.from_context(context)
 
 
 def method(path: str, *, unary: bool) -> wire.UnaryUnary[bytes, bytes] | wire.StreamStream[bytes, bytes]:

@@ -20,8 +20,9 @@ class Peer:
         return None if self._peer is None else _socket_name(self._peer.address)
 
     def cert(self) -> dict[str, Any] | None:
-        """Its certificate, as `ssl.SSLSocket.getpeercert` gives it; None without TLS."""
-        return None
+        """Its certificate, as `ssl.SSLSocket.getpeercert` gives it; None without one."""
+        fields = None if self._peer is None else self._peer.certificate_fields
+        return None if fields is None else dict(fields)
 
 
 def _socket_name(address: str) -> Any:

@@ -15,9 +15,9 @@ handshake that fails makes no call at all on the accepting side, and raises from
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from wire.config import TransportConfig
@@ -45,6 +45,8 @@ class Peer:
     """Such as "TLSv1.3"; None for a transport in the clear."""
     certificate: bytes | None = None
     """The peer's certificate, DER, where it sent one that was verified."""
+    certificate_fields: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    """What is in it, as `ssl.SSLSocket.getpeercert` has it: subject, issuer, subjectAltName, notAfter and so on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,11 @@ import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import PathLike
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from wire.errors import ConfigurationError, TlsError
+
+T = TypeVar("T")
 
 Path = str | PathLike[str]
 
@@ -51,6 +53,11 @@ class ServerTls:
         """A context cannot be pickled; another process reads the files again."""
         return ServerTls, (self.certificate, self.key, self.client_ca)
 
+    @classmethod
+    def from_context(cls, context: ssl.SSLContext) -> Self:
+        """With a context of one's own making, which must offer h2 by ALPN. It does not pickle."""
+        return _of_context(cls, context, {"certificate": _shown(context), "key": "", "client_ca": None})
+
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
@@ -82,6 +89,24 @@ class ClientTls:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ClientTls, (self.root_ca, self.certificate, self.key, self.server_name)
+
+    @classmethod
+    def from_context(cls, context: ssl.SSLContext, server_name: str | None = None) -> Self:
+        """With a context of one's own making, which must offer h2 by ALPN. It does not pickle."""
+        fields = {"root_ca": _shown(context), "certificate": None, "key": None, "server_name": server_name}
+        return _of_context(cls, context, fields)
+
+
+def _shown(context: ssl.SSLContext) -> str:
+    """What stands for the files that were not read: it tells one context from another."""
+    return f"SSLContext at {id(context):#x}"
+
+
+def _of_context(kind: type[T], context: ssl.SSLContext, fields: dict[str, Any]) -> T:
+    made = object.__new__(kind)
+    for name, value in (*fields.items(), ("context", context)):
+        object.__setattr__(made, name, value)
+    return made
 
 
 def _common(context: ssl.SSLContext) -> None:

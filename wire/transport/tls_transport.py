@@ -201,7 +201,10 @@ class TlsTransport:
             self._timer.cancel()
             self._timer = None
         self.peer = replace(
-            self.peer, tls_version=self._ssl.version(), certificate=self._ssl.getpeercert(binary_form=True)
+            self.peer,
+            tls_version=self._ssl.version(),
+            certificate=self._ssl.getpeercert(binary_form=True),
+            certificate_fields=self._ssl.getpeercert() or None,
         )
         self._made = True
         self._protocol.connection_made(self)

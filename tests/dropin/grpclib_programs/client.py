@@ -632,7 +632,20 @@ async def closing_the_channel(say: Say, name: str, world: World) -> None:
 async def tls(say: Say, name: str, world: World) -> None:
     context = client_context(world.certificates)
     async with world.channel("tls", ssl=context) as channel:
-        say(await cafe_grpc.CafeStub(channel).Unary(Order(payload=b"hello")))
+        stub = cafe_grpc.CafeStub(channel)
+        say(await stub.Unary(Order(payload=b"hello")))
+        async with stub.Unary.open() as stream:
+            await stream.send_message(Order())
+            await stream.recv_message()
+            say(sorted(stream.peer.cert()), stream.peer.cert()["subject"], stream.peer.cert()["subjectAltName"])
+
+
+@program
+async def mutual_tls(say: Say, name: str, world: World) -> None:
+    context = client_context(world.certificates, certificate="client")
+    async with world.channel("mutual", ssl=context) as channel:
+        stub = cafe_grpc.CafeStub(channel)
+        say(await stub.Unary(Order(), metadata=to_do(name, "describe")))
 
 
 @program
