@@ -50,7 +50,7 @@ from wire.errors import (
 from wire.metadata import Metadata, MetadataInput
 from wire.process import tune_process
 from wire.server.context import ServerContext
-from wire.server.server import Server
+from wire.server.server import Server, bind
 from wire.service import Handler, Method, Responses, ServerInterceptor, Service, Servicer
 from wire.status import CallError, RpcError, StatusCode
 from wire.stub import AnyChannel, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
@@ -109,6 +109,7 @@ __all__ = [
     "UnaryUnaryCall",
     "UsageError",
     "WireError",
+    "bind",
     "blocking",
     "codec_for",
     "run",

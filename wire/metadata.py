@@ -34,8 +34,8 @@ _RESERVED = frozenset(
         "upgrade",
     ]
 )
-# gRPC's own keys that users set: rich errors, and when to try again (proposal A6).
-_SETTABLE = frozenset({"grpc-status-details-bin", "grpc-retry-pushback-ms"})
+# gRPC's own keys that users set: rich errors, when to try again (proposal A6), and what OpenCensus passes on.
+_SETTABLE = frozenset({"grpc-status-details-bin", "grpc-retry-pushback-ms", "grpc-trace-bin", "grpc-tags-bin"})
 
 # Fields that carry the call itself, and are no metadata of the user's.
 _CALL_FIELDS = frozenset(

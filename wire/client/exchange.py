@@ -265,7 +265,7 @@ class Exchange(Generic[R]):
             self._finish(StatusCode.INTERNAL, f"the server's answer breaks HTTP/2 ({error_name(code)})")
         elif code == ErrorCode.CANCEL and self.deadline is not None and (self.time_remaining() or 0) <= _CLOCK_SLACK_S:
             # The server keeps the same deadline by a clock of its own, and resets the call when it passes there.
-            self._finish(StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call ended")
+            self._finish(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         else:
             self._finish(status_from_http2_error(code), f"the server reset the call ({error_name(code)})")
 
@@ -274,7 +274,7 @@ class Exchange(Generic[R]):
 
     def expire(self) -> None:
         """The deadline has passed (`DeadlineTimer`)."""
-        self._abort(StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call ended")
+        self._abort(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
     # Ending.
 

@@ -133,7 +133,7 @@ class ServerCall(ServerContext):
         if self.stream.queued_bytes:
             self.connection.engine.reset(self.stream, ErrorCode.CANCEL)
         else:
-            self.fail(StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the call ended")
+            self.fail(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         self.connection.wake()
         self.cancel()
 
@@ -166,11 +166,11 @@ class ServerCall(ServerContext):
 
     # What a handler sends itself.
 
-    async def send(self, response: Any) -> None:
+    async def send(self, response: Any, *, compress: bool = True) -> None:
         if not self.route.streams_responses:
             raise UsageError(f"{self.route.path} has one response: return it, or send it by `send_last`")
         assert self.outgoing is not None
-        await self.outgoing.sent(self._send(self._encode_open(response)))
+        await self.outgoing.sent(self._send(self._encode_open(response), compress))
 
     def send_last(self, response: Any) -> None:
         self._send_with_ok(self._encode_open(response))
@@ -286,12 +286,11 @@ class ServerCall(ServerContext):
     def _too_long(self, message: bytes) -> str:
         return f"response of {len(message)} bytes is over the server's limit of {self.connection.max_send_bytes}"
 
-    def _send(self, message: bytes) -> int:
+    def _send(self, message: bytes, compress: bool = True) -> int:
         """Queue one message, behind the headers where they were not sent; returns the size of its DATA."""
         if not self._headers_sent:
             self._send_headers()
-        compress = None if self.connection.encoding_for(self.head) is None else self.connection.compress
-        data = frame(message, compress)
+        data = frame(message, self._compress if compress else None)
         self.connection.engine.send_data(self.stream, data)
         return len(data)
 

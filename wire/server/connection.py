@@ -64,6 +64,10 @@ class Owner(Protocol):
     stopping: bool
     warnings: Throttle
 
+    @property
+    def fallback(self) -> Route | None:
+        """Where all other paths lead; None: nowhere."""
+
     def connection_opened(self, connection: ServerConnection) -> None:
         """A connection has its transport."""
 
@@ -74,12 +78,18 @@ class Owner(Protocol):
         """A handler of a connection that was lost has ended."""
 
 
+def accepts(head: RequestHead, encoding: bytes) -> bool:
+    """Whether the client takes responses in that grpc-encoding."""
+    return encoding in head.accepted_encodings.replace(b" ", b"").split(b",")
+
+
 class ServerConnection(Connection):
     """One client's connection. See `Connection`; what is added here is finding handlers, and ending well."""
 
     __slots__ = (
         "_drain_timer",
         "_encoding",
+        "_fallback",
         "_last_head",
         "_last_ping_at",
         "_max_running",
@@ -116,6 +126,7 @@ class ServerConnection(Connection):
         self._server = server
         self.context = server.context
         self._routes = routes
+        self._fallback = server.fallback
         self.peer = Peer("")
         self.running: set[Call] = set()
         """Calls whose handlers run in tasks, also those whose streams are gone: the set keeps the tasks alive."""
@@ -143,9 +154,7 @@ class ServerConnection(Connection):
 
     def encoding_for(self, head: RequestHead) -> bytes | None:
         """The grpc-encoding of the responses to a request; None when they travel as they are."""
-        if self.compress is None or self._encoding not in head.accepted_encodings.replace(b" ", b"").split(b","):
-            return None
-        return self._encoding
+        return self._encoding if self.compress is not None and accepts(head, self._encoding) else None
 
     # What the transport calls.
 
@@ -212,7 +221,7 @@ class ServerConnection(Connection):
                 return similar
         head = parse_request(headers.fields)
         if head.refusal is None:
-            head.route = self._routes.get(head.path)
+            head.route = self._routes.get(head.path, self._fallback)
             if head.route is None:
                 path = head.path.decode("latin-1")
                 head.refusal = status_response(StatusCode.UNIMPLEMENTED, f"there is no method {path} here")

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from wire.config import CompressionName
 from wire.errors import UsageError
 from wire.http2.engine import HeaderList, Stream
 from wire.metadata import Fields, Metadata, MetadataInput, limited_fields
+from wire.rpc.compression import Compressor, compressor
 from wire.rpc.headers import RESPONSE_FIELDS, RequestHead
-from wire.server.connection import ServerConnection
+from wire.server.connection import ServerConnection, accepts
 from wire.status import StatusCode
 from wire.transport.contract import Peer
 
@@ -23,6 +25,8 @@ class ServerContext:
     """What a handler may know and say about its call beside the messages."""
 
     __slots__ = (
+        "_chosen",
+        "_compress",
         "_finished",
         "_headers_sent",
         "_plain",
@@ -42,6 +46,8 @@ class ServerContext:
     cancelled: bool
     """True once the client has cancelled, its deadline has passed or its connection is gone."""
     _finished: bool
+    _chosen: tuple[bytes, Compressor] | None  # only where `set_compression` was called
+    _compress: Compressor | None  # once the headers are sent
 
     @property
     def method(self) -> str:
@@ -84,6 +90,17 @@ class ServerContext:
         """
         raise NotImplementedError
 
+    def set_compression(self, encoding: CompressionName | None) -> None:
+        """How this call's responses are compressed, in place of what the server is configured to do; None: not at all.
+        A client that does not accept the encoding gets them as they are.
+
+        Raises `UsageError` once the response's headers are gone, `ConfigurationError` for an encoding that is not here.
+        """
+        if self._headers_sent:
+            raise UsageError("the response's headers are sent already: compression is chosen before")
+        self._chosen = None if encoding is None else (encoding.encode(), compressor(encoding))
+        self._plain = False
+
     def send_initial_metadata(self, metadata: MetadataInput = ()) -> None:
         """Send the response's headers now rather than with the first message. Raises `UsageError` when they are gone
         already."""
@@ -102,8 +119,9 @@ class ServerContext:
         """True once the call has its status, or its client is gone: nothing more is sent."""
         return self._finished
 
-    async def send(self, response: Any) -> None:
-        """Send one of a stream's responses, and wait while the client takes no more.
+    async def send(self, response: Any, *, compress: bool = True) -> None:
+        """Send one of a stream's responses, and wait while the client takes no more. `compress=False`: as it is, where
+        others are compressed.
 
         For handlers that write rather than yield: `async def` functions that return None once they have sent all.
         Raises `EncodeError`; `RpcError` CANCELLED once the call has ended, RESOURCE_EXHAUSTED for a response over the
@@ -134,10 +152,19 @@ class ServerContext:
         codes stands for (RFC 9113 §7). No effect once it has ended."""
         raise NotImplementedError
 
+    def _encoding(self) -> tuple[bytes | None, Compressor | None]:
+        """The grpc-encoding of the responses, and what compresses them; None where they travel as they are."""
+        try:
+            chosen = self._chosen
+        except AttributeError:
+            encoding = self.connection.encoding_for(self.head)
+            return encoding, None if encoding is None else self.connection.compress
+        return chosen if chosen is not None and accepts(self.head, chosen[0]) else (None, None)
+
     def _send_headers(self, metadata: Fields = ()) -> None:
         self._headers_sent = True
         self._plain = False
-        encoding = self.connection.encoding_for(self.head)
+        encoding, self._compress = self._encoding()
         if encoding is not None:
             metadata = ((b"grpc-encoding", encoding), *metadata)
         headers = HeaderList(RESPONSE_FIELDS + metadata) if metadata else OK_HEADERS

@@ -25,7 +25,7 @@ from wire.server.call import Route
 from wire.server.connection import ServerConnection
 from wire.server.request_calls import route_to
 from wire.server.slow_handlers import SlowHandlers
-from wire.service import Inspector, ServerInterceptor, Servicer
+from wire.service import Handler, Inspector, Method, ServerInterceptor, Servicer
 from wire.throttle import Throttle
 from wire.transport import sockets
 from wire.transport.address import parse_address
@@ -59,15 +59,21 @@ class Server:
         tls: ServerTls | None = None,
         interceptors: Sequence[ServerInterceptor] = (),
         trace: Inspector | None = None,
+        fallback: Handler | None = None,
     ) -> None:
-        """`interceptors`: stand in front of every handler, the first one outermost. `trace`: sees every connection, as
-        `wire.inspect.Trace` does."""
+        """`interceptors`: stand in front of every handler, the first one outermost.
+
+        `fallback`: the handler of every path that no servicer has, with a stream of bytes both ways; its context's
+        `method` is the path. None: those calls are UNIMPLEMENTED. `trace`: sees every connection, as
+        `wire.inspect.Trace` does.
+        """
         self._config = ServerConfig() if config is None else config
         if self._config.calls.compression is not None:
             compressor(self._config.calls.compression)  # raises now for what this Python does not have
         self._tls = tls
         self._servicers = tuple(servicers)
         self.routes = _routes(self._servicers, interceptors, self._config.calls)
+        self.fallback = None if fallback is None else _fallback(fallback, interceptors, self._config.calls)
         for servicer in self._servicers:
             servicer.on_attach(self._servicers)
         self._trace = trace
@@ -120,19 +126,23 @@ class Server:
         finally:
             await self._exits.aclose()
 
-    async def listen(self, address: str) -> str:
-        """Listen on an address in gRPC's name syntax; returns it as bound (port 0 becomes a real one).
+    async def listen(self, address: str, *, tls: ServerTls | bool = True) -> str:
+        """Listen on an address in gRPC's name syntax; returns it as bound (port 0 becomes a real one). `tls`: as for
+        `serve`.
 
         Raises `AddressError` for one that cannot be read, `ListenError` for one that cannot be had.
         """
         self._open_runtime()
-        sock = sockets.bind(parse_address(address), backlog=self._config.transport.backlog)
-        self.serve(sock)
+        sock = bind(address, backlog=self._config.transport.backlog)
+        self.serve(sock, tls=tls)
         return sockets.bound_address(sock)
 
-    def serve(self, sock: socket.socket) -> None:
-        """Accept on a socket that already listens, such as one inherited from a parent process; it is then the
-        server's."""
+    def serve(self, sock: socket.socket, *, tls: ServerTls | bool = True) -> None:
+        """Accept on a socket that already listens, one of `bind`'s or inherited from a parent process; it is then the
+        server's.
+
+        `tls`: what this address has in place of the server's own; True is that one, False is in the clear.
+        """
         runtime = self._open_runtime()
         if self.stopping:
             sock.close()
@@ -140,7 +150,7 @@ class Server:
         listener = runtime.listen(
             sock,
             lambda: ServerConnection(self, runtime, self.routes, self._config),
-            tls=self._tls,
+            tls=self._tls if tls is True else tls or None,
             config=self._config.transport,
         )
         self._listeners.append((next_number(), listener, sock))
@@ -249,6 +259,38 @@ class Server:
         return self._runtime
 
 
+def bind(address: str, *, backlog: int = 1024, reuse_port: bool = False) -> socket.socket:
+    """A socket that listens on an address in gRPC's name syntax, for `Server.serve`. Needs no event loop; connections
+    that come before the server accepts them wait.
+
+    `reuse_port`: several sockets may listen there, and share what comes (TCP only). Raises `AddressError` for an
+    address that cannot be read, `ListenError` for one that cannot be had.
+    """
+    return sockets.bind(parse_address(address), backlog=backlog, reuse_port=reuse_port)
+
+
+class _Fallback(Method[bytes, bytes]):
+    """Every path that no servicer has. Streams both ways: each kind of call can be answered so."""
+
+    streams_requests = True
+    streams_responses = True
+
+
+def _fallback(handler: Handler, interceptors: Sequence[ServerInterceptor], calls: CallConfig) -> Route[bytes, bytes]:
+    method = _Fallback("Fallback", bytes, bytes)
+    method.path = "*"
+    return route_to(method, _intercepted(method, handler, interceptors), calls)
+
+
+def _intercepted(method: Method[Any, Any], handler: Handler, interceptors: Sequence[ServerInterceptor]) -> Handler:
+    """A handler with the server's interceptors in front of it."""
+    for interceptor in reversed(interceptors):
+        handler = interceptor(method, handler)
+        if not callable(handler):
+            raise ServiceError(f"the interceptor {interceptor!r} returned no handler for {method.path}")
+    return handler
+
+
 def _routes(servicers: Iterable[Servicer], interceptors: Sequence[ServerInterceptor], calls: CallConfig) -> Routes:
     routes: Routes = {}
     for servicer in servicers:
@@ -267,11 +309,7 @@ def _routes(servicers: Iterable[Servicer], interceptors: Sequence[ServerIntercep
             path = method.path.encode()
             if path in routes:
                 raise ServiceError(f"two servicers answer {method.path}")
-            for interceptor in reversed(interceptors):
-                handler = interceptor(method, handler)
-                if not callable(handler):
-                    raise ServiceError(f"the interceptor {interceptor!r} returned no handler for {method.path}")
-            routes[path] = route_to(method, handler, calls)
+            routes[path] = route_to(method, _intercepted(method, handler, interceptors), calls)
     return routes
 
 

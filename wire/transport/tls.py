@@ -1,4 +1,4 @@
-"""What a user says about TLS: paths of certificates and keys in, `ssl.SSLContext`s out.
+"""What a user says about TLS: certificates and keys in, as paths or as bytes, `ssl.SSLContext`s out.
 
 Both sides speak TLS 1.2 or newer and negotiate `h2` by ALPN (RFC 9113 §3.3, §9.2; RFC 7301). Files are read once,
 when the object is made, and a file that cannot be used raises `TlsError` then; a certificate of one's own that has
@@ -11,9 +11,12 @@ from __future__ import annotations
 import logging
 import re
 import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import PathLike
+from tempfile import NamedTemporaryFile
 from typing import Any, Self, TypeVar
 
 from wire.errors import ConfigurationError, TlsError
@@ -21,6 +24,8 @@ from wire.errors import ConfigurationError, TlsError
 T = TypeVar("T")
 
 Path = str | PathLike[str]
+Pem = Path | bytes
+"""The path of a PEM file, or what is in one."""
 
 _log = logging.getLogger("wire.transport")
 _PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -30,22 +35,27 @@ _PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICA
 class ServerTls:
     """A server's identity, and whom it lets in.
 
-    `certificate`: PEM, the server's own first, then intermediates. `key`: its private key, PEM, without a passphrase.
-    `client_ca`: PEM; when given, clients must present a certificate that one of these signed (mTLS).
+    Each is the path of a PEM file, or what is in one, as bytes. `certificate`: the server's own first, then
+    intermediates. `key`: its private key, without a passphrase. `client_ca`: when given, clients must present a
+    certificate that one of these signed (mTLS).
     """
 
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
+    certificate: Pem
+    key: Pem = field(repr=False)
+    client_ca: Pem | None = None
     context: ssl.SSLContext = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         _common(context)
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-        _load_certificate(context, self.certificate, self.key)
+        with _files(self.certificate, self.key, self.client_ca) as (certificate, key, client_ca):
+            assert certificate is not None
+            assert key is not None
+            _load_certificate(context, certificate, key)
+            if client_ca is not None:
+                _load_roots(context, client_ca)
         if self.client_ca is not None:
-            _load_roots(context, self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
         object.__setattr__(self, "context", context)
 
@@ -63,14 +73,15 @@ class ServerTls:
 class ClientTls:
     """Whom a client trusts, and who it says it is.
 
-    `root_ca`: PEM; None trusts what the system trusts. `certificate`, `key`: PEM, for servers that ask for one (mTLS).
+    PEM, as for `ServerTls`. `root_ca`: None trusts what the system trusts. `certificate`, `key`: for servers that ask
+    for one (mTLS).
     `server_name`: the name the server's certificate must be valid for, where it is not the host in the address
     (always so over VSOCK); None takes that host, or "localhost" for transports that have none.
     """
 
-    root_ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
+    root_ca: Pem | None = None
+    certificate: Pem | None = None
+    key: Pem | None = field(default=None, repr=False)
     server_name: str | None = None
     context: ssl.SSLContext = field(init=False, repr=False, compare=False)
 
@@ -79,12 +90,13 @@ class ClientTls:
             raise ConfigurationError("a client certificate needs its key, and a key its certificate")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the server's certificate and its name
         _common(context)
-        if self.root_ca is None:
-            context.load_default_certs()
-        else:
-            _load_roots(context, self.root_ca)
-        if self.certificate is not None and self.key is not None:
-            _load_certificate(context, self.certificate, self.key)
+        with _files(self.root_ca, self.certificate, self.key) as (root_ca, certificate, key):
+            if root_ca is None:
+                context.load_default_certs()
+            else:
+                _load_roots(context, root_ca)
+            if certificate is not None and key is not None:
+                _load_certificate(context, certificate, key)
         object.__setattr__(self, "context", context)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -113,6 +125,23 @@ def _common(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 9113 §9.2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION  # §9.2.1
     context.set_alpn_protocols(["h2"])  # §3.3
+
+
+@contextmanager
+def _files(*contents: Pem | None) -> Iterator[list[Path | None]]:
+    """Paths of PEM files: OpenSSL reads certificates from files alone. What was given as bytes is in one for our eyes
+    only, as long as the block lasts."""
+    with ExitStack() as exits:
+        paths: list[Path | None] = []
+        for content in contents:
+            if isinstance(content, bytes):
+                file = exits.enter_context(NamedTemporaryFile(prefix="given-as-bytes-", suffix=".pem"))
+                file.write(content)
+                file.flush()
+                paths.append(file.name)
+            else:
+                paths.append(content)
+        yield paths
 
 
 def _no_passphrase() -> str:
