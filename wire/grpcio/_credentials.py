@@ -6,9 +6,7 @@ Imports wire and the abstract classes.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import wire
@@ -47,21 +45,6 @@ class ServerCertificateConfiguration(NamedTuple):
     root_certificates: bytes | None
 
 
-def _files(exits: ExitStack, *contents: bytes | None) -> list[str | None]:
-    """Files with these contents, for our eyes only and gone with `exits`: OpenSSL reads certificates from files."""
-    paths: list[str | None] = []
-    for content in contents:
-        if content is None:
-            paths.append(None)
-            continue
-        descriptor, path = tempfile.mkstemp()
-        exits.callback(os.unlink, path)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        paths.append(path)
-    return paths
-
-
 def ssl_channel_credentials(
     root_certificates: bytes | None = None, private_key: bytes | None = None, certificate_chain: bytes | None = None
 ) -> ChannelCredentials:
@@ -71,9 +54,7 @@ def ssl_channel_credentials(
             root_certificates = file.read()
 
     def tls(server_name: str | None) -> wire.ClientTls:
-        with ExitStack() as exits:
-            root, key, chain = _files(exits, root_certificates, private_key, certificate_chain)
-            return wire.ClientTls(root, chain, key, server_name)
+        return wire.ClientTls(root_certificates, certificate_chain, private_key, server_name)
 
     return ChannelCredentials(tls)
 
@@ -90,11 +71,8 @@ def ssl_server_credentials(
         raise ValueError("Illegal to require client auth without providing root certificates!")
 
     def tls() -> wire.ServerTls:
-        with ExitStack() as exits:
-            key, chain, root = _files(exits, *pairs[0], root_certificates if require_client_auth else None)
-            assert key is not None
-            assert chain is not None
-            return wire.ServerTls(chain, key, root)
+        key, chain = pairs[0]
+        return wire.ServerTls(chain, key, root_certificates if require_client_auth else None)
 
     return ServerCredentials(tls)
 

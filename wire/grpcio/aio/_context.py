@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import wire
 from wire.grpcio._errors import EOF, AbortError, UsageError
 from wire.grpcio._metadata import check_trailing, from_wire, to_wire
+from wire.grpcio._options import COMPRESSIONS
 from wire.grpcio._peer import auth_context, identity_key, peer_text, status_number
-from wire.grpcio.aio import _wire
 
 _RPC_FINISHED_DETAILS = "RPC already finished."
 
@@ -40,7 +40,7 @@ class ServicerContext:
     _metadata_sent = False
     _status_sent = False
     _number = 0
-    _compression: Any = None
+    _plain_next = False
 
     def __init__(self, call: Any, handler: Any, requests: Any = None) -> None:
         self._call = call
@@ -59,7 +59,7 @@ class ServicerContext:
         if self._requests is None:
             return EOF
         try:
-            data = await self._requests.take()
+            data = await anext(self._requests)
         except StopAsyncIteration:
             return EOF
         except wire.RpcError:  # the call has ended, and cancels this task
@@ -81,7 +81,8 @@ class ServicerContext:
         serialize = self._handler.response_serializer
         data = as_bytes(message if serialize is None else serialize(message))
         self._metadata_sent = True
-        await _wire.send(self._call, data)
+        await self._call.send(data, compress=not self._plain_next)
+        self._plain_next = False
 
     async def send_initial_metadata(self, metadata: Any) -> None:
         self.raise_for_termination()
@@ -105,7 +106,7 @@ class ServicerContext:
         self._number = status_number(code)
         self._code = code
         self._status_sent = True
-        _wire.finish(self._call, self._number, details, to_wire(self._trailing))
+        self._call.end(wire.StatusCode(self._number), details, trailing_metadata=to_wire(self._trailing))
         raise self._abort_exception
 
     async def abort_with_status(self, status: Any) -> NoReturn:
@@ -136,10 +137,10 @@ class ServicerContext:
     def set_compression(self, compression: Any) -> None:
         if self._metadata_sent:
             raise RuntimeError("Compression setting must be specified before sending initial metadata")
-        self._compression = compression
+        self._call.set_compression(COMPRESSIONS[compression])
 
     def disable_next_message_compression(self) -> None:
-        pass
+        self._plain_next = True
 
     def peer(self) -> str:
         return peer_text(self._call.peer.address)

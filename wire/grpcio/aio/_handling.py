@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import wire
 from wire.grpcio._errors import EOF, AbortError
 from wire.grpcio._metadata import from_wire, to_wire
-from wire.grpcio.aio import _wire
 from wire.grpcio.aio._context import ServicerContext, SyncServicerContext, as_bytes
 
 _log = logging.getLogger("grpc._cython.cygrpc")
@@ -64,9 +63,13 @@ class Handling:
             return self._query(details)
         return await interceptor.intercept_service(partial(self._intercept, interceptors), details)
 
-    async def find_and_handle(self, request: Any, call: Any) -> Any:
-        """A call whose handler is looked for when it comes: there are interceptors, or handlers that were not known
-        when the server started."""
+    async def handle_any(self, request: Any, call: Any) -> Any:
+        """A call of a path that was not known when the server started."""
+        return await self.find_and_handle(True, request, call)
+
+    async def find_and_handle(self, streams_responses: bool, request: Any, call: Any) -> Any:
+        """A call whose handler is looked for when it comes: there are interceptors, or it was not known when the server
+        started. It may be of another kind than the method is to wire, whose `streams_responses` that is."""
         context = ServicerContext(call, None, request)
         try:
             details = _HandlerCallDetails(call.method, from_wire(call.metadata))
@@ -75,23 +78,22 @@ class Handling:
             raise failure(error, context) from None
         if handler is None:
             raise wire.RpcError(wire.StatusCode.UNIMPLEMENTED, "Method not found!")
+        if handler.response_streaming and not streams_responses:
+            raise wire.RpcError(wire.StatusCode.INTERNAL, "an interceptor's handler streams the one response")
         serve = self.limited(_serving(self, handler))
         streams = not isinstance(request, bytes)
         if streams and not handler.request_streaming:
             try:
-                request = await request.take()
+                request = await anext(request)
             except StopAsyncIteration:
                 raise wire.RpcError(wire.StatusCode.CANCELLED, "there was no request") from None
         elif handler.request_streaming and not streams:
             request = _One(request)
         response = await serve(request, call)
-        if _wire.finished(call):
+        if call.done or handler.response_streaming:
             return ()
-        if handler.response_streaming:
-            if call.outgoing is None:
-                _wire.finish(call, 0, "", ())
-        elif call.outgoing is not None:
-            await _wire.send(call, response)
+        if streams_responses:
+            await call.send(response)
             return ()
         return response
 
@@ -119,7 +121,7 @@ class _One:
     def __init__(self, request: bytes) -> None:
         self._request: bytes | None = request
 
-    async def take(self) -> bytes:
+    async def __anext__(self) -> bytes:
         if self._request is None:
             raise StopAsyncIteration
         request, self._request = self._request, None
@@ -128,7 +130,9 @@ class _One:
 
 def handler_of(handling: Handling, handler: Any) -> Serve:
     """What wire is to call for a method that is known when the server starts."""
-    return handling.find_and_handle if handling.interceptors else handling.limited(_serving(handling, handler))
+    if handling.interceptors:
+        return partial(handling.find_and_handle, bool(handler.response_streaming))
+    return handling.limited(_serving(handling, handler))
 
 
 def _is_async(behavior: Any) -> bool:

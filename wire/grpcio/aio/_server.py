@@ -46,7 +46,7 @@ class Server(_base_server.Server):
             self._registered, self._generic, tuple(interceptors), thread_pool, maximum_concurrent_rpcs
         )
         self._ports: list[tuple[socket.socket, wire.ServerTls | None]] = []
-        self._servers: list[wire.Server] = []
+        self._server: wire.Server | None = None
         self._started = False
         self._stopping: asyncio.Task[None] | None = None
         self._stopped: asyncio.Event = asyncio.Event()
@@ -74,7 +74,9 @@ class Server(_base_server.Server):
         if self._started:
             raise RuntimeError("ports are added before the server is started")
         try:
-            sock = _wire.bind(_options.target(address), reuse_port=self._reuse_port)
+            target = _options.target(address)
+            reuse_port = self._reuse_port and not target.startswith(("unix", "vsock", "hvsock"))
+            sock = wire.bind(target, reuse_port=reuse_port)
         except wire.WireError as error:
             raise RuntimeError(f"Failed to bind to address {address}: {error}") from None
         self._ports.append((sock, tls))
@@ -88,17 +90,13 @@ class Server(_base_server.Server):
             return
         self._started = True
         self._loop = asyncio.get_running_loop()
-        by_tls: dict[int, wire.Server] = {}
+        self._server = server = self._make()
+        await server.__aenter__()
         for sock, tls in self._ports:
-            server = by_tls.get(id(tls))
-            if server is None:
-                server = by_tls[id(tls)] = self._make(tls)
-                await server.__aenter__()
-                self._servers.append(server)
-            server.serve(sock)
+            server.serve(sock, tls=tls or False)
         self._ports.clear()
 
-    def _make(self, tls: wire.ServerTls | None) -> wire.Server:
+    def _make(self) -> wire.Server:
         known: dict[str, Any] = {}
         for generic in reversed(self._generic):
             if isinstance(generic, DictionaryGenericHandler):
@@ -109,16 +107,15 @@ class Server(_base_server.Server):
             path: (bool(handler.request_streaming), bool(handler.response_streaming), handler_of(handling, handler))
             for path, handler in known.items()
         }
-        return _wire.server(methods, handling.find_and_handle, self._config, tls)
+        return wire.Server(_wire.servicers(methods), config=self._config, fallback=handling.handle_any)
 
     async def stop(self, grace: float | None) -> None:
-        if not self._started or self._stopped.is_set():
+        if self._server is None or self._stopped.is_set():
             return
-        for server in self._servers:
-            await server.stop(0 if grace is None else grace)
-        for server in self._servers:
-            await server.__aexit__(None, None, None)
-        self._stopped.set()
+        await self._server.stop(0 if grace is None else grace)
+        if not self._stopped.is_set():
+            self._stopped.set()
+            await self._server.__aexit__(None, None, None)
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:
         try:
@@ -133,10 +130,10 @@ class Server(_base_server.Server):
             sock.close()
         loop = getattr(self, "_loop", None)
         if loop is not None and not loop.is_closed() and not self._stopped.is_set():
-            servers = self._servers
+            server = self._server
 
             async def stop() -> None:
-                for server in servers:
+                if server is not None:
                     await server.__aexit__(GeneratorExit, GeneratorExit(), None)
 
             loop.call_soon_threadsafe(lambda: loop.create_task(stop()))

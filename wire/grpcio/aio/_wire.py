@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import wire
 from wire.grpcio._enums import ChannelConnectivity
-from wire.transport import sockets
-from wire.transport.address import parse_address
 
 _KINDS: dict[tuple[bool, bool], type[Any]] = {
     (False, False): wire.UnaryUnary,
@@ -87,32 +83,6 @@ async def started(call: Any) -> None:
         await exchange.wait()
 
 
-def servicer(methods: dict[str, tuple[bool, bool, Any]]) -> Any:
-    """A servicer of methods of bytes: path → (streams requests, streams responses, handler)."""
-    made = SimpleNamespace(on_attach=lambda servicers: None, on_drain=lambda: None)
-    made.service = SimpleNamespace(methods=[])
-    for path, (streams_requests, streams_responses, handler) in methods.items():
-        described = method(path, streams_requests, streams_responses)
-        described.attribute = path
-        made.service.methods.append(described)
-        setattr(made, path, handler)
-    return made
-
-
-async def send(call: Any, message: bytes) -> None:
-    """Send one message of a stream of responses."""
-    size_bytes = call._send(message)
-    if call.outgoing is not None:
-        await call.outgoing.sent(size_bytes)
-    call.connection.wake()
-
-
-def finish(call: Any, code: int, details: str, trailing: Any) -> None:
-    """End a call with a status, now."""
-    call.fail(wire.StatusCode(code), details, wire.Metadata(trailing).to_fields() if trailing else ())
-    call.connection.wake()
-
-
 def state(channel: wire.Channel, try_to_connect: bool) -> ChannelConnectivity:
     pool = channel.pool
     if pool._ready:
@@ -126,35 +96,35 @@ def state(channel: wire.Channel, try_to_connect: bool) -> ChannelConnectivity:
     return ChannelConnectivity.IDLE
 
 
-class _Routes(dict[bytes, Any]):
-    """Routes with one for every other path."""
+class _Handlers(wire.Servicer):
+    """Handlers of one service, by their methods."""
 
-    def __init__(self, routes: dict[bytes, Any], other: Any) -> None:
-        super().__init__(routes)
-        self._other = other
-
-    def get(self, path: bytes, default: Any = None) -> Any:
-        return super().get(path, self._other)
+    def __init__(self, service: wire.Service, handlers: dict[str, Any]) -> None:
+        self.service = service  # type: ignore[misc]
+        for each in service.methods:
+            setattr(self, each.attribute, handlers[each.name])
 
 
-def server(
-    methods: dict[str, tuple[bool, bool, Any]], other: Any, config: wire.ServerConfig, tls: wire.ServerTls | None
-) -> wire.Server:
-    """A server of methods of bytes, path → (streams requests, streams responses, handler); `other` handles streams
-    both ways under every other path."""
-    made = wire.Server([servicer({**methods, "": (True, True, other)})], config=config, tls=tls)
-    made.routes = _Routes(made.routes, made.routes.pop(b""))
+def servicers(methods: dict[str, tuple[bool, bool, Any]]) -> list[wire.Servicer]:
+    """Servicers of methods of bytes, path → (streams requests, streams responses, handler). Paths that are no protobuf
+    names are left out."""
+    by_service: dict[str, dict[str, tuple[Any, Any]]] = {}
+    for path, (streams_requests, streams_responses, handler) in methods.items():
+        _, service, name = path.split("/") if path.count("/") == 2 else ("", "", "")
+        try:
+            described = _KINDS[streams_requests, streams_responses](name, bytes, bytes)
+        except wire.ServiceError:
+            continue
+        if not hasattr(wire.Servicer, described.attribute):
+            by_service.setdefault(service, {}).setdefault(described.attribute, (described, handler))
+    made: list[wire.Servicer] = []
+    for service, found in by_service.items():
+        try:
+            described = wire.Service(service, [each for each, _ in found.values()])
+        except wire.ServiceError:
+            continue
+        made.append(_Handlers(described, {each.name: handler for each, handler in found.values()}))
     return made
-
-
-def bind(address: str, *, reuse_port: bool) -> socket.socket:
-    """A listening socket. Raises `wire.ListenError`."""
-    parsed = parse_address(address)
-    return sockets.bind(parsed, reuse_port=reuse_port and sockets.can_reuse_port(parsed))
-
-
-def finished(call: Any) -> bool:
-    return bool(call._finished)
 
 
 async def calls_ended(channel: wire.Channel, grace_s: float) -> None:
