@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import wire
 from bin import client, tap
 from tests.bin.programs import ROOT, ServerProcess
+from tests.certificates import Certificates
 from wire.programs import cli
 
 
@@ -57,6 +59,17 @@ def test_quiet_tap_prints_nothing(server: ServerProcess) -> None:
         client.main(["--target", program.address, "echo", "hello"])
         assert program.end(signal.SIGTERM) == 0
     assert program.stdout == ""
+
+
+def test_target_whose_certificate_does_not_fit_is_said_with_the_flag_that_helps(certificates: Certificates) -> None:
+    flags = ("--tls-cert", str(certificates.server), "--tls-key", str(certificates.server_key))
+    with ServerProcess("--listen", "unix:" + str(certificates.ca.parent / "s"), "--rsa-bits", "none", *flags) as server:
+        trust = ("--target-tls-ca", str(certificates.ca), "--target-tls-server-name", "elsewhere")
+        with tapped(server, *trust) as program:
+            with pytest.raises(wire.RpcError):
+                client.main(["--target", program.address, "--timeout", "5", "echo", "hello"])
+            assert program.end(signal.SIGTERM) == 0
+    assert "--target-tls-server-name says which name to expect" in program.stderr
 
 
 def test_reader_that_goes_away_ends_it(server: ServerProcess) -> None:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 import wire
+from proto.echo.v1 import EchoRequest
+from proto.echo.v1.echo_wire import EchoServiceStub
 from services.echo import EchoServicer
 from tests.certificates import Certificates
+from tests.http2 import frames
+from tests.peers import raw_client, request
 from tests.support import LOCAL, Probe, ProbeStub, collect, paired, run, serving
 from wire.config import EngineName
+from wire.http2.codes import Setting
 from wire.inspect import CallEnded, ConnectionLost, ConnectionMade, Frame, JsonLines, Record, Trace
+from wire.inspect.layer import TracedTransport
 from wire.server.connection import ServerConnection
+from wire.transport.contract import Peer
 from wire.transport.runtime import LoopName
 
 
@@ -62,6 +73,53 @@ def test_both_sides_tell_the_same_of_every_kind_of_call(loop: LoopName, engine: 
         assert isinstance(records[-1], ConnectionLost)
 
 
+class Fake:
+    """Notes what it is called with: a transport below, or a protocol above."""
+
+    peer = Peer("ipv4:1.2.3.4:5")
+
+    def __init__(self) -> None:
+        self.called: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: self.called.append((name, *args))
+
+
+def test_every_call_of_both_contracts_passes() -> None:
+    below, above = Fake(), Fake()
+    trace = Trace(outputs=[lambda record: None])
+    between = TracedTransport(above, trace.connection, trace.now, at_server=True, own_address="")
+    between.connection_made(below)
+    assert between.peer is below.peer
+    for name in ("pause_reading", "resume_reading", "unsent_bytes"):
+        getattr(between, name)()
+    between.write(b"out")
+    for name in ("pause_writing", "resume_writing", "eof_received"):
+        getattr(between, name)()
+    between.data_received(b"in")
+    between.close()
+    between.abort()
+    between.write(b"too late")
+    error = OSError("gone")
+    between.connection_lost(error)
+    assert below.called == [
+        ("pause_reading",),
+        ("resume_reading",),
+        ("unsent_bytes",),
+        ("write", b"out"),
+        ("close",),
+        ("abort",),
+    ]
+    assert above.called == [
+        ("connection_made", between),
+        ("pause_writing",),
+        ("resume_writing",),
+        ("eof_received",),
+        ("data_received", b"in"),
+        ("connection_lost", error),
+    ]
+
+
 def test_tls_is_looked_into(loop: LoopName, certificates: Certificates) -> None:
     records: list[Record] = []
 
@@ -80,21 +138,66 @@ def test_tls_is_looked_into(loop: LoopName, certificates: Certificates) -> None:
     assert calls(records) == [("Unary", "OK", 5, 5)]
 
 
-def test_slow_readers_hold_senders_up_through_it(engine: EngineName) -> None:
-    """Pausing and resuming pass: megabytes arrive whole at a client that takes them one by one."""
+def test_calls_of_threads_are_told(engine: EngineName) -> None:
+    records: list[Record] = []
 
-    async def many(request: bytes, context: wire.ServerContext) -> Any:
-        for _ in range(100):
+    async def main() -> None:
+        async with serving(config=wire.ServerConfig(engine=engine)) as (_, address):
+            await anyio.to_thread.run_sync(call_from_threads, address)
+
+    def call_from_threads(address: str) -> None:
+        trace = Trace(outputs=[records.append])
+        config = wire.ChannelConfig(engine=engine)
+        with wire.blocking.Channel(address, config=config, trace=trace) as channel, ThreadPoolExecutor(4) as threads:
+            unary = ProbeStub(channel).unary
+            assert list(threads.map(unary, [b"%d" % each for each in range(40)])) == [
+                b"%d" % each for each in range(40)
+            ]
+
+    run(main)
+    assert len(calls(records)) == 40
+    assert {status for _, status, _, _ in calls(records)} == {"OK"}
+    assert not [problem for each in records if isinstance(each, Frame) for problem in each.problems]
+
+
+def test_peer_that_does_not_read_holds_senders_up_through_it(loop: LoopName, engine: EngineName) -> None:
+    """Pausing and resuming reach the connection, and all arrives once the peer reads."""
+
+    async def many(request: bytes, context: wire.ServerContext) -> AsyncIterator[bytes]:
+        for _ in range(200):
             yield bytes(100_000)
 
     async def main() -> None:
-        async with wire.Server([Probe(ServerStream=many)], trace=Trace(outputs=[lambda record: None])) as server:
+        config = wire.ServerConfig(engine=engine)
+        trace = Trace(outputs=[lambda record: None])
+        async with wire.Server([Probe(ServerStream=many)], config=config, trace=trace) as server:
             address = await server.listen(LOCAL)
-            async with wire.Channel(address, trace=Trace(outputs=[lambda record: None])) as channel:
-                sizes = [len(each) async for each in ProbeStub(channel).server_stream(b"x")]
-                assert sizes == [100_000] * 100
+            async with raw_client(address, {Setting.INITIAL_WINDOW_SIZE: 2**31 - 1}) as peer:
+                await peer.send(frames.window_update(0, 2**31 - 1 - 65_535))
+                await peer.call(1, fields=request("ServerStream"))
+                (connection,) = server.connections
+                while not connection.congested:
+                    await anyio.sleep(0.001)
+                left = 200 * 100_005  # and the frames' headers, which make it a little more
+                while left > 0:
+                    left -= len(await peer.stream.receive(1 << 20))
+
+    run(main, loop=loop)
+
+
+def test_messages_of_a_channel_are_told_by_its_stubs_classes() -> None:
+    records: list[Record] = []
+
+    async def main() -> None:
+        async with (
+            serving(EchoServicer()) as (_, address),
+            wire.Channel(address, trace=Trace(outputs=[records.append])) as channel,
+        ):
+            await EchoServiceStub(channel).echo(EchoRequest(payload=b"x"))
 
     run(main)
+    names = [message.type_name for each in records if isinstance(each, Frame) for message in each.messages]
+    assert names == ["EchoRequest", "EchoResponse"]
 
 
 def test_output_that_fails_ends_the_trace_and_no_connection(caplog: pytest.LogCaptureFixture) -> None:

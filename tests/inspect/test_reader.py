@@ -90,6 +90,10 @@ def test_windows_are_counted_from_both_directions() -> None:
     rig.to_client(frames.window_update(1, 5000), frames.window_update(0, 7000))
     assert rig.frames[-2].stream_window_bytes == 102_900
     assert rig.frames[-1].connection_window_bytes == 70_435
+    rig.to_server(frames.headers(3), frames.data(3, b""))
+    assert rig.frames[-1].stream_window_bytes == 100_000
+    rig.to_client(frames.headers(3, frames.RESPONSE), frames.data(3, b""))
+    assert rig.frames[-1].stream_window_bytes == 65_535
     rig.to_client(frames.headers(1, frames.RESPONSE), frames.data(1, bytes(5)))  # the other way has its own
     assert (rig.frames[-1].stream_window_bytes, rig.frames[-1].connection_window_bytes) == (65_530, 65_530)
 

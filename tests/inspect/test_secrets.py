@@ -134,6 +134,9 @@ def test_all_is_shown_when_that_is_asked_for(tmp_path: Path) -> None:
         + frames.data(1, framed(b"\x0a\x0f" + MARKER.encode() + b"\xff\xff")),
         frames.PREFACE + frames.headers(1, ((b"set-cookie", MARKER.encode()), (b"Authorization", MARKER.encode()))),
         frames.PREFACE + frames.headers(1) + frames.data(1, MARKER.encode()),
+        frames.PREFACE
+        + frames.headers(1, ((b"content-type", b"application/grpc"),))  # of a method that nobody knows
+        + frames.data(1, framed(b"\x0a\x0f" + MARKER.encode())),
     ],
 )
 def test_bytes_that_cannot_be_read_tell_nothing(data: bytes) -> None:

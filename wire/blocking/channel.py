@@ -15,7 +15,7 @@ from wire.blocking.runtime import ThreadRuntime
 from wire.client.channel_base import ChannelBase, ClientInterceptor, StartCall
 from wire.config import ChannelConfig
 from wire.errors import UsageError
-from wire.service import Method
+from wire.service import Inspector, Method
 from wire.transport.tls import ClientTls
 
 
@@ -47,10 +47,11 @@ class Channel(ChannelBase):
         config: ChannelConfig | None = None,
         tls: ClientTls | None = None,
         interceptors: Sequence[ClientInterceptor] = (),
+        trace: Inspector | None = None,
     ) -> None:
         """`interceptors`: stand in front of every call, the first one outermost. Each call is started
-        as `start` does, and so returned."""
-        super().__init__(target, config=config, tls=tls, interceptors=interceptors)
+        as `start` does, and so returned. `trace`: sees every connection, as `wire.inspect.Trace` does."""
+        super().__init__(target, config=config, tls=tls, interceptors=interceptors, trace=trace)
         self.threads = ThreadRuntime()
         self.attendant = Attendant(self.threads)
         self._open(self.threads)

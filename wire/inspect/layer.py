@@ -81,7 +81,6 @@ class TracedTransport:
         self._ended = True
         self._reader.lost(self._now(), "" if error is None else str(error))
         self._protocol.connection_lost(error)
-        del self._protocol  # which may hold this
 
     def pause_writing(self) -> None:
         self._protocol.pause_writing()
@@ -121,7 +120,8 @@ class TracedRuntime:
 
         def __getattr__(self, name: str) -> Any:
             value = getattr(self._runtime, name)
-            setattr(self, name, value)  # so that it is found at once the next time
+            if callable(value):
+                setattr(self, name, value)  # so that it is found at once the next time
             return value
 
     def __init__(self, runtime: Runtime, new_reader: Callable[[], ConnectionReader], now: Callable[[], float]) -> None:

@@ -57,6 +57,7 @@ class Owner(Protocol):
     disturbance: Disturbance
     config: TransportConfig
     passages: set[Passage]
+    on_unreachable: Callable[[TransportError], None]
 
 
 class Passage:
@@ -90,7 +91,7 @@ class Passage:
         try:
             await self._connect_to_target()
         except TransportError as error:
-            _log.error("%s", error.message)
+            self._tap.on_unreachable(error)
             self.abort()
         else:
             if self.client.transport is None or self.server.transport is None:  # one went meanwhile

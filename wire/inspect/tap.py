@@ -7,12 +7,14 @@ is written: HTTP/2 has no half-closed connections. Imports `transport`, `config`
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from wire.config import TransportConfig
-from wire.errors import UsageError
+from wire.errors import TransportError, UsageError
 from wire.inspect.passage import Disturbance, Passage
 from wire.inspect.trace import Trace
 from wire.transport import sockets
@@ -20,6 +22,8 @@ from wire.transport.address import Address, parse_address
 from wire.transport.contract import Runtime
 from wire.transport.runtime import open_runtime
 from wire.transport.tls import ClientTls, ServerTls
+
+_log = logging.getLogger("wire.inspect")
 
 
 class Tap:
@@ -50,6 +54,8 @@ class Tap:
         self.runtime: Runtime
         self.passages: set[Passage] = set()
         """Connections that are open."""
+        self.on_unreachable: Callable[[TransportError], None] = _say
+        """Called when the target cannot be connected to; the client is then cut off."""
         self._tls = tls
         self._exits = AsyncExitStack()
         self._entered = False
@@ -75,3 +81,7 @@ class Tap:
         sock = sockets.bind(parse_address(address), backlog=self.config.backlog)
         self.runtime.listen(sock, lambda: Passage(self).client, tls=self._tls, config=self.config)
         return sockets.bound_address(sock)
+
+
+def _say(error: TransportError) -> None:
+    _log.error("%s", error.message)

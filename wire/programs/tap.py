@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import signal
 import sys
@@ -41,6 +42,15 @@ examples:
 
 The trace goes to standard output. SIGTERM and SIGINT (Ctrl-C) end it with status 0.
 """
+
+_FLAGS: Final = {
+    "ClientTls.server_name": "--target-tls-server-name",
+    "ClientTls.root_ca": "--target-tls-ca",
+    "ClientTls.certificate": "--target-tls-cert",
+}
+"""Where an error advises a parameter, the user of this program has a flag."""
+
+_log = logging.getLogger("wire.inspect")
 
 _SIZE = re.compile(r"(\d+)(|K|KiB|M|MiB|G|GiB)")
 _UNITS: Final = {"": 1, "K": 1 << 10, "KiB": 1 << 10, "M": 1 << 20, "MiB": 1 << 20, "G": 1 << 30, "GiB": 1 << 30}
@@ -112,11 +122,19 @@ async def _pass_on(args: argparse.Namespace, trace: Trace | None) -> None:
 
             trace.on_output_lost = end
         async with Tap(args.target, trace=trace, tls=tls, target_tls=target_tls, disturbance=disturbance) as tap:
+            tap.on_unreachable = _say_unreachable
             for address in args.listen:
                 print(f"listening on {await tap.listen(address)}", file=sys.stderr, flush=True)
             await anext(signals)
     if unreadable:
         raise unreadable[0]
+
+
+def _say_unreachable(error: wire.TransportError) -> None:
+    text = error.message
+    for knob, flag in _FLAGS.items():
+        text = text.replace(knob, flag)
+    _log.error("%s", text)
 
 
 def _add_descriptors(trace: Trace, path: Path) -> None:
