@@ -176,9 +176,11 @@ class World:
         await turns(_TURNS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class _Listener:
-    close: Callable[[], None]
+    drain: Callable[[], None]
+    arriving = 0
+    on_arrived = None
 
 
 @contextmanager

@@ -95,6 +95,8 @@ class Server:
         """Once `stop` has ended: methods whose handlers swallowed their cancellation. The event loop would wait for
         them, so a program that must end does so by `os._exit`, as `bin.server`."""
         self.stopping = False
+        self._draining: list[Listener] = []  # that are closed, and from which connections may still arrive
+        self._grace_over = False
         self._stopped = False
         self._waiting: list[Future[None]] = []  # for `_stopped`, or for the last connection to go
         enter_server(self)
@@ -166,11 +168,17 @@ class Server:
             for servicer in self._servicers:
                 servicer.on_drain()
         for _, listener, _ in self._listeners:
-            listener.close()
+            listener.on_arrived = self._notify_if_gone
+            listener.drain()  # what waits to be accepted may have sent requests: they are answered
+            self._draining.append(listener)
         self._listeners.clear()  # they hold this server
         for connection in list(self.connections):
             connection.drain()
         await self._all_gone(runtime, self._config.grace_s if grace_s is None else grace_s)
+        self._grace_over = True
+        for listener in self._draining:
+            listener.on_arrived = None
+        self._draining.clear()
         for connection in list(self.connections):
             connection.end()
         await self._all_gone(runtime, _UNWIND_S)
@@ -195,6 +203,8 @@ class Server:
     def connection_opened(self, connection: ServerConnection) -> None:
         """A connection has its transport."""
         self.connections.add(connection)
+        if self._grace_over and self._runtime is not None:
+            self._runtime.call_soon(connection.end)
         if self._slow_handlers is not None:
             self._slow_handlers.connected()
 
@@ -208,8 +218,7 @@ class Server:
         """A connection was lost, and perhaps the last of its handlers has ended."""
         if not connection.running:
             self.connections.discard(connection)
-            if not self.connections:
-                self._notify()
+            self._notify_if_gone()
 
     def state(self) -> ServerState:
         """What the server is doing now (`wire.live`)."""
@@ -237,10 +246,17 @@ class Server:
 
         timer = runtime.call_later(timeout_s, expire)
         try:
-            while self.connections and not expired:
+            while not (expired or self._gone()):
                 await self._wait(runtime)
         finally:
             timer.cancel()
+
+    def _gone(self) -> bool:
+        return not (self.connections or any(listener.arriving for listener in self._draining))
+
+    def _notify_if_gone(self) -> None:
+        if self._gone():
+            self._notify()
 
     async def _wait(self, runtime: Runtime) -> None:
         future = runtime.future()

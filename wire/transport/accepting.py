@@ -55,24 +55,38 @@ class Guard:
 class AcceptLoop:
     """A `Listener`, running from the next loop turn on. `accepted` takes each socket over, and must not raise."""
 
-    __slots__ = ("_accepted", "_closed", "_guard", "_sock", "_task")
+    __slots__ = ("_accepted", "_closed", "_guard", "_sock", "_task", "arriving", "on_arrived")
 
     def __init__(
         self,
         sock: socket.socket,
         guard: Guard,
-        accepted: Callable[[socket.socket, Peer], None],
+        accepted: Callable[[socket.socket, Peer, AcceptLoop], None],
         closed: Callable[[AcceptLoop], None],
     ) -> None:
+        """`accepted` has `arrived` called for each."""
         sock.setblocking(False)
         self._sock = sock
         self._guard = guard
         self._accepted = accepted
         self._closed = closed
         self._task: Task | None = None
+        self.arriving = 0
+        self.on_arrived: Callable[[], object] | None = None
 
     def start(self, spawn: Callable[[Coroutine[Any, Any, None]], Task]) -> None:
         self._task = spawn(self._run())
+
+    def arrived(self) -> None:
+        """A connection that was accepted has its protocol, or has failed."""
+        self.arriving -= 1
+        if self.on_arrived is not None:
+            self.on_arrived()
+
+    def drain(self) -> None:
+        # No more than can have been queued: others may go on to connect to a socket that several processes share.
+        self._accept_waiting(self._guard.config.backlog + 1)
+        self.close()
 
     def close(self) -> None:
         if self._sock.fileno() == -1:
@@ -91,7 +105,7 @@ class AcceptLoop:
                 await anyio.wait_readable(self._sock)
             except anyio.ClosedResourceError:
                 return
-            exhausted = self._accept_waiting()
+            exhausted = self._accept_waiting(_ACCEPTS_PER_TURN)
             if exhausted is None:
                 pause_s = _FIRST_PAUSE_S
                 continue
@@ -99,9 +113,9 @@ class AcceptLoop:
             await anyio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    def _accept_waiting(self) -> OSError | None:
-        """Accept until nothing waits, or enough for one turn. Returns the error when the machine has no means left."""
-        for _ in range(_ACCEPTS_PER_TURN):
+    def _accept_waiting(self, most: int) -> OSError | None:
+        """Accept until nothing waits, or so many. Returns the error when the machine has no means left."""
+        for _ in range(most):
             try:
                 sock, _ = self._sock.accept()
             except BlockingIOError:
@@ -133,4 +147,5 @@ class AcceptLoop:
             sock.close()
             return
         guard.open += 1
-        self._accepted(sock, peer)
+        self.arriving += 1
+        self._accepted(sock, peer, self)

@@ -137,6 +137,15 @@ class Future(Protocol[T_contra]):
 class Listener(Protocol):
     """A socket that is being accepted from."""
 
+    arriving: int
+    """Connections that were accepted and have no protocol yet, such as those in a TLS handshake."""
+
+    on_arrived: Callable[[], object] | None
+    """Called when one of these has its protocol, or has failed."""
+
+    def drain(self) -> None:
+        """Accept what the system has queued, then close: whoever connected in time is served."""
+
     def close(self) -> None:
         """Accept nothing more and close the socket. Connections that were accepted go on."""
 

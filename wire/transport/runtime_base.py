@@ -118,8 +118,8 @@ class RuntimeBase(ABC):
     ) -> Listener:
         guard = self._guards.setdefault(id(config), Guard(config))
 
-        def accepted(sock: socket.socket, peer: Peer) -> None:
-            self.spawn(self._arrive(sock, peer, make_protocol, tls, guard))
+        def accepted(sock: socket.socket, peer: Peer, listener: AcceptLoop) -> None:
+            self.spawn(self._arrive(sock, peer, make_protocol, tls, guard, listener.arrived))
 
         listener = AcceptLoop(sock, guard, accepted, self._listeners.discard)
         self._listeners.add(listener)
@@ -135,8 +135,10 @@ class RuntimeBase(ABC):
         make_protocol: Callable[[], TransportProtocol],
         tls: ServerTls | None,
         guard: Guard,
+        arrived: Callable[[], None],
     ) -> None:
         def finished(reason: str | None) -> None:
+            arrived()
             if reason is not None:
                 self._warnings.warning(f"refused: {reason}", "refused %s: %s", peer.address, reason)
 
@@ -153,12 +155,18 @@ class RuntimeBase(ABC):
                 )
         except BaseException:
             guard.open -= 1
+            arrived()
             sock.close()
             raise
         try:
             await self._attach(sock, protocol, peer, guard.config, guard)
         except OSError as error:
+            if tls is not None:
+                arrived()
             self._warnings.warning("lost", "lost %s on arrival: %s", peer.address, error.strerror)
+        finally:
+            if tls is None:
+                arrived()
 
     def forget(self, transport: Transport) -> None:
         """A transport was lost, or was never made. Transports call it once their protocol knows."""
