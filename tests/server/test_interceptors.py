@@ -156,7 +156,9 @@ def test_a_done_callback_is_told_that_nobody_waits_any_more(method: str, how: st
 
     entered, told = anyio.Event(), anyio.Event()
     on_pair(test, Probe(**{method: handler}))
-    assert ended == [StatusCode.DEADLINE_EXCEEDED if how == "deadline" else StatusCode.CANCELLED]
+    told_by = {StatusCode.CANCELLED}  # the client, which may be the first to see the deadline pass
+    assert ended[0] in (told_by | {StatusCode.DEADLINE_EXCEEDED} if how == "deadline" else told_by)
+    assert len(ended) == 1
 
 
 def test_done_callbacks_come_in_order_what_they_raise_is_logged_and_a_late_one_is_called_too(
