@@ -107,6 +107,11 @@ class IncomingMessages(Generic[M]):
             self._connection.wake()
 
     @property
+    def waiting(self) -> bool:
+        """Whether there are messages that nobody has taken."""
+        return bool(self._messages or self._packed)
+
+    @property
     def partial(self) -> bool:
         """True in the middle of a message."""
         return self.reader.partial

@@ -143,6 +143,12 @@ class _StreamingCall(ClientCall[R]):
     ) -> None:
         self._exchange.cancel()
 
+    async def started(self) -> None:
+        """Until the request is on its way, or the call has ended: `code` tells which. Calls wait for a connection."""
+        exchange = self._exchange
+        while exchange.stream is None and exchange.code is None:
+            await exchange.wait()
+
     async def read_initial_metadata(self) -> Metadata:
         """Wait for what the server sends before its first response. Raises `RpcError` when the call ends badly before
         it."""
@@ -154,6 +160,11 @@ class _Responses(_StreamingCall[R]):
     """Responses that are iterated over. The call is their iterator, so that it lives as long as they are wanted."""
 
     __slots__ = ()
+
+    @property
+    def unread(self) -> bool:
+        """Whether responses have come that nobody has taken yet. `code` may be there before they are."""
+        return self._exchange.incoming.waiting
 
     def __aiter__(self) -> AsyncIterator[R]:
         return self

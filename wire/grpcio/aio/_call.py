@@ -11,7 +11,7 @@ import wire
 from wire.grpcio._enums import STATUS_CODES
 from wire.grpcio._errors import EOF, UsageError
 from wire.grpcio._metadata import from_wire
-from wire.grpcio.aio import _base_call, _wire
+from wire.grpcio.aio import _base_call
 from wire.grpcio.aio._any_call import (
     _API_STYLE_ERROR,
     _LOGGER,
@@ -32,27 +32,33 @@ __all__ = ["AioRpcError", "Call", "StreamStreamCall", "StreamUnaryCall", "UnaryS
 class _UnaryResponse(Call):
     """One response, which any number of tasks may await, again and again."""
 
-    __slots__ = ("_response",)
+    __slots__ = ("_awaited", "_response")
 
     _response: Any
 
-    def __await__(self) -> Generator[Any, Any, Any]:
-        if self._call.code is None:
-            waiter = self._loop.create_future()
-            self._ending.waiters.append(waiter)
-            try:
-                yield from waiter
-            except asyncio.CancelledError:
-                self.cancel()
-                raise
-        return self._take_response()
+    def __init__(self, channel: Channel, call: Any, deserializer: Callable[[bytes], Any] | None) -> None:
+        super().__init__(channel, call, deserializer)
+        self._awaited = False
 
-    def _take_response(self) -> Any:
-        self._raise_for_status()
+    def __await__(self) -> Generator[Any, Any, Any]:
+        call = self._call
+        try:
+            if self._ending is not None or self._awaited:  # callbacks come first, and others wait too
+                yield from self._ended().__await__()
+            self._awaited = True
+            data = yield from call.__await__()
+        except asyncio.CancelledError:
+            self._cancelled_here()
+            raise
+        except wire.RpcError:
+            self._raise_for_status()
+            raise
+        if self._local is not None:
+            raise asyncio.CancelledError
         try:
             return self._response
         except AttributeError:
-            self._response = deserialized(_wire.response(self._call), self._deserializer)
+            self._response = deserialized(data, self._deserializer)
             return self._response
 
 
@@ -68,7 +74,7 @@ class UnaryUnaryCall(_UnaryResponse, _base_call.UnaryUnaryCall[Any, Any]):
 
 def _held(call: Any) -> bool:
     """Whether the status of a call that has ended stands behind messages that nobody has taken."""
-    return call.trailing_metadata is not None and _wire.unread(call)
+    return call.unread and call.trailing_metadata is not None
 
 
 class _StreamResponse(Call):
@@ -78,8 +84,6 @@ class _StreamResponse(Call):
 
     def __init__(self, channel: Channel, call: Any, deserializer: Callable[[bytes], Any] | None) -> None:
         super().__init__(channel, call, deserializer)
-        if call.__class__ is not NotMade:
-            self._ending.held = partial(_held, call)
         self._aiter: AsyncGenerator[Any, None] | None = None
         self._by_read: bool | None = None
 
@@ -89,13 +93,8 @@ class _StreamResponse(Call):
             return True
         return call.code is not None and not self._early and (call.__class__ is NotMade or not _held(call))
 
-    def cancel(self) -> bool:
-        held = self._ending.held
-        self._ending.held = None
-        if super().cancel():
-            return True
-        self._ending.held = held
-        return False
+    def _held(self) -> Callable[[], bool] | None:
+        return None if self._call.__class__ is NotMade else partial(_held, self._call)
 
     def _style(self, by_read: bool) -> None:
         if self._by_read is None:
@@ -125,11 +124,11 @@ class _StreamResponse(Call):
         except wire.RpcError:
             return EOF
         except asyncio.CancelledError:
-            self.cancel()
+            self._cancelled_here()
             raise
         finally:
             if call.code is not None:
-                self._ending()
+                self._tell()
         return deserialized(data, self._deserializer)
 
     async def read(self) -> Any:
@@ -203,7 +202,7 @@ class _StreamRequest(Call):
         try:
             await self._call.send(data)
         except asyncio.CancelledError:
-            self.cancel()
+            self._cancelled_here()
             raise
         except wire.RpcError as error:
             self._raise_for_status()
@@ -218,7 +217,7 @@ class _StreamRequest(Call):
         try:
             await self._call.end()
         except asyncio.CancelledError:
-            self.cancel()
+            self._cancelled_here()
             raise
 
     def _check_style(self) -> None:
@@ -247,22 +246,6 @@ class StreamUnaryCall(_StreamRequest, _UnaryResponse, _base_call.StreamUnaryCall
     ) -> None:
         super().__init__(channel, call, deserializer)
         self._take_requests(requests, serializer)
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._receive().__await__()
-
-    async def _receive(self) -> Any:
-        try:
-            await self._ended()
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
-        self._raise_for_status()
-        try:
-            return self._response
-        except AttributeError:
-            self._response = deserialized(await self._call, self._deserializer)
-            return self._response
 
     async def initial_metadata(self) -> Metadata:
         try:

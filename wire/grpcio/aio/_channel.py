@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Self
+from urllib.parse import quote
 
 import wire
 from wire.grpcio import _options
-from wire.grpcio._credentials import ChannelCredentials
+from wire.grpcio._credentials import CallCredentials, ChannelCredentials
 from wire.grpcio._enums import ChannelConnectivity, StatusCode
 from wire.grpcio._errors import UsageError
 from wire.grpcio._metadata import COMPRESSION_KEY, to_wire
-from wire.grpcio.aio import _base_channel, _wire
+from wire.grpcio.aio import _base_channel
 from wire.grpcio.aio._any_call import AioRpcError, NotMade, serialized
 from wire.grpcio.aio._call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
 from wire.grpcio.aio._interceptor import (
@@ -38,14 +39,12 @@ _ENCODINGS = {1: "deflate", 2: "gzip"}
 class _MultiCallable:
     """One method on one channel; calling it makes a call.
 
-    A subclass says the kind: the class of wire's calls, that of ours, and that of intercepted ones.
+    A subclass says the kind: the class of calls, and that of intercepted ones.
     """
 
-    _wire_call: type[Any]
+    _kind: str
     _call: type[Any]
     _intercepted: type[InterceptedCall]
-    _streams_requests = False
-    _streams_responses = False
 
     def __init__(
         self,
@@ -57,10 +56,17 @@ class _MultiCallable:
     ) -> None:
         self._channel = channel
         self._path = method.decode() if isinstance(method, bytes) else method
-        self._method = _wire.method(self._path, self._streams_requests, self._streams_responses)
+        self._begin = self._beginning(self._path)
         self._serializer = request_serializer
         self._deserializer = response_deserializer
         self._interceptors = interceptors
+
+    def _beginning(self, path: str) -> Any:
+        """What makes wire's calls of a path."""
+        try:
+            return getattr(self._channel.wire, self._kind)(path, bytes, bytes)
+        except wire.ServiceError:  # as in grpc, who calls it learns of it
+            return getattr(self._channel.wire, self._kind)("/" + quote(path, safe="/"), bytes, bytes)
 
     def _invoke(
         self,
@@ -72,7 +78,8 @@ class _MultiCallable:
         compression: Any,
     ) -> Any:
         channel = self._channel
-        opened = channel.opened or channel.open()
+        if not channel.opened:
+            channel.open()
         if credentials is not None and not channel.is_secure:
             raise UsageError("Call credentials are only valid on secure channels")
         if metadata is not None or compression:
@@ -86,30 +93,21 @@ class _MultiCallable:
                 wait_for_ready,
             )
             return self._intercepted(self, self._interceptors, details, request, channel.loop)
-        return self._start(opened, self._method, request, timeout, metadata, credentials, wait_for_ready)
+        return self._start(self._begin, request, timeout, metadata, credentials, wait_for_ready)
 
     def invoke_as(self, details: Any, request: Any) -> Any:
         """Start the call that interceptors have settled on."""
-        channel = self._channel
-        opened = channel.opened or channel.open()
+        if not self._channel.opened:
+            self._channel.open()
         path = details.method.decode() if isinstance(details.method, bytes) else details.method
-        method = self._method
-        if path != self._path:
-            method = _wire.method(path, self._streams_requests, self._streams_responses)
+        begin = self._begin if path == self._path else self._beginning(path)
         return self._start(
-            opened,
-            method,
-            request,
-            details.timeout,
-            details.metadata,
-            details.credentials,
-            details.wait_for_ready,
+            begin, request, details.timeout, details.metadata, details.credentials, details.wait_for_ready
         )
 
     def _start(
         self,
-        opened: wire.Channel,
-        method: Any,
+        begin: Any,
         request: Any,
         timeout: float | None,
         metadata: Any,
@@ -117,11 +115,11 @@ class _MultiCallable:
         wait_for_ready: bool | None,
     ) -> Any:
         try:
-            call = self._wire_call(
-                opened,
-                method,
+            call = begin(
                 serialized(request, self._serializer),
-                (timeout, to_wire(metadata) if metadata else (), wait_for_ready),
+                timeout=timeout,
+                wait_for_ready=wait_for_ready,
+                **(_options_of(metadata, credentials) if metadata or credentials is not None else {}),
             )
         except Exception as error:
             call = NotMade(error)
@@ -131,12 +129,9 @@ class _MultiCallable:
 class _StreamMultiCallable(_MultiCallable):
     """What takes a stream of requests."""
 
-    _streams_requests = True
-
     def _start(
         self,
-        opened: wire.Channel,
-        method: Any,
+        begin: Any,
         request: Any,
         timeout: float | None,
         metadata: Any,
@@ -144,12 +139,25 @@ class _StreamMultiCallable(_MultiCallable):
         wait_for_ready: bool | None,
     ) -> Any:
         try:
-            call = self._wire_call(
-                opened, method, None, (timeout, to_wire(metadata) if metadata else (), wait_for_ready)
-            )
+            options = _options_of(metadata, credentials) if metadata or credentials is not None else {}
+            call = begin(timeout=timeout, wait_for_ready=wait_for_ready, **options)
         except Exception as error:
             call = NotMade(error)
         return self._call(self._channel, call, self._deserializer, request, self._serializer)
+
+
+def _options_of(metadata: Any, credentials: CallCredentials | None) -> dict[str, Any]:
+    """What wire is told of one call. Compression travels in the metadata, where interceptors see it."""
+    found: dict[str, Any] = {}
+    pairs = [(key, value) for key, value in metadata or () if key != COMPRESSION_KEY]
+    if pairs:
+        found["metadata"] = to_wire(pairs)
+    for key, value in metadata or ():
+        if key == COMPRESSION_KEY:
+            found["compression"] = value
+    if credentials is not None:
+        found["credentials"] = credentials.provider()
+    return found
 
 
 def _init_metadata(metadata: Any, compression: Any) -> Metadata:
@@ -165,7 +173,7 @@ def _init_metadata(metadata: Any, compression: Any) -> Metadata:
 class UnaryUnaryMultiCallable(_MultiCallable, _base_channel.UnaryUnaryMultiCallable[Any, Any]):
     """A method with one request and one response."""
 
-    _wire_call = wire.UnaryUnaryCall
+    _kind = "unary_unary"
     _call = UnaryUnaryCall
     _intercepted = InterceptedUnaryUnaryCall
 
@@ -185,10 +193,9 @@ class UnaryUnaryMultiCallable(_MultiCallable, _base_channel.UnaryUnaryMultiCalla
 class UnaryStreamMultiCallable(_MultiCallable, _base_channel.UnaryStreamMultiCallable[Any, Any]):
     """A method with one request and a stream of responses."""
 
-    _wire_call = wire.UnaryStreamCall
+    _kind = "unary_stream"
     _call = UnaryStreamCall
     _intercepted = InterceptedUnaryStreamCall
-    _streams_responses = True
 
     def __call__(
         self,
@@ -206,7 +213,7 @@ class UnaryStreamMultiCallable(_MultiCallable, _base_channel.UnaryStreamMultiCal
 class StreamUnaryMultiCallable(_StreamMultiCallable, _base_channel.StreamUnaryMultiCallable[Any, Any]):
     """A method with a stream of requests and one response."""
 
-    _wire_call = wire.StreamUnaryCall
+    _kind = "stream_unary"
     _call = StreamUnaryCall
     _intercepted = InterceptedStreamUnaryCall
 
@@ -225,10 +232,9 @@ class StreamUnaryMultiCallable(_StreamMultiCallable, _base_channel.StreamUnaryMu
 class StreamStreamMultiCallable(_StreamMultiCallable, _base_channel.StreamStreamMultiCallable[Any, Any]):
     """A method with streams both ways."""
 
-    _wire_call = wire.StreamStreamCall
+    _kind = "stream_stream"
     _call = StreamStreamCall
     _intercepted = InterceptedStreamStreamCall
-    _streams_responses = True
 
     def __call__(
         self,
@@ -278,6 +284,10 @@ def working_loop() -> asyncio.AbstractEventLoop:
             return loop
 
 
+_STATES = {state: ChannelConnectivity[state.name] for state in wire.ConnectivityState}
+_WIRE_STATES = {ours: state for state, ours in _STATES.items()}
+
+
 class Channel(_base_channel.Channel):
     """Calls to one target. It opens with the first call, in the event loop that runs then."""
 
@@ -291,36 +301,37 @@ class Channel(_base_channel.Channel):
     ) -> None:
         self._interceptors = _sorted_interceptors(interceptors)
         found = _options.read(options)
-        self._wire = self._make(
+        self.wire = self._make(
             target,
             _options.channel_config(found, compression, _USER_AGENT),
             None if credentials is None else credentials.tls(found.get("grpc.ssl_target_name_override")),
+            None if credentials is None else credentials.provider(),
         )
         self._credentials = credentials
         self.loop = self._loop = working_loop()
-        self.opened: wire.Channel | None = None
-        """wire's, while calls can be made."""
+        self.opened = False
+        """Whether calls can be made: it has an event loop, and was not closed."""
         self.closing = False
         """True once it was closed: what ends now was ended here."""
 
     @staticmethod
-    def _make(target: str | bytes, config: wire.ChannelConfig, tls: wire.ClientTls | None) -> wire.Channel:
+    def _make(
+        target: str | bytes, config: wire.ChannelConfig, tls: wire.ClientTls | None, credentials: Any
+    ) -> wire.Channel:
         try:
-            return wire.Channel(_options.target(target), config=config, tls=tls)
+            return wire.Channel(_options.target(target), config=config, tls=tls, credentials=credentials)
         except wire.AddressError:  # as in grpc, its calls learn of it: they are UNAVAILABLE
-            return wire.Channel(_options.unreachable(target), config=config, tls=tls)
+            return wire.Channel(_options.unreachable(target), config=config, tls=tls, credentials=credentials)
 
     @property
     def is_secure(self) -> bool:
         return self._credentials is not None
 
-    def open(self) -> wire.Channel:
+    def open(self) -> None:
         if self.closing:
             raise UsageError("Channel is closed.")
         self.loop = self._loop = asyncio.get_running_loop()
-        _wire.run_now(self._wire.__aenter__())
-        self.opened = self._wire
-        return self._wire
+        self.opened = True
 
     async def __aenter__(self) -> Self:
         return self
@@ -333,27 +344,26 @@ class Channel(_base_channel.Channel):
             return
         if grace and grace < 0:
             raise ValueError(f"grace must be non-negative, got {grace}.")
-        opened, self.opened = self.opened, None
+        self.opened = False
         self.closing = True
-        if opened is not None:
-            if grace:
-                await _wire.calls_ended(opened, grace)
-            await opened.__aexit__(None, None, None)
+        await self.wire.close(grace or 0.0)
 
     def get_state(self, try_to_connect: bool = False) -> ChannelConnectivity:
         if self.closing:
             return ChannelConnectivity.SHUTDOWN
-        if self.opened is None:
-            if not try_to_connect:
-                return ChannelConnectivity.IDLE
-            self.open()
-        return _wire.state(self._wire, try_to_connect)
+        state = _STATES[self.wire.state]
+        if try_to_connect and state is not ChannelConnectivity.READY:
+            if not self.opened:
+                self.open()
+            self.wire.connect()
+        return state
 
     async def wait_for_state_change(self, last_observed_state: ChannelConnectivity) -> None:
         if self.closing:
             raise UsageError("Channel is closed.")
-        while self.get_state() is last_observed_state:
-            await asyncio.sleep(0.005)
+        if not self.opened:
+            self.open()
+        await self.wire.state_changed(_WIRE_STATES[last_observed_state])
 
     async def channel_ready(self) -> None:
         while (state := self.get_state(try_to_connect=True)) is not ChannelConnectivity.READY:

@@ -14,9 +14,10 @@ from wire.grpcio import _options
 from wire.grpcio._credentials import ServerCredentials
 from wire.grpcio._errors import UsageError
 from wire.grpcio._utilities import DictionaryGenericHandler
-from wire.grpcio.aio import _base_server, _wire
+from wire.grpcio.aio import _base_server
 from wire.grpcio.aio._handling import Handling, handler_of
 from wire.grpcio.aio._interceptor import ServerInterceptor
+from wire.grpcio.aio._servicers import servicers
 
 _log = logging.getLogger("grpc._cython.cygrpc")
 
@@ -107,7 +108,7 @@ class Server(_base_server.Server):
             path: (bool(handler.request_streaming), bool(handler.response_streaming), handler_of(handling, handler))
             for path, handler in known.items()
         }
-        return wire.Server(_wire.servicers(methods), config=self._config, fallback=handling.handle_any)
+        return wire.Server(servicers(methods), config=self._config, fallback=handling.handle_any)
 
     async def stop(self, grace: float | None) -> None:
         if self._server is None or self._stopped.is_set():
