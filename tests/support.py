@@ -166,3 +166,8 @@ async def short_directory() -> AsyncIterator[Path]:
     """A directory whose path leaves room for the name of a UNIX socket."""
     with TemporaryDirectory(prefix="wire") as directory:
         yield Path(directory)
+
+
+def failures(channel: wire.Channel) -> int:
+    """Attempts to connect in a row that have failed."""
+    return max((each.failures for each in channel.pool._subchannels.values()), default=0)

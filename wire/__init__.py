@@ -31,7 +31,15 @@ from wire.client.channel_base import ClientInterceptor, StartCall
 from wire.client.connectivity import ConnectivityState
 from wire.client.credentials import CallContext, CallCredentials
 from wire.codec import Codec, codec_for
-from wire.config import CallConfig, ChannelConfig, Http2Config, KeepaliveConfig, ServerConfig, TransportConfig
+from wire.config import (
+    CallConfig,
+    ChannelConfig,
+    Http2Config,
+    KeepaliveConfig,
+    OutlierConfig,
+    ServerConfig,
+    TransportConfig,
+)
 from wire.errors import (
     AddressError,
     CodecError,
@@ -83,6 +91,7 @@ __all__ = [
     "MetadataError",
     "MetadataInput",
     "Method",
+    "OutlierConfig",
     "Responses",
     "RpcError",
     "Server",

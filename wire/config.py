@@ -13,6 +13,7 @@ from wire.errors import ConfigurationError
 
 EngineName = Literal["h2", "tuned"]
 CompressionName = Literal["gzip", "deflate", "zstd"]
+LoadBalancing = Literal["pick_first", "round_robin"]
 
 
 def _check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> None:
@@ -317,14 +318,68 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutlierConfig:
+    """When an address of a round_robin channel is left out for a while, because its calls fail (as gRPC proposal A50,
+    by failures in a row)."""
+
+    consecutive_failures: int = 5
+    """Calls in a row that ended with UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS or DEADLINE_EXCEEDED. The other codes
+    are answers of an application that works."""
+
+    ejection_s: float = 30.0
+    """How long the first time; as many times as long as the address was left out in a row, up to the most."""
+
+    max_ejection_s: float = 300.0
+    """The most, as in A50."""
+
+    max_ejected: float = 0.5
+    """The share of the addresses that are left out at most: when all fail, the fault is not theirs."""
+
+    def __post_init__(self) -> None:
+        _check_ranges(
+            self,
+            {
+                "consecutive_failures": (1, 1 << 30),
+                "ejection_s": (0.001, 86_400),
+                "max_ejection_s": (0.001, 86_400),
+                "max_ejected": (0, 1),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelConfig:
     """Everything a `Channel` can be told."""
 
     engine: EngineName = "tuned"
     """The HTTP/2 engine: "tuned" is ours, "h2" the reference it is tested against."""
 
+    load_balancing: LoadBalancing = "pick_first"
+    """Which of the target's addresses are used. "pick_first": the first that can be (and as many as `connections`,
+    where that is more); "round_robin": all of them, calls go round."""
+
     connections: int = 1
-    """Connections that the channel keeps to its target; calls go round them."""
+    """Connections that the channel keeps to its target; calls go round them. They spread over its addresses, of which
+    round_robin gives each at least one."""
+
+    max_connections: int = 4
+    """How many there may be, by one more each time that a server's limit of concurrent streams makes calls wait; with
+    round_robin for each address. What is more than `connections` is closed once it is idle. A small number: who sets
+    such a limit means it."""
+
+    health_check_service: str | None = None
+    """Where it is given, a connection takes calls only while the server's health service (grpc.health.v1, `Watch`) says
+    that this service is SERVING; "" is the server as a whole. A server without that service is taken as healthy."""
+
+    outliers: OutlierConfig | None = None
+    """Leave addresses out whose calls fail; None: never. For round_robin."""
+
+    resolve_interval_s: float | None = 300.0
+    """How often a name is looked up again while the channel is open, besides after each failure to connect and each
+    connection that is lost; None: only then. It finds servers that were added. 5 minutes, which is one look-up."""
+
+    resolve_min_interval_s: float = 1.0
+    """Least time between two look-ups of a name."""
 
     wait_for_ready: bool = False
     """Calls wait for a connection until their deadline, rather than fail when one cannot be made."""
@@ -364,6 +419,9 @@ class ChannelConfig:
             self,
             {
                 "connections": (1, 1 << 16),
+                "max_connections": (1, 1 << 16),
+                "resolve_interval_s": (0.001, 1e9),
+                "resolve_min_interval_s": (0, 86_400),
                 "connect_stagger_s": (0.01, 86_400),
                 "connect_retries": (0, 100),
                 "backoff_initial_s": (0.001, 86_400),
@@ -373,5 +431,6 @@ class ChannelConfig:
             },
         )
         _check_name(self, "engine", EngineName)
+        _check_name(self, "load_balancing", LoadBalancing)
         if self.keepalive.time_s is not None and self.keepalive.time_s < 10:
             raise ConfigurationError("a channel's KeepaliveConfig.time_s must be at least 10 s (gRPC proposal A8)")

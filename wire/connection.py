@@ -270,6 +270,12 @@ class Connection:
             self._flush_due = True
             self.runtime.call_soon(self.flush)
 
+    def call_started(self, call: Any) -> None:
+        """Clients: a call has begun on a stream. As `wake`."""
+        if not self._flush_due:
+            self._flush_due = True
+            self.runtime.call_soon(self.flush)
+
     def wrote(self, size_bytes: int) -> bool:
         """As `wake`, after a message of a stream: a sender that never waits is written out every so often. True when
         it shall let others run: it was, or the connection's senders have had their share of this loop turn."""

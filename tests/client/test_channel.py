@@ -19,6 +19,7 @@ from tests.support import (
     Probe,
     ProbeStub,
     collect,
+    failures,
     paired,
     run,
     serving,
@@ -480,7 +481,7 @@ def test_the_target_may_be_where_a_server_will_be(loop: LoopName) -> None:
                 results.append(await ProbeStub(channel).unary(b"x", wait_for_ready=True, timeout=9))
 
             tasks.start_soon(call)
-            while channel.pool._failures < 2:
+            while failures(channel) < 2:
                 await anyio.lowlevel.checkpoint()
             async with wire.Server([Probe()]) as server:
                 await server.listen(address)

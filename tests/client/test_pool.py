@@ -12,7 +12,7 @@ import wire
 from tests.clocks import ManualClock
 from tests.http2 import frames
 from tests.peers import IMPATIENT, RawPeer, RawServer, raw_server, reply
-from tests.support import Probe, ProbeStub, paired, run, serving, status_of, turns
+from tests.support import Probe, ProbeStub, failures, paired, run, serving, status_of, turns
 from wire import StatusCode
 from wire.config import EngineName
 from wire.http2.codes import ErrorCode, FrameType, Setting
@@ -24,6 +24,8 @@ Test = Callable[[ProbeStub, RawServer], Awaitable[Any]]
 
 def on_channel(test: Test, *, engine: EngineName = "tuned", loop: LoopName = "asyncio", **config: Any) -> None:
     """Run `test(stub, server)`, the server's end being the test's."""
+
+    config.setdefault("max_connections", 1)
 
     async def main() -> None:
         channel_config = wire.ChannelConfig(engine=engine, transport=IMPATIENT, **config)
@@ -205,7 +207,7 @@ def test_failed_attempts_come_further_and_further_apart(clock: ManualClock, monk
         drawn.append((low, high))
         return 1.0
 
-    monkeypatch.setattr("wire.client.pool.random.uniform", uniform)
+    monkeypatch.setattr("wire.client.backoff.random.uniform", uniform)
 
     async def main() -> None:
         async with serving() as (_, address):
@@ -215,13 +217,13 @@ def test_failed_attempts_come_further_and_further_apart(clock: ManualClock, monk
             pauses = []
             waiting = stub.unary(b"", wait_for_ready=True)
             for attempt in range(1, 14):
-                while channel.pool._failures < attempt:
+                while failures(channel) < attempt:
                     await anyio.lowlevel.checkpoint()
                 (pause,) = clock.pending
                 pauses.append(pause)
                 clock.advance(pause - 0.001)
                 await turns()
-                assert channel.pool._failures == attempt
+                assert failures(channel) == attempt
                 clock.advance(0.002)
             assert pauses[:4] == pytest.approx([1, 1.6, 2.56, 4.096])
             assert pauses[-1] == pytest.approx(120)
@@ -238,7 +240,7 @@ def test_a_connection_that_works_starts_the_pauses_anew(clock: ManualClock) -> N
         async with wire.Channel(address) as channel:
             waiting = ProbeStub(channel).unary(b"", wait_for_ready=True)
             for attempt in (1, 2):
-                while channel.pool._failures < attempt:
+                while failures(channel) < attempt:
                     await anyio.lowlevel.checkpoint()
                 clock.advance(2 if attempt == 1 else 0)
             async with wire.Server([Probe()]) as server:

@@ -94,7 +94,7 @@ class Rig:
 
 @asynccontextmanager
 async def rig(world: World, engine: EngineName) -> AsyncIterator[Rig]:
-    config = wire.ChannelConfig(engine=engine, calls=_CALLS, keepalive=KEEPALIVE)
+    config = wire.ChannelConfig(engine=engine, calls=_CALLS, keepalive=KEEPALIVE, max_connections=1)
     async with anyio.create_task_group() as tasks, wire.Channel("127.0.0.1:1", config=config) as channel:
         yield Rig(world, channel, tasks)
         tasks.cancel_scope.cancel()

@@ -14,13 +14,13 @@ from wire.client.connectivity import ConnectivityState
 from wire.client.credentials import CallCredentials, Gate
 from wire.client.exchange import Caller, Waiting
 from wire.client.pool import Pool
+from wire.client.preparation import Preparation
 from wire.config import ChannelConfig, CompressionName
 from wire.deadline import DeadlineTimer
 from wire.errors import ConfigurationError, ServiceError, UsageError
 from wire.http2.engine import HeaderList
 from wire.message_decoder import MessageDecoder
 from wire.rpc.compression import compressor
-from wire.rpc.headers import request_fields
 from wire.service import Inspector, Method
 from wire.transport.address import Address, TcpAddress, TcpAddresses, parse_address
 from wire.transport.contract import Runtime
@@ -64,12 +64,12 @@ class ChannelBase:
         self.config = ChannelConfig() if config is None else config
         self._address = parse_address(target)
         self._tls = tls
-        self._scheme = "http" if tls is None else "https"
-        authority = self.config.authority
-        self._authority = _authority(self._address) if authority is None else authority
-        if not (self._authority.isascii() and self._authority.isprintable()):
-            raise ConfigurationError(f"{self._authority!r} cannot be an authority: it must be printable ASCII")
-        self._user_agent = f"{self.config.user_agent} {USER_AGENT}".strip()
+        authority = _authority(self._address) if self.config.authority is None else self.config.authority
+        if not (authority.isascii() and authority.isprintable()):
+            raise ConfigurationError(f"{authority!r} cannot be an authority: it must be printable ASCII")
+        user_agent = f"{self.config.user_agent} {USER_AGENT}".strip()
+        scheme = "http" if tls is None else "https"
+        self._preparation = Preparation(scheme, authority, user_agent, self.config.calls, trace)
         encoding = self.config.calls.compression
         self.compress = None if encoding is None else compressor(encoding)
         self._credentials: tuple[CallCredentials, ...] = ()
@@ -114,7 +114,7 @@ class ChannelBase:
         runtime = runtime if self._trace is None else self._trace.around(runtime)
         self._runtime = runtime
         self.thread = get_ident()
-        self.pool = Pool(runtime, self._address, self._tls, self.config)
+        self.pool = Pool(runtime, self._address, self._tls, self.config, self._preparation)
         self.entrance = self._gate(self._credentials) if self._credentials else self.pool
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
 
@@ -134,22 +134,15 @@ class ChannelBase:
         prepared = self._prepared.get(method)
         if prepared is None:
             _ = self.runtime  # opened here, so that it costs the calls that follow nothing
-            prepared = self._prepared[method] = self._prepare(method, self.config.calls.compression)
+            prepared = self._prepared[method] = self._preparation.prepare(method, self.config.calls.compression)
         return prepared
 
     def prepared_for(self, method: Method[Any, R], compression: str | None) -> tuple[HeaderList, MessageDecoder[R]]:
         """As `prepared`, for calls that are compressed in another way than the channel's."""
         prepared = self._prepared_otherwise.get((method, compression))
         if prepared is None:
-            prepared = self._prepared_otherwise[method, compression] = self._prepare(method, compression)
+            prepared = self._prepared_otherwise[method, compression] = self._preparation.prepare(method, compression)
         return prepared
-
-    def _prepare(self, method: Method[Any, R], compression: str | None) -> tuple[HeaderList, MessageDecoder[R]]:
-        assert method.path is not None
-        if self._trace is not None:
-            self._trace.add_method(method)
-        fields = request_fields(method.path, self._scheme, self._authority, self._user_agent, compression)
-        return HeaderList(fields, shared=True), MessageDecoder(method.response, self.config.calls)
 
     def with_options(self, compression: CallCompression | None, credentials: CallCredentials | None) -> Caller:
         """The channel for calls that are made in another way than the rest. Raises `ConfigurationError`."""
@@ -164,7 +157,7 @@ class ChannelBase:
         return _Variant(self, encoding, entrance)
 
     def _gate(self, credentials: Sequence[CallCredentials]) -> Gate:
-        return Gate(self.runtime, self.pool, credentials, self._authority)
+        return Gate(self.runtime, self.pool, credentials, self._preparation.authority)
 
     def _check_private(self) -> None:
         """Raises when credentials would travel over a network that others can read."""

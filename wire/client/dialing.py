@@ -1,7 +1,7 @@
 """Making one usable connection to a target: its candidates race until one of them has sent SETTINGS.
 
-In comes an address, out comes a `ClientConnection` that calls may start on, or a `TransportError` that names what
-failed. Whoever owns the connections (the pool) hears of what becomes of them. Imports `connection`'s layer and below.
+In come a target's candidates, out comes a `ClientConnection` that calls may start on, or a `TransportError` that
+names what failed. Whoever owns the connections hears of what becomes of them. Imports `connection`'s layer and below.
 
 A socket that is connected proves little: it may wait in the queue of a server that has stopped, or end at a proxy with
 nothing behind it. So an address is good once its SETTINGS came (RFC 9113 §3.4), and until then the next one is tried
@@ -11,6 +11,7 @@ in its turn (`transport.racing`).
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from wire.config import ChannelConfig, KeepaliveConfig
@@ -19,7 +20,7 @@ from wire.errors import ConnectError, TransportError
 from wire.http2.codes import ErrorCode, FrameType, error_name
 from wire.http2.engine import HeaderList, Stream
 from wire.status import StatusCode
-from wire.transport.address import Address, printable
+from wire.transport.address import printable
 from wire.transport.contract import Candidate, Future, Runtime, Task, Transport
 from wire.transport.racing import Race, preferred
 from wire.transport.tls import ClientTls
@@ -32,7 +33,11 @@ _FRAME_HEADER_BYTES = 9  # RFC 9113 §4.1
 class Owner(Protocol):
     """Who keeps the connections, and is told what becomes of them."""
 
-    keepalive: KeepaliveConfig
+    new_connection: NewConnection
+
+    @property
+    def keepalive(self) -> KeepaliveConfig:
+        """How often connections made from now on are pinged."""
 
     def in_use(self, candidate: Candidate) -> int:
         """Connections to that candidate, those on their way included."""
@@ -43,7 +48,7 @@ class Owner(Protocol):
     def made(self, connection: ClientConnection) -> None:
         """There is a transport, which is to be closed in the end."""
 
-    def retire(self, connection: ClientConnection) -> None:
+    def retired(self, connection: ClientConnection) -> None:
         """The connection takes no more calls."""
 
     def pings_refused(self) -> None:
@@ -99,6 +104,13 @@ class ClientConnection(Connection):
         self.error = "the peer did not speak HTTP/2 in time"
         self.abandon()
 
+    def retire(self) -> None:
+        """Take no more calls, and close after the last one."""
+        if self.transport is not None and not self.closing:
+            self.engine.goaway()
+            self.closing = True
+            self.wake()
+
     def abandon(self) -> None:
         """Close now; nothing runs on it."""
         if self.transport is not None:
@@ -120,7 +132,7 @@ class ClientConnection(Connection):
 
     def on_lost(self, reason: str, calls: list[Any]) -> None:
         self._settled()
-        self._owner.retire(self)
+        self._owner.retired(self)
         for call in calls:
             if not (call.stream.id in self._unsent and call.start_again()):
                 call.fail(StatusCode.UNAVAILABLE, reason)
@@ -151,7 +163,11 @@ class ClientConnection(Connection):
             if code == ErrorCode.ENHANCE_YOUR_CALM and debug == b"too_many_pings":
                 self._owner.pings_refused()
         self.closing = True
-        self._owner.retire(self)
+        self._owner.retired(self)
+
+
+NewConnection = Callable[[Owner, Runtime, ChannelConfig, Candidate], ClientConnection]
+"""`ClientConnection`, or a subclass of it."""
 
 
 class Dial:
@@ -183,14 +199,13 @@ class Dial:
         """What is tried first, once it is known."""
         self.winner: ClientConnection | None = None
 
-    async def run(self, address: Address) -> ClientConnection:
+    async def run(self, candidates: Sequence[Candidate]) -> ClientConnection:
         """The first connection that can be used. Raises `TransportError` when there is none, `HungUpError` when it is
         worth trying again at once. Whatever else it began is closed."""
         runtime = self._runtime
         self.winner = None
         self._errors.clear()
         self._hung_up = False
-        candidates = await runtime.resolve(address, self._config.transport.connect_timeout_s)
         candidates = preferred(candidates, self._owner.in_use)
         self.first = candidates[0]
         race = Race(candidates, self._config.connect_stagger_s)
@@ -220,7 +235,7 @@ class Dial:
         runtime = self._runtime
         config = self._config.transport
         end = runtime.now() + config.connect_timeout_s
-        connection = ClientConnection(self._owner, runtime, self._config, candidate)
+        connection = self._owner.new_connection(self._owner, runtime, self._config, candidate)
         try:
             await runtime.connect(candidate, connection, tls=self._tls, config=config)
             await connection.ready(max(end - runtime.now(), 0.001))

@@ -195,7 +195,7 @@ class Exchange(Generic[R]):
         self.connection = connection
         self.stream = stream
         stream.call = self
-        connection.wake()
+        connection.call_started(self)
 
     def _request_extra(self) -> Fields:
         """The fields of this call beside the method's: timeout and metadata."""

@@ -1,52 +1,72 @@
-"""A channel's connections to its target: which call goes where, when to connect, and how long not to.
+"""A channel's connections to its target: which call goes where, and which connections there are.
 
-Calls come by `submit`; each is started on a connection with room, round robin, or waits in `queue` until there is
-one. Everything is driven by calls from below (connected, lost, a stream ended), so a waiting call costs no task.
-Imports `dialing`, `exchange` and what is below them.
+Calls come by `submit`; each is started on a connection with room (`balancer.choose`), or waits in `queue` until there
+is one. Everything is driven by calls from below (an address found, a connection made or lost, a stream ended), so a
+waiting call costs no task. The `resolver` says which addresses there are; a `Subchannel` has the connections to one of
+them (round_robin) or to all (pick_first). Imports these and what is below them.
 
-A failed attempt to connect fails the queued calls that do not wait for readiness, and those made before the back-off
-has passed (connection-backoff.md; wait-for-ready.md). A connection that is lost after it worked is replaced without a
-pause, and so, a few times, is one that a server took and ended before it could be used: a server that stops does that.
+Calls that do not wait for readiness fail once there is no connection and no attempt to make one goes on
+(wait-for-ready.md). When servers' limits of concurrent streams make calls wait, subchannels get further connections.
 """
 
 from __future__ import annotations
 
 import errno
-import random
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from typing import Any
+from weakref import ref
 
+from wire.client.balancer import aggregate, choose, may_eject, share
 from wire.client.connectivity import ConnectivityState, StateTracker
-from wire.client.dialing import ClientConnection, Dial, HungUpError
+from wire.client.dialing import ClientConnection
 from wire.client.exchange import Exchange
+from wire.client.outliers import Outlier, counted
+from wire.client.preparation import Preparation
+from wire.client.resolver import Resolver
+from wire.client.subchannel import Subchannel
 from wire.config import ChannelConfig
-from wire.errors import ConnectError, TransportError, UsageError
+from wire.errors import ConnectError, UsageError
 from wire.http2.codes import ErrorCode
 from wire.status import StatusCode
 from wire.transport.address import Address
-from wire.transport.contract import Candidate, Future, Runtime, Task, Timer
+from wire.transport.contract import Candidate, Future, Runtime, Task
 from wire.transport.tls import ClientTls
 
 _GOODBYE_S = 1.0  # a server that does not read must not hold up a channel that closes
 
+_CLOSED = "the channel was closed"
+
 
 class Pool:
-    """See the module's text. `queue`: calls that wait for a connection, in order."""
+    """See the module's text. `queue`: calls that wait for a connection, in order.
 
-    def __init__(self, runtime: Runtime, address: Address, tls: ClientTls | None, config: ChannelConfig) -> None:
+    The owner of a `Resolver`, and the keeper of `Subchannel`s."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        address: Address,
+        tls: ClientTls | None,
+        config: ChannelConfig,
+        preparation: Preparation,
+    ) -> None:
         self._runtime = runtime
-        self._address = address
         self._tls = tls
         self._config = config
-        self._ready: list[ClientConnection] = []
-        self._next = 0  # where the round goes on
+        self._preparation = preparation
+        self._resolver = Resolver(runtime, address, config, self)
+        self._all_in_one = config.load_balancing == "pick_first"
+        self._subchannels: dict[Candidate | None, Subchannel] = {}
+        self._outliers: dict[Subchannel, Outlier] = {}
+        self._ready: list[ClientConnection] = []  # all those that calls may go to
+        self._groups: list[list[ClientConnection]] = []  # the same, by what has a share of the calls
+        self._turn = 0
         self._all: set[ClientConnection] = set()  # also those that only finish what they have
-        self._connecting: dict[Dial, Task | None] = {}
-        self._failures = 0
-        self._failure: str | None = None  # why the last attempt failed, until the back-off has passed
+        self._failure: str | None = None  # why there is no connection, while that is so and nothing is done about it
         self._last_failure: str | None = None  # the same, for good
-        self._backoff: Timer | None = None
+        self._begun = False  # a connection was asked for
         self._draining = False  # no new calls: those that there are may end
         self._closed = False
         self._all_gone: Future[None] | None = None
@@ -63,24 +83,66 @@ class Pool:
         calls = sum(len(connection.engine.streams) for connection in self._all if connection.transport is not None)
         return f"{len(self._ready)} connections ready, {calls} calls open, {len(self.queue)} waiting"
 
+    # Calls.
+
     def submit(self, call: Exchange[Any]) -> None:
         """Start the call, queue it, or fail it."""
         connection = self._pick()
         if connection is not None and not self.queue:
             call.start(connection)
         elif self._closed:
-            call.fail(StatusCode.CANCELLED, "the channel was closed")
-        elif self._failure is not None and not self._ready and not call.wait_for_ready:
+            call.fail(StatusCode.CANCELLED, _CLOSED)
+        elif self._failure is not None and not call.wait_for_ready:
             call.fail(StatusCode.UNAVAILABLE, self._failure)
         else:
             call.queued = True
             self.queue[call] = None
-            self._connect_missing()
+            self.connect()
+
+    def dispatch(self) -> None:
+        """There may be room: start what waits."""
+        queue = self.queue
+        while queue:
+            connection = self._pick()
+            if connection is None:
+                self.connect()
+                return
+            call, _ = queue.popitem(last=False)
+            call.start(connection)
+        if self._draining:
+            self._go_away()
+
+    def call_ended(self, call: Exchange[Any]) -> None:
+        """A call ended while some wait: it leaves the queue, or leaves room."""
+        self.queue.pop(call, None)
+        if call.stream is not None or self._draining:
+            self._runtime.call_soon(self.dispatch)
+
+    def _pick(self) -> ClientConnection | None:
+        """Where the next call goes."""
+        ready = self._ready
+        if len(ready) == 1:
+            return ready[0] if ready[0].engine.can_open else None
+        self._turn += 1
+        return choose(self._groups, self._turn)
+
+    # Connecting.
 
     def connect(self) -> None:
-        """Have a connection, or at least try: as a call would."""
-        if not self._ready:
-            self._connect_missing()
+        """Have the connections that are missing made, and one more where all of an address are full and calls wait."""
+        if self._closed:
+            return
+        self._begun = True
+        if self._resolver.candidates is None:
+            self._resolver.refresh()
+            self._update()
+            return
+        for subchannel in list(self._subchannels.values()):
+            subchannel.connect()
+        if self.queue and self._ready:
+            for subchannel in self._subchannels.values():
+                if subchannel.grow():
+                    break
 
     async def ready(self, timeout_s: float | None) -> None:
         """Until a call could start. Raises `ConnectError` when the time is over, `UsageError` once it is closed."""
@@ -97,7 +159,7 @@ class Pool:
         try:
             while connectivity.state is not ConnectivityState.READY:
                 if self._closed:
-                    raise UsageError("the channel was closed")
+                    raise UsageError(_CLOSED)
                 if expired:
                     why = self._last_failure or "no connection has been made yet"
                     raise ConnectError(f"the channel was not ready within {timeout_s} s: {why}", errno.ETIMEDOUT)
@@ -109,54 +171,118 @@ class Pool:
             if timer is not None:
                 timer.cancel()
 
-    def _update_state(self) -> None:
-        """Work the state out anew, after something has changed."""
+    def _update(self) -> None:
+        """Work out anew where calls may go, and the channel's state, after something below has changed."""
+        subchannels = self._subchannels.values()
+        outliers = self._outliers
+        usable = [each for each in subchannels if each.ready and not (outliers and outliers[each].ejected)]
+        if self._all_in_one:
+            self._groups = [[connection] for each in usable for connection in each.ready]
+        else:
+            self._groups = [each.ready for each in usable]
+        self._ready = [connection for each in usable for connection in each.ready]
         if self._closed:
             state = ConnectivityState.SHUTDOWN
         elif self._ready:
             state = ConnectivityState.READY
-        elif self._failure is not None:
+        elif self._resolver.candidates is not None:
+            state = aggregate([each.state for each in subchannels])
+        elif self._resolver.failure is not None:
             state = ConnectivityState.TRANSIENT_FAILURE
-        elif self._connecting:
-            state = ConnectivityState.CONNECTING
         else:
-            state = ConnectivityState.IDLE
+            state = ConnectivityState.CONNECTING if self._resolver.running else ConnectivityState.IDLE
+        self._failure = None
+        if state is ConnectivityState.TRANSIENT_FAILURE:
+            reasons = dict.fromkeys(each.reason for each in subchannels if each.reason is not None)
+            self._failure = "; ".join(reasons) or self._resolver.failure or "every address is left out"
+            self._last_failure = self._failure
         self.connectivity.set(state)
+        if self._failure is not None and self.queue:
+            for call in [call for call in self.queue if not call.wait_for_ready]:
+                call.fail(StatusCode.UNAVAILABLE, self._failure)
 
-    def dispatch(self) -> None:
-        """There may be room: start what waits."""
-        queue = self.queue
-        while queue:
-            connection = self._pick()
-            if connection is None:
-                self._connect_missing()
-                return
-            call, _ = queue.popitem(last=False)
-            call.start(connection)
-        if self._draining:
-            self._go_away()
+    # What the resolver tells.
 
-    def call_ended(self, call: Exchange[Any]) -> None:
-        """A call ended while some wait: it leaves the queue, or leaves room."""
-        self.queue.pop(call, None)
-        if call.stream is not None or self._draining:
-            self._runtime.call_soon(self.dispatch)
+    def resolved(self, candidates: list[Candidate]) -> None:
+        """These are the target's addresses from now on."""
+        if self._all_in_one:
+            wanted: dict[Candidate | None, list[Candidate]] = {None: candidates}
+        else:
+            wanted = {candidate: [candidate] for candidate in candidates}
+        connections = self._config.connections if self._all_in_one else share(self._config.connections, len(wanted))
+        for key in [key for key in self._subchannels if key not in wanted]:
+            self._drop(self._subchannels.pop(key))
+        for key, addresses in wanted.items():
+            subchannel = self._subchannels.get(key)
+            if subchannel is None:
+                self._subchannels[key] = self._new_subchannel(addresses, connections)
+            else:
+                subchannel.update(addresses, connections)
+        self._update()
+        if self._begun:
+            self.connect()
 
-    def retire(self, connection: ClientConnection) -> None:
-        """The connection takes no more calls."""
-        if connection in self._ready:
-            self._ready.remove(connection)
-            self._update_state()
-            if (
-                self._ready and not self._draining
-            ):  # the others are in use, so this one is missed; the last is replaced when a call comes
-                self._runtime.call_soon(self._connect_missing)
+    def _new_subchannel(self, candidates: list[Candidate], connections: int) -> Subchannel:
+        config = self._config
+        subchannel = Subchannel(self, self._runtime, self._tls, config, self._preparation, candidates, connections)
+        if config.outliers is not None and not self._all_in_one:
+            outlier = Outlier(self._runtime, config.outliers, self._may_eject, self._update)
+            subchannel.new_connection = counted(outlier.count)
+            self._outliers[subchannel] = outlier
+        return subchannel
+
+    def _may_eject(self) -> bool:
+        assert self._config.outliers is not None
+        ejected = sum(outlier.ejected for outlier in self._outliers.values())
+        return may_eject(ejected, len(self._subchannels), self._config.outliers.max_ejected)
+
+    def _drop(self, subchannel: Subchannel) -> None:
+        outlier = self._outliers.pop(subchannel, None)
+        if outlier is not None:
+            outlier.close()
+        subchannel.drop()
+
+    def look_up_failed(self, reason: str) -> None:
+        self._update()
+
+    def look_up_due(self) -> None:
+        if self._resolver.candidates is not None or self.queue or self._wanted:
+            self._resolver.refresh()
+        self._update()
+
+    def look_up_ended(self) -> None:
+        self._check_gone()
+
+    # What the subchannels tell.
+
+    def needed(self, subchannel: Subchannel) -> bool:
+        """In round_robin every address is to have its connections."""
+        if self._closed or self._draining:
+            return bool(self.queue) and not self._closed
+        return not self._all_in_one or bool(self.queue) or self._wanted > 0
+
+    def changed(self, subchannel: Subchannel) -> None:
+        self._update()
+
+    def connect_failed(self, subchannel: Subchannel) -> None:
+        self._resolver.refresh()
+
+    def room_wanted(self) -> None:
         if self.queue:
             self._runtime.call_soon(self.dispatch)
 
+    def made(self, connection: ClientConnection) -> None:
+        """There is a transport, which is to be closed in the end."""
+        self._all.add(connection)
+        if self._closed:
+            self._runtime.call_soon(connection.abandon)
+
     def lost(self, connection: ClientConnection) -> None:
-        """The connection is gone."""
         self._all.discard(connection)
+        self._resolver.refresh()
+        self._check_gone()
+
+    def dial_ended(self) -> None:
         self._check_gone()
 
     def pings_refused(self) -> None:
@@ -165,12 +291,14 @@ class Pool:
         if time_s is not None:
             self.keepalive = replace(self.keepalive, time_s=min(2 * time_s, 1e9))
 
+    # Closing.
+
     async def close(self, grace_s: float = 0.0) -> None:
         """Let open calls end within `grace_s`, cancel the rest, and close every connection; returns when that is done.
         To be called once."""
         if grace_s > 0 and self._calls_open():
             self._draining = True
-            self.submit = self._submit_drained  # type: ignore[method-assign]
+            self.submit = partial(_submit_drained, ref(self))  # type: ignore[method-assign]
             self._go_away()
         else:
             self.abandon()
@@ -193,144 +321,66 @@ class Pool:
         if self._closed:
             return
         self._closed = True
-        self._update_state()
-        if self._backoff is not None:
-            self._backoff.cancel()
+        self._update()
         self._stop_connecting()
         for call in [*self.queue, *self.held]:
-            call.fail(StatusCode.CANCELLED, "the channel was closed")
+            call.fail(StatusCode.CANCELLED, _CLOSED)
         for connection in list(self._all):
             if connection.transport is None:  # not yet, and then its task is cancelled
                 continue
             for stream in list(connection.engine.streams.values()):
                 if stream.call is not None:
                     stream.call.cancel()
-            connection.break_off(ErrorCode.NO_ERROR, "the channel was closed")
+            connection.break_off(ErrorCode.NO_ERROR, _CLOSED)
+        self._check_gone()
 
     def _calls_open(self) -> bool:
         if self.queue or self.held:
             return True
         return any(connection.engine.streams for connection in self._all if connection.transport is not None)
 
-    def _submit_drained(self, call: Exchange[Any]) -> None:
-        """In place of `submit` while the channel closes: what is sent once more belongs to the calls that may end."""
-        if call.queued or call.attempts:
-            Pool.submit(self, call)
-        else:
-            call.fail(StatusCode.CANCELLED, "the channel was closed")
-
     def _go_away(self) -> None:
         """The channel closes. Once no call needs another connection, each closes after the last one it has."""
         if self.queue or self.held:
             return
         self._stop_connecting()
+        for subchannel in self._subchannels.values():
+            subchannel.drop()
         for connection in list(self._all):
-            if connection.transport is not None and not connection.closing:
-                connection.engine.goaway()
-                connection.closing = True
-                connection.wake()
-                self.retire(connection)
+            connection.retire()
         self._check_gone()
 
     def _stop_connecting(self) -> None:
-        for task in list(self._connecting.values()):
-            if task is not None:
-                self._runtime.call_soon(task.cancel)  # not now: a task must begin before it can clean up
+        self._resolver.close()
+        for outlier in self._outliers.values():
+            outlier.close()
+        for subchannel in self._subchannels.values():
+            subchannel.stop_dialing()
 
     def _gone(self) -> bool:
-        return not (self._all or self._connecting or self.queue or self.held)
+        dialing = self._resolver.running or any(each.dialing for each in self._subchannels.values())
+        return not (self._all or dialing or self.queue or self.held)
 
     def _check_gone(self) -> None:
-        if self._all_gone is not None and not self._all_gone.done() and self._gone():
+        if not self._gone():
+            return
+        if self._all_gone is not None and not self._all_gone.done():
             self._all_gone.set_result(None)
+        if self._closed:  # they know each other: without this they would wait for the collector
+            self._subchannels.clear()
+            self._outliers.clear()
+            self._resolver.let_go()
 
     def _abort_all(self) -> None:
         for connection in list(self._all):
             if connection.transport is not None:
                 connection.transport.abort()
 
-    def _pick(self) -> ClientConnection | None:
-        """The next connection, round robin, on which a stream may be opened."""
-        ready = self._ready
-        if len(ready) == 1:
-            return ready[0] if ready[0].engine.can_open else None
-        for _ in range(len(ready)):
-            self._next = (self._next + 1) % len(ready)
-            if ready[self._next].engine.can_open:
-                return ready[self._next]
-        return None
 
-    # Connecting.
-
-    def _connect_missing(self) -> None:
-        """Begin as many attempts as connections are missing, unless a failed one asks for a pause."""
-        if self._closed or self._backoff is not None:
-            return
-        for connection in [connection for connection in self._ready if connection.engine.drained]:
-            connection.closing = True
-            connection.wake()
-            self._ready.remove(connection)
-        for _ in range(self._config.connections - len(self._ready) - len(self._connecting)):
-            dial = Dial(self, self._runtime, self._tls, self._config)
-            self._connecting[dial] = None
-            task = self._runtime.spawn(self._connect(dial))
-            if dial in self._connecting:  # an eager task may have ended already
-                self._connecting[dial] = task
-        self._update_state()
-
-    async def _connect(self, dial: Dial) -> None:
-        retries = self._config.connect_retries
-        try:
-            for attempt in range(1 + retries):
-                try:
-                    connection = await dial.run(self._address)
-                    break
-                except HungUpError:
-                    if attempt == retries:
-                        raise
-        except TransportError as error:
-            del self._connecting[dial]
-            self._failed(str(error))
-            return
-        except BaseException:
-            del self._connecting[dial]
-            raise
-        finally:
-            self._check_gone()
-        del self._connecting[dial]
-        self._failures = 0
-        self._failure = None
-        self._ready.append(connection)
-        self._update_state()
-        self.dispatch()
-
-    def made(self, connection: ClientConnection) -> None:
-        """There is a transport, which is to be closed in the end."""
-        self._all.add(connection)
-        if self._closed:
-            self._runtime.call_soon(connection.abandon)
-
-    def in_use(self, candidate: Candidate) -> int:
-        """Connections to that candidate, those on their way included."""
-        ready = sum(connection.candidate == candidate for connection in self._ready)
-        return ready + sum(dial.first == candidate for dial in self._connecting)
-
-    def _failed(self, reason: str) -> None:
-        config = self._config
-        pause_s = min(config.backoff_initial_s * config.backoff_multiplier**self._failures, config.backoff_max_s)
-        pause_s *= random.uniform(1 - config.backoff_jitter, 1 + config.backoff_jitter)
-        self._failures += 1
-        self._failure = self._last_failure = reason
-        self._update_state()
-        if self._backoff is None and not self._closed:
-            self._backoff = self._runtime.call_later(pause_s, self._retry)
-        if not self._ready and not self._connecting:
-            for call in [call for call in self.queue if not call.wait_for_ready]:
-                call.fail(StatusCode.UNAVAILABLE, reason)
-
-    def _retry(self) -> None:
-        self._backoff = None
-        self._failure = None
-        if self.queue or self._ready or self._wanted:
-            self._connect_missing()
-        self._update_state()
+def _submit_drained(pool: ref[Pool], call: Exchange[Any]) -> None:
+    """In place of `Pool.submit` while the channel closes: what is sent once more belongs to the calls that may end."""
+    here = pool()
+    if here is not None and (call.queued or call.attempts):
+        Pool.submit(here, call)
+    else:
+        call.fail(StatusCode.CANCELLED, _CLOSED)
