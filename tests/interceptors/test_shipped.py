@@ -210,7 +210,7 @@ def test_prometheus_counts_and_times_both_sides(method: str) -> None:
     assert value("grpc_client_handled_total", grpc_code="OK") == 1
     assert value("grpc_client_handled_total", grpc_code="DeadlineExceeded") == 1
     assert value("grpc_client_handling_seconds_count") == 2
-    assert value("grpc_server_handled_total", grpc_code="OK") == 1
+    assert value("grpc_server_handled_total", grpc_code="OK") in (1, 2)  # the late one may come before its reset
     started = value("grpc_server_started_total")
     assert started == value("grpc_server_handling_seconds_count")
 
