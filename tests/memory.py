@@ -110,6 +110,11 @@ class End(MemoryTransport):
             for each in self.frames
         )
 
+    def frames_of(self, kind: FrameType) -> list[Frame]:
+        """All of a type that came so far."""
+        self.read()
+        return [each for each in self.frames if each.kind == kind]
+
     def status(self, stream_id: int) -> int | None:
         """The grpc-status that came."""
         self.read()

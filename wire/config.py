@@ -89,8 +89,10 @@ class Http2Config:
     """PING and SETTINGS acknowledgements and RST_STREAMs queued while the peer does not read."""
 
     reset_burst: int = 1000
-    """Streams that may be reset, by us because of what the peer sent or by the peer before they brought a handler a
-    request, before `resets_per_s` applies. Other cancelled calls cost nothing: their handlers are bounded."""
+    """Streams that may be reset, by us because of what the peer sent or by the peer before a handler waited for what
+    they bring, before `resets_per_s` applies. Those are streams without a whole request, and streams of requests that
+    are reset in the read that opened them. Other cancelled calls cost nothing: `max_concurrent_streams` bounds the
+    handlers that run, those of reset streams included."""
 
     resets_per_s: float = 1000.0
     """Resets a second that refill the burst. A reset costs about 10 µs, so this is one percent of a core; nghttp2's 33

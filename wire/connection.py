@@ -154,15 +154,21 @@ class Connection:
         if now != self._turn:
             self._turn = now
             self._turn_ends_at = perf_counter() + self._max_turn_s
-        while self.error is None and self.engine.receive(b"", self.heard_at):
+        while self.error is None and not self.must_give_way():
+            if not self.engine.receive(b"", self.heard_at):
+                return
             if perf_counter() >= self._turn_ends_at:
                 break
-        else:
+        if self.error is not None:
             return
         if not self._behind:
             self._behind = True
             self._update_reading()
             self.runtime.call_soon(self._next_turn)
+
+    def must_give_way(self) -> bool:
+        """Whether what was read must let other callbacks run before this turn's time is over."""
+        return False
 
     def _next_turn(self) -> None:
         """Where `_receive_rest` has to go on."""

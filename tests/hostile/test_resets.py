@@ -60,6 +60,22 @@ def test_rapid_reset_of_streams_of_requests(rig: Rig) -> None:
         _calms(rig, lambda each: f.headers(each, head) + f.rst_stream(each))
 
 
+@hostile(_held, loops=ALL_LOOPS)
+def test_resets_of_streams_of_requests_a_read_later(rig: Rig) -> None:
+    """Which cost no budget: no more of their handlers run than the limit on streams."""
+    head = f.block(path("Bidi"))
+    limit = rig.config.http2.max_concurrent_streams
+    for _ in rig.rounds():
+        peer = rig.connect()
+        for _ in range(300 if rig.full else 30):
+            ids = [peer.next_id() for _ in range(100)]
+            if not peer.send(b"".join(f.headers(each, head) for each in ids)) or not peer.barrier():
+                break
+            peer.send(b"".join(f.rst_stream(each) for each in ids))
+            assert rig.report()["running"] <= limit + 1
+        assert peer.code in (None, ErrorCode.ENHANCE_YOUR_CALM), peer.goaways
+
+
 @hostile(_held)
 def test_rapid_reset_of_streams_that_are_half_open(rig: Rig) -> None:
     head = f.block(path("Echo"))

@@ -35,11 +35,33 @@ def test_a_budget_starts_with_its_burst() -> None:
     assert [budget.charge(1e9) for _ in range(3)] == [True, True, False]
 
 
-def test_a_gap_gives_what_its_time_would_have_let_through_one_by_one_and_no_more_than_that_of_five_seconds() -> None:
+def test_a_stall_gives_what_its_time_would_have_let_through_one_by_one() -> None:
     budget = Budget(2, 1.0)
-    assert budget.charge(0.0)
-    assert [budget.charge(3.0) for _ in range(4)] == [True, True, True, False]
-    assert [budget.charge(1e9) for _ in range(6)] == [True] * 5 + [False]
+    assert [budget.charge(0.0), budget.charge(0.0)] == [True, True]
+    budget.stalled(1.0, 4.0)
+    assert [budget.charge(4.0) for _ in range(5)] == [True, True, True, True, False]
+
+
+def test_a_stall_of_more_than_five_seconds_gives_what_five_do() -> None:
+    budget = Budget(2, 1.0)
+    budget.stalled(1.0, 1e9)
+    assert [budget.charge(1e9) for _ in range(8)] == [True] * 7 + [False]
+
+
+def test_what_came_late_may_take_as_long_again_to_be_read() -> None:
+    budget = Budget(2, 1.0)
+    budget.stalled(0.0, 4.0)
+    assert [budget.charge(4.0) for _ in range(3)] == [True] * 3
+    budget.stalled(4.0, 4.02)
+    assert [budget.charge(5.0) for _ in range(3)] == [True, True, False]  # that time is over
+
+
+def test_time_that_was_no_stall_fills_no_more_than_the_burst() -> None:
+    budget = Budget(2, 1.0)
+    assert [budget.charge(0.0), budget.charge(0.0)] == [True, True]
+    for now in range(100):
+        budget.stalled(now + 0.98, now + 1.0)
+    assert [budget.charge(100.0) for _ in range(3)] == [True, True, False]
 
 
 def test_several_may_be_spent_at_once_or_none() -> None:
@@ -111,7 +133,9 @@ def test_a_flood_of_frames_that_carry_nothing_is_ended(engine_name: str, client_
     for _ in range(5):  # what our own frames and resets explain
         rig.feed(CONTROLS[name])
         rig.engine.take()
-    rig.now += 1000
+    for _ in range(400):  # the burst is whole again, after time that was no stall
+        rig.now += 1 / 64
+        rig.feed(b"")
     for _ in range(50):
         rig.feed(CONTROLS[name])
         rig.engine.take()

@@ -48,3 +48,25 @@ def test_behind_the_end_of_a_stream_nothing_is_explained() -> None:
     for stream_id in (1, 3):
         assert not memory.explains_data(stream_id, 0, True)
         assert not memory.explains_section(stream_id, False)
+
+
+def test_streams_that_were_forgotten_explain_what_may_come_on_all_of_them_together() -> None:
+    memory = ResetMemory()
+    memory.add(1, 10)
+    memory.add(3, 20)
+    memory.explains_data(3, 5, False)
+    for stream_id in range(101, 101 + 2 * RESETS_REMEMBERED, 2):
+        memory.add(stream_id, 0)
+    assert [memory.explains_section(3, True) for _ in range(5)] == [True] * 4 + [False]
+    assert memory.explains_data(1, 20, False)
+    assert not memory.explains_data(1, 6, False)
+    assert memory.explains_data(3, 5, True)
+    assert not memory.explains_section(99, False)
+
+
+def test_what_forgotten_streams_explain_is_bounded() -> None:
+    memory = ResetMemory()
+    for stream_id in range(1, 100_001, 2):
+        memory.add(stream_id, 1 << 17)
+    assert sum(memory.explains_section(1, False) for _ in range(100_000)) == 20_000
+    assert sum(memory.explains_data(1, 1 << 16, False) for _ in range(1000)) == 256

@@ -49,8 +49,11 @@ MAX_TABLE_UPDATES: Final = 2
 """Dynamic table size updates in front of a field block: the smallest size since the last block, and the one that holds
 now (RFC 7541 §4.2)."""
 
-MAX_GAP_S: Final = 5.0
-"""A gap of at most so long refills a budget past its burst; see `Budget`."""
+LEAST_STALL_S: Final = 0.02
+"""Time between two reads that is taken for a stall of ours. It may be a peer's that had nothing to say."""
+
+MAX_STALL_S: Final = 5.0
+"""A stall of at most so long fills a budget past its burst; see `Budget`."""
 
 
 def tiny(frame_bytes: int, data_bytes: int) -> bool:
@@ -62,30 +65,43 @@ def tiny(frame_bytes: int, data_bytes: int) -> bool:
 class Budget:
     """A token bucket: `burst` at once, refilled by `per_s` a second.
 
-    After a gap it holds what the gap's time would have let through one by one, even if that is more than its burst: the
-    peer may have sent at its rate all the while, and only we were late to read it.
+    After a stall of ours it holds what came late as well: what the stall's time refills past the burst. That counts for
+    as long again as the stall lasted.
     """
 
-    __slots__ = ("_at", "_burst", "_left", "_per_s")
+    __slots__ = ("_at", "_burst", "_late", "_left", "_per_s")
 
     def __init__(self, burst: int, per_s: float) -> None:
         self._burst = float(burst)
         self._per_s = per_s
         self._left = self._burst
+        self._late = 0.0  # beside what is left
         self._at: float | None = None
 
     def charge(self, now: float, count: int = 1) -> bool:
         """Take `count`; False when there are not so many left. `now`: seconds of any monotonic clock."""
-        left = self._left
+        if now != self._at:
+            self._refill(now)
+        if self._left + self._late < count:
+            return False
+        late = min(self._late, count)
+        self._late -= late
+        self._left -= count - late
+        return True
+
+    def stalled(self, since: float, now: float) -> None:
+        """Nothing was read between these times: what is read now may have been sent at any time between them."""
+        self._refill(since)
+        late = self._left + min(now - since, MAX_STALL_S) * self._per_s - self._burst
+        self._refill(now)
+        self._late = max(self._late, late)
+
+    def _refill(self, now: float) -> None:
         if self._at is not None:
             refill = (now - self._at) * self._per_s
-            left = max(left, min(left + refill, max(self._burst, min(refill, MAX_GAP_S * self._per_s))))
+            self._left = min(self._burst, self._left + refill)
+            self._late = max(0.0, self._late - refill)
         self._at = now
-        if left < count:
-            self._left = left
-            return False
-        self._left = left - count
-        return True
 
 
 class Limits:
@@ -93,6 +109,9 @@ class Limits:
 
     `written`: HEADERS and DATA frames that we framed, ever. `dribbled`: those that explain no WINDOW_UPDATE. `awaited`:
     acknowledgements of our PINGs that have not come.
+
+    Budgets refill by the time that frames took to come, not by that of one read: a peer that sent on while our event
+    loop was blocked has done nothing wrong.
     """
 
     __slots__ = (
@@ -117,6 +136,11 @@ class Limits:
         self._updates = 0  # WINDOW_UPDATEs explained so far
         self._resets = 0  # RST_STREAMs explained so far
         self._max_resets_ahead = config.max_concurrent_streams
+
+    def stalled(self, since: float, now: float) -> None:
+        """The first read comes after `LEAST_STALL_S` or more."""
+        self.controls.stalled(since, now)
+        self.resets.stalled(since, now)
 
     def explains_window_update(self) -> bool:
         ahead = 2 * (self.written - self.dribbled) - self._updates

@@ -13,23 +13,29 @@ from typing import Final
 from wire.http2.engine import RESETS_REMEMBERED
 
 _SECTIONS: Final = 2  # a response's headers and its trailers
+_MOST_SECTIONS: Final = 20_000  # of all streams forgotten
+_MOST_BYTES: Final = 1 << 24
 
 
 class ResetMemory:
-    """The last `RESETS_REMEMBERED` streams that we reset; one for both engines."""
+    """The last `RESETS_REMEMBERED` streams that we reset, and of those before them the sum of what may come; one for
+    both engines. A peer whose event loop was blocked answers thousands of calls that we gave up long ago."""
 
-    __slots__ = ("_left", "_oldest")
+    __slots__ = ("_bytes", "_left", "_oldest", "_sections")
 
     def __init__(self) -> None:
         self._left: OrderedDict[int, list[int]] = OrderedDict()  # id → bytes of DATA and sections that may come
         self._oldest = 0  # the highest id that was forgotten
+        self._bytes = self._sections = 0  # that may come on those
 
     def add(self, stream_id: int, window_bytes: int) -> None:
         """We reset a stream on which the peer might have sent `window_bytes` more."""
         self._left[stream_id] = [window_bytes, _SECTIONS]
         if len(self._left) > RESETS_REMEMBERED:
-            forgotten, _ = self._left.popitem(last=False)
+            forgotten, (size_bytes, sections) = self._left.popitem(last=False)
             self._oldest = max(self._oldest, forgotten)
+            self._bytes = min(self._bytes + max(size_bytes, 0), _MOST_BYTES)
+            self._sections = min(self._sections + sections, _MOST_SECTIONS)
 
     def excuses(self, stream_id: int) -> bool:
         """Whether a frame on this closed stream may be a late one; of ids so low that we forgot some, every one may."""
@@ -38,6 +44,9 @@ class ResetMemory:
     def explains_data(self, stream_id: int, size_bytes: int, ends_stream: bool) -> bool:
         """Whether so much DATA was within the stream's window; behind END_STREAM nothing more is explained."""
         left = self._left.get(stream_id)
+        if left is None and stream_id <= self._oldest and size_bytes <= self._bytes:
+            self._bytes -= size_bytes
+            return True
         if left is None or size_bytes > left[0]:
             return False
         left[0] -= size_bytes
@@ -48,6 +57,9 @@ class ResetMemory:
     def explains_section(self, stream_id: int, ends_stream: bool) -> bool:
         """Whether the stream may have had one more field section; behind END_STREAM nothing more is explained."""
         left = self._left.get(stream_id)
+        if left is None and stream_id <= self._oldest and self._sections:
+            self._sections -= 1
+            return True
         if left is None or not left[1]:
             return False
         left[1] -= 1

@@ -26,6 +26,7 @@ from wire.transport.contract import Peer, Runtime, Timer, Transport
 _log = logging.getLogger("wire.server")
 
 _DRAIN_PAYLOAD = b"wiredone"
+_UNWIND_TURNS = 8  # of the loop, that reading waits for handlers that were cancelled: two to four are enough
 _DRAIN_PING_S = 5.0  # how long a peer may take to acknowledge the first GOAWAY's ping; then the final one is sent
 
 
@@ -90,6 +91,7 @@ class ServerConnection(Connection):
         "_drain_timer",
         "_encoding",
         "_fallback",
+        "_given_way",
         "_last_head",
         "_last_ping_at",
         "_max_running",
@@ -148,6 +150,7 @@ class ServerConnection(Connection):
         self._wake_due = False
         self._min_ping_interval_s = config.keepalive.min_ping_interval_s
         self._pings_allowed = config.keepalive.max_ping_strikes
+        self._given_way = 0
         self._last_head: RequestHead | None = None
         self._ping_strikes = 0
         self._last_ping_at = float("-inf")
@@ -166,6 +169,15 @@ class ServerConnection(Connection):
         super().connection_made(transport)
         if self._server.stopping:  # it was on its way when the listeners were closed
             self.drain()
+
+    def must_give_way(self) -> bool:
+        # Handlers that were cancelled end in turns of the loop to come. A peer whose deadlines passed while the loop
+        # was blocked sends thousands of calls with their resets at once: they get the time, and no stream is refused.
+        if len(self.running) - len(self.engine.streams) <= self._max_running // 4 or self._given_way == _UNWIND_TURNS:
+            self._given_way = 0
+            return False
+        self._given_way += 1
+        return True
 
     def pause_writing(self) -> None:
         # Unary replies do not wait for the transport, so requests must: a peer that does not read is not read from.

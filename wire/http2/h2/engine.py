@@ -39,7 +39,7 @@ from wire.http2.h2.reader import (
     without_padding,
 )
 from wire.http2.h2.sender import H2Sender, H2Stream
-from wire.http2.limits import FREE_SETTINGS, tiny
+from wire.http2.limits import FREE_SETTINGS, LEAST_STALL_S, tiny
 from wire.http2.validation import content_length
 
 _UINT: Final = Struct(">L")
@@ -58,7 +58,7 @@ class H2Engine(H2Sender):
         super().__init__(client, sink, config)
         self._field_decoder = FieldDecoder(client, config)
         self._reader = FrameReader(client, config)
-        self._now = 0.0
+        self._now = float("inf")  # until the first read
         self._skipped = range(0)  # server: the ids it skipped last
         self._unused_ids = 0  # how many it ever skipped
         self._settled = False  # our SETTINGS are acknowledged
@@ -71,6 +71,8 @@ class H2Engine(H2Sender):
     def receive(self, data: bytes, now: float) -> bool:
         if self._failed:
             return False
+        if now - self._now >= LEAST_STALL_S:
+            self._limits.stalled(self._now, now)
         self._now = now
         try:
             for kind, flags, stream_id, frame in self._reader.read(data):

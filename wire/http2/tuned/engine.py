@@ -20,7 +20,7 @@ from wire.http2.codes import (
     Setting,
 )
 from wire.http2.engine import Sink
-from wire.http2.limits import FREE_SETTINGS, LEAST_DATA_BYTES, tiny
+from wire.http2.limits import FREE_SETTINGS, LEAST_DATA_BYTES, LEAST_STALL_S, tiny
 from wire.http2.tuned import frames
 from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, ConnectionFault, Decoder
 from wire.http2.tuned.fields import INFORMATIONAL, OVERSIZE, REQUEST, RESPONSE, TRAILERS, Section
@@ -54,8 +54,7 @@ _unpack_header = frames.HEADER.unpack_from
 
 
 class TunedEngine(TunedSender):
-    """One HTTP/2 connection of either role. `client`: our role; `sink`: hears what was received; `config`: limits and
-    windows."""
+    """One HTTP/2 connection. `client`: our role; `sink`: hears what was received; `config`: limits and windows."""
 
     __slots__ = ("_decoder", "_now", "_reader", "_sections", "_settled", "_skipped", "_unused_ids")
 
@@ -66,7 +65,7 @@ class TunedEngine(TunedSender):
         # Until our SETTINGS are acknowledged the peer may still use the default, and may use ours already.
         self._decoder.allow_table(max(config.header_table_bytes, DEFAULT_TABLE_BYTES))
         self._sections = self._decoder.sections
-        self._now = 0.0
+        self._now = float("inf")  # until the first read
         self._settled = False  # our SETTINGS are acknowledged
         self._skipped = range(0)  # the ids that the peer left out last
         self._unused_ids = 0  # how many it ever left out
@@ -74,6 +73,8 @@ class TunedEngine(TunedSender):
     def receive(self, data: bytes, now: float) -> bool:
         if self._failed:
             return False
+        if now - self._now >= LEAST_STALL_S:
+            self._limits.stalled(self._now, now)
         self._now = now
         try:
             return self._receive_frames(self._reader.complete(data))
