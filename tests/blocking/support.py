@@ -12,6 +12,7 @@ import anyio
 import anyio.from_thread
 
 import wire
+from tests.peers import IMPATIENT, RawServer, raw_server
 from tests.support import LOCAL, TIMEOUT_S, Probe, ProbeStub
 
 Stub = ProbeStub[wire.blocking.Channel]
@@ -107,3 +108,23 @@ def status_of(function: Callable[..., Any], *args: Any, **options: Any) -> tuple
     except wire.RpcError as error:
         return error.code, error.message
     return wire.StatusCode.OK, ""
+
+
+@dataclass(slots=True)
+class RawTied:
+    """A blocking channel to a server that the test plays by hand, its functions running by `call`."""
+
+    stub: Stub
+    server: RawServer
+    call: Callable[..., Any]
+
+
+@contextmanager
+def raw_tied(**config: Any) -> Iterator[RawTied]:
+    channel_config = wire.ChannelConfig(transport=IMPATIENT, **config)
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(raw_server()) as server,
+        wire.blocking.Channel(server.address, config=channel_config) as channel,
+    ):
+        yield RawTied(ProbeStub(channel), server, portal.call)

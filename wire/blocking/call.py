@@ -42,9 +42,15 @@ class BlockingCall(ClientCall[R]):
 
     def cancel(self) -> None:
         """Give the call up: the server is told, and threads that wait get `RpcError` CANCELLED. No effect once it has
-        ended."""
-        with self._threads.inside():
-            self._exchange.cancel()
+        ended. A signal's handler may call it too; the call has ended then a little later."""
+        threads = self._threads
+        if threads.closed:  # and the call has ended
+            return
+        if threads.is_inside():
+            threads.call_soon_threadsafe(self._exchange.cancel)
+        else:
+            with threads.inside():
+                self._exchange.cancel()
 
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
         """Call `callback(call)` once the call has ended, in a thread of the channel's; what it raises is logged."""

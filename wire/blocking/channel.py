@@ -74,9 +74,12 @@ class Channel(ChannelBase):
 
     def close(self) -> None:
         """Cancel every call and close every connection. Threads that wait get `RpcError` CANCELLED. No effect on a
-        closed channel."""
+        closed channel. In a signal's handler it may return before that is done."""
         threads = self.threads
         if threads.closed:
+            return
+        if threads.is_inside():
+            self.attendant.run_soon(self.close)
             return
         with threads.inside():
             try:
@@ -115,8 +118,8 @@ class Channel(ChannelBase):
 
     def _forked(self) -> None:
         """In the child of a fork: nothing of the parent's is used any more, and nothing of it written to."""
-        self.threads.abandon()
         closed = self.threads.closed
+        self.threads.abandon()
         self.threads = ThreadRuntime()
         self.threads.closed = closed
         self.attendant = Attendant(self.threads)

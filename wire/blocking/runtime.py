@@ -40,15 +40,19 @@ logger = logging.getLogger("wire.blocking")
 
 T = TypeVar("T")
 
+_NESTED = "a signal's handler that struck a call cannot wait for another one of the same channel; a thread can"
 _LEAST_TIMERS = 64
 _IDLE_S = 1.0
+_SIGNALS_S = 0.5
+"""No wait is longer: a signal that comes just before the system is asked to wait does not end that wait."""
 _FRESH_S = 0.001  # what the sockets brought is looked at before a call begins, unless that was done so lately
 
 
 class ThreadRuntime(RuntimeBase):
     """See the module's text. Everything but `call_soon_threadsafe`, `enter` and `closed` is for whoever holds the lock.
 
-    `turns` counts the times that somebody polled; `leader`: the future that the leading thread waits for.
+    `turns` counts the times that somebody polled; `leader`: the future that the leading thread waits for; `senders`:
+    the threads that send.
     """
 
     cancelled: type[BaseException] = CancelledError
@@ -61,6 +65,7 @@ class ThreadRuntime(RuntimeBase):
         self.on_attach: Callable[[], object] = _nothing
         """Called whenever there is one more connection."""
         self.leader: ThreadFuture | None = None
+        self.senders: set[int] = set()
         lock = RLock()  # of those that know their owner, which a thread that was interrupted has to
         self._acquire = lock.acquire
         self._release = lock.release
@@ -85,7 +90,7 @@ class ThreadRuntime(RuntimeBase):
     def enter(self) -> None:
         """Take the lock; `leave` it soon. Raises `UsageError` in a thread that has it, as a signal's handler may."""
         if self._is_mine():
-            raise UsageError("a call cannot be made from within another one of the same channel")
+            raise UsageError(_NESTED)
         self._acquire()
 
     def leave(self) -> None:
@@ -129,6 +134,12 @@ class ThreadRuntime(RuntimeBase):
         if self.leader is None and self._handlers and monotonic() - self._polled_at > _FRESH_S:
             self.attend(0.0)
 
+    def is_inside(self) -> bool:
+        """Whether this thread is at work here already: then this is a signal's handler, which must not wait."""
+        thread = get_ident()
+        leads = self.leader is not None and self._leading_thread == thread
+        return leads or thread in self.senders or self._is_mine()
+
     def interrupted(self, future: ThreadFuture | None, error: BaseException) -> None:
         """A thread that was in here gets `error` raised; it may or may not have the lock, and has it afterwards.
 
@@ -159,10 +170,12 @@ class ThreadRuntime(RuntimeBase):
                 self.settle()
             if future.finished:
                 return
-            if self.leader is None or self._leading_thread == get_ident():  # the latter in a signal's handler
-                self._lead(future)
-            else:
+            if self.leader is not None and self._leading_thread != get_ident():
                 self._follow(future)
+            elif self.leader is not None or get_ident() in self.senders:
+                raise UsageError(_NESTED)
+            else:
+                self._lead(future)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end in this thread, which waits where it awaits."""
@@ -182,13 +195,12 @@ class ThreadRuntime(RuntimeBase):
             coroutine.close()
 
     def _lead(self, future: ThreadFuture) -> None:
-        outer = self.leader, self._leading_thread
         self.leader = future
         self._leading_thread = get_ident()
         while not future.finished:
             self._turn()
-        self.leader, self._leading_thread = outer
-        if self._followers and self.leader is None:
+        self.leader = None
+        if self._followers:
             self._promote()
 
     def _stop_leading(self) -> None:
@@ -209,7 +221,8 @@ class ThreadRuntime(RuntimeBase):
         future.signal = signal
         self._followers[future] = None
         self._release()
-        signal.acquire()
+        while not signal.acquire(timeout=_SIGNALS_S):
+            pass
         self._acquire()
         future.signal = None
 
@@ -246,13 +259,13 @@ class ThreadRuntime(RuntimeBase):
         self.attend(0.0)
         return True
 
-    def _turn(self, timeout_s: float | None = None) -> None:
+    def _turn(self, timeout_s: float = _SIGNALS_S) -> None:
         """Wait for sockets and timers, and do what they ask for."""
         self.turns += 1
         timers = self._timers
-        if timers and timeout_s is None:
+        if timers:
             self._poll_ends = ends = timers[0][0]
-            timeout_s = max(ends - monotonic(), 0.0)
+            timeout_s = min(max(ends - monotonic(), 0.0), timeout_s)
         else:
             self._poll_ends = inf
         self._polling = True
@@ -314,11 +327,9 @@ class ThreadRuntime(RuntimeBase):
         if self.closed:
             raise RuntimeError("the channel is closed")
         self._ready.append((callback, args))
-        if self._is_mine():
-            return  # it is run when this thread leaves
-        if self._acquire(blocking=False):
+        if not self._is_mine() and self._acquire(blocking=False):
             self.leave()
-        else:  # whoever holds the lock may have looked already
+        else:  # whoever holds the lock, be it this thread, may have looked already and be about to poll
             self._poller.wake()
 
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer:

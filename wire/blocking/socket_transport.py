@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from itertools import islice
+from threading import get_ident
 from typing import Any, Protocol
 
 from wire.blocking.poller import READ, WRITE
@@ -16,6 +17,9 @@ from wire.transport.socket_transport import BUFFERS_PER_SEND, SocketTransport
 
 class Unlocked(Protocol):
     """What a transport needs of its runtime."""
+
+    senders: set[int]
+    """The threads that send."""
 
     def outside(self, function: Callable[..., int | bytes], *args: Any) -> Any:
         """Call the system without the lock."""
@@ -103,6 +107,8 @@ class ThreadTransport(SocketTransport):
             return
         queue = self._queue
         self._sending = True
+        thread = get_ident()
+        self._unlocked.senders.add(thread)
         try:
             while queue:
                 if len(queue) == 1:
@@ -122,6 +128,7 @@ class ThreadTransport(SocketTransport):
                     self._sent(sent)
         finally:
             self._sending = False
+            self._unlocked.senders.discard(thread)
         if self._queued_bytes > self._high_bytes and not self._writing_paused and not self._closing:
             self._writing_paused = True
             self._protocol.pause_writing()
