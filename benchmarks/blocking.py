@@ -31,6 +31,7 @@ from proto.echo.v1.echo_wire import EchoServiceStub
 
 PAYLOAD = b"x" * 16
 Call = Callable[[], Any]
+PATH = "/echo.v1.EchoService/Echo"
 WARM_UP = 200
 SERVER = (sys.executable, "-m", "bin.server", "--listen", "127.0.0.1:0", "--rsa-bits", "none")
 _ENDS = ("Request", "Response")
@@ -105,14 +106,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     args = parser.parse_args()
     request_type, response_type = google_messages()
-    method = wire.UnaryUnary("Echo", request_type, response_type)
-    wire.Service("echo.v1.EchoService", [method])
     request = request_type(payload=PAYLOAD)
     with ExitStack() as exits:
         address = exits.enter_context(Subprocess(SERVER, SERVER_CORE)).address()
-        ours = wire.blocking.UnaryUnaryCallable(exits.enter_context(wire.blocking.Channel(address)), method)
+        ours = exits.enter_context(wire.blocking.Channel(address)).unary_unary(PATH, request_type, response_type)
         theirs = exits.enter_context(grpc.insecure_channel(address)).unary_unary(
-            "/echo.v1.EchoService/Echo",
+            PATH,
             request_serializer=request_type.SerializeToString,
             response_deserializer=response_type.FromString,
         )

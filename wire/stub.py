@@ -112,12 +112,12 @@ class Stub(Generic[AnyChannel]):
         # Bound once, found in the instance from then on: a call then costs no descriptor.
         for name, method in vars(type(self)).items():
             if isinstance(method, Method):
-                self.__dict__[name] = channel.intercepted(method, method.__get__(self, type(self)))  # type: ignore[attr-defined]
+                self.__dict__[name] = method.__get__(self, type(self))  # type: ignore[attr-defined]
 
 
 def _bound(method: Method[Any, Any], channel: ChannelBase, call: type[Any], blocks: Callable[[Any, Any], Any]) -> Any:
     """What makes calls of `method` on `channel`: `call`s that are awaited, or what `blocks` makes."""
     if isinstance(channel, blocking.Channel):
-        return blocks(channel, method)
+        return channel.callable(blocks, method)
     kind: Callable[..., Any] = RequestsCallable if method.streams_requests else RequestCallable
-    return kind(call, channel, method)
+    return channel.intercepted(method, kind(call, channel, method))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import anyio
 import pytest
 
 import wire
-from tests.blocking.support import status_of, threads, tied
+from tests.blocking.support import serving, status_of, threads, tied
 from tests.certificates import Certificates
 from tests.support import TIMEOUT_S, Probe, ProbeStub
 from wire import StatusCode
@@ -280,3 +281,63 @@ def test_interceptors_stand_in_front_of_every_kind() -> None:
         assert stub.client_stream([b"x"]) == b"x"
         assert list(stub.bidi([b"x"])) == [b"x"]
     assert paths == ["Unary", "Unary", "ServerStream", "ClientStream", "Bidi"]
+
+
+def test_calls_by_path() -> None:
+    with tied() as pair:
+        channel = pair.channel
+        assert channel.unary_unary("/probe.v1.Probe/Unary", bytes, bytes)(b"x") == b"x"
+        assert list(channel.unary_stream("/probe.v1.Probe/ServerStream", bytes, bytes)(b"xy")) == [b"x", b"y"]
+        assert channel.stream_unary("/probe.v1.Probe/ClientStream", bytes, bytes)([b"x", b"y"]) == b"xy"
+        assert list(channel.stream_stream("/probe.v1.Probe/Bidi", bytes, bytes)([b"x"])) == [b"x"]
+        assert status_of(channel.unary_unary("/probe.v1.Probe/Nothing", bytes, bytes), b"")[0] is (
+            StatusCode.UNIMPLEMENTED
+        )
+
+
+def test_compression_of_one_call() -> None:
+    with tied() as pair:
+        big = bytes(100_000)
+        assert pair.stub.unary(big, compression="gzip") == big
+        assert list(pair.stub.bidi([big], compression="deflate")) == [big]
+        assert pair.stub.unary(b"x") == b"x"
+
+
+def test_credentials_are_asked_in_the_thread_that_calls(certificates: Certificates) -> None:
+    asked = []
+
+    def tell(request: bytes, context: wire.ServerContext) -> bytes:
+        return " ".join(str(context.metadata.get(key)) for key in ("token", "more")).encode()
+
+    def token(call: Any) -> wire.MetadataInput:
+        asked.append((threading.get_ident(), call.method))
+        return {"token": "secret"}
+
+    def fails(call: Any) -> wire.MetadataInput:
+        raise ValueError("no token")
+
+    tls = wire.ServerTls(certificates.server, certificates.server_key)
+    client_tls = wire.ClientTls(certificates.ca)
+    with (
+        serving(Probe(Unary=tell), tls=tls) as served,
+        wire.blocking.Channel(served.address, tls=client_tls, credentials=token) as channel,
+    ):
+        stub = ProbeStub(channel)
+        assert stub.unary(b"", credentials=lambda call: {"more": "yes"}) == b"secret yes"
+        assert stub.unary(b"", metadata={"more": "own"}) == b"secret own"
+        assert asked == [(threading.get_ident(), "/probe.v1.Probe/Unary")] * 2
+        assert status_of(stub.unary, b"", credentials=fails) == (
+            StatusCode.UNAVAILABLE,
+            "the call credentials failed: ValueError: no token",
+        )
+    with pytest.raises(wire.ConfigurationError, match="in the clear"):
+        wire.blocking.Channel("127.0.0.1:1", credentials=token)
+
+
+def test_the_end_of_a_stream_is_told_to_callbacks() -> None:
+    told: queue.SimpleQueue[object] = queue.SimpleQueue()
+    with tied() as pair:
+        call = pair.stub.server_stream(b"xy")
+        call.add_done_callback(lambda call: told.put((call, call.code)))
+        assert told.get(timeout=TIMEOUT_S) == (call, StatusCode.OK)  # although nobody has taken a response
+        assert list(call) == [b"x", b"y"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from tests.leftovers import COUNTED, uncollected
 from tests.peers import RawPeer, reply
 from tests.support import TIMEOUT_S, Probe, ProbeStub
 from wire import StatusCode
+from wire.client.connectivity import ConnectivityState
 from wire.http2.codes import ErrorCode, FrameType, Setting
+from wire.standard import Health
 
 QUICK = wire.ChannelConfig(backoff_initial_s=0.01, backoff_max_s=0.02)
 
@@ -150,6 +153,53 @@ def test_calls_over_the_limit_of_streams_wait() -> None:
         others.start(tie.call, serve)
         for _ in range(4):
             others.start(tie.stub.unary, b"x")
+
+
+def test_ready_and_the_states_on_the_way() -> None:
+    address = unused_address()
+    with wire.blocking.Channel(address, config=QUICK) as channel, threads() as others:
+        assert channel.state is ConnectivityState.IDLE
+        assert channel.state_changed(ConnectivityState.IDLE, timeout=0.01) is ConnectivityState.IDLE
+        with pytest.raises(wire.ConnectError, match="nothing listens"):
+            channel.ready(timeout=0.1)
+    with serving() as served, wire.blocking.Channel(served.address) as channel, threads() as others:
+        states = []
+
+        def watch() -> None:
+            state = ConnectivityState.IDLE
+            while state not in (ConnectivityState.READY, ConnectivityState.SHUTDOWN):
+                state = channel.state_changed(state, TIMEOUT_S)
+                states.append(state)
+
+        others.start(watch)
+        channel.connect()
+        others.join()
+        assert states[-1] is ConnectivityState.READY
+        channel.ready(TIMEOUT_S)
+        assert ProbeStub(channel).unary(b"x") == b"x"
+        channel.close()
+        assert str(channel.state) == "SHUTDOWN"
+        with pytest.raises(wire.UsageError):
+            channel.ready()
+
+
+def healthy() -> Health:
+    health = Health()
+    health.set_serving("probe", True)
+    return health
+
+
+def test_round_robin_and_health_checking() -> None:
+    config = replace(QUICK, load_balancing="round_robin", health_check_service="probe")
+    with (
+        serving(Probe(), healthy()) as first,
+        serving(Probe(), healthy()) as second,
+        wire.blocking.Channel(f"ipv4:{first.address[5:]},{second.address[5:]}", config=config) as channel,
+    ):
+        stub = ProbeStub(channel)
+        channel.ready(TIMEOUT_S)
+        for _ in range(10):
+            assert stub.unary(b"x", timeout=TIMEOUT_S) == b"x"
 
 
 # What nobody waits for.
@@ -342,10 +392,15 @@ def test_a_signal_cancels_the_call_that_it_interrupts(interrupt: Callable[[], No
         stream = pair.stub.server_stream(b"x")
         assert next(stream) == b"begun"
         if not leads:
-            waiting = others.start(lambda: status_of(next, stream))
+            waiting = others.start(status_of, next, stream)
             while pair.channel.threads.leader is None:
                 pass
-        others.start(lambda: begun.wait(TIMEOUT_S) and interrupt())
+
+        def strike() -> None:
+            assert begun.wait(TIMEOUT_S)
+            interrupt()
+
+        others.start(strike)
         with pytest.raises(InterruptionError):
             pair.stub.unary(b"wait")
         assert ended.wait(TIMEOUT_S)  # the server was told

@@ -8,16 +8,18 @@ cancelled, with a ResourceWarning. Imports `client`'s exchanges and its siblings
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from threading import Thread
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-from wire.blocking.channel import Channel
+from wire.blocking.attendant import Attendant
 from wire.blocking.futures import ThreadFuture
 from wire.blocking.runtime import ThreadRuntime
 from wire.client.call import ClientCall
-from wire.client.exchange import Exchange, Options, UnaryExchange
+from wire.client.exchange import Caller, Exchange, Options, UnaryExchange
+from wire.client.observing import observe
 from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
 from wire.errors import UsageError
 from wire.metadata import Metadata
@@ -28,17 +30,55 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 T = TypeVar("T")
 
+Variant = Callable[[], Caller]
+"""The channel as a call's options want it; asked for under the lock."""
+
+
+class ThreadsChannel(Protocol):
+    """What a call needs of its channel."""
+
+    threads: ThreadRuntime
+    attendant: Attendant
+
+    def calling(self) -> AbstractContextManager[Any]:
+        """In the block a call may be made."""
+
 
 class BlockingCall(ClientCall[R]):
     """What calls of all kinds have in common. Its methods may be called by any thread."""
 
-    __slots__ = ("_channel", "_threads")
+    __slots__ = ("_attendant", "_attended", "_threads")
 
-    def __init__(self, channel: Channel, make: Callable[[], Exchange[R]]) -> None:
-        self._channel = channel
+    def __init__(self, channel: ThreadsChannel, make: Callable[[], Exchange[R]]) -> None:
         self._threads = channel.threads
+        self._attendant = channel.attendant
+        self._attended = False
         with channel.calling():
             self._exchange = make()
+
+    def attend(self) -> None:
+        """See to it that the call goes on although no thread waits for it."""
+        with self._threads.inside():
+            self._attend()
+
+    def _attend(self) -> None:
+        if self._attended or self._exchange.code is not None:
+            return
+        self._attended = True
+        attendant = self._attendant
+        attendant.call_started()
+        observe(self._exchange, lambda exchange: attendant.call_ended())
+
+    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
+        """Call `callback(call)` once the call has ended, in a thread of the channel's; what it raises is logged."""
+        with self._threads.inside():
+            self._attend()
+            told = partial(callback, self)
+            if self._exchange.code is None:
+                attendant = self._attendant
+                observe(self._exchange, lambda exchange: attendant.run_soon(told))
+            else:
+                self._attendant.run_soon(told)
 
     def cancel(self) -> None:
         """Give the call up: the server is told, and threads that wait get `RpcError` CANCELLED. No effect once it has
@@ -51,13 +91,6 @@ class BlockingCall(ClientCall[R]):
         else:
             with threads.inside():
                 self._exchange.cancel()
-
-    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
-        """Call `callback(call)` once the call has ended, in a thread of the channel's; what it raises is logged."""
-        attendant = self._channel.attendant
-        with self._threads.inside():
-            attendant.call_started()
-            super().add_done_callback(lambda call: attendant.call_ended(partial(callback, call)))
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         threads = self._threads
@@ -79,15 +112,17 @@ class UnaryUnaryCall(BlockingCall[R]):
 
     _exchange: UnaryExchange[R]
 
-    def __init__(self, channel: Channel, method: Method[Q, R], request: Q, options: Options) -> None:
-        super().__init__(channel, lambda: UnaryExchange(channel, method, request, options))
-        with self._threads.inside():
-            self._ending = ending = _Ending(channel)
-            self._exchange.waiter = ending
-            if self._exchange.code is None:
-                channel.attendant.call_started()
-            else:
-                ending.ended = True
+    def __init__(
+        self, channel: ThreadsChannel, variant: Variant, method: Method[Q, R], request: Q, options: Options
+    ) -> None:
+        self._ending = ending = _Ending()
+
+        def make() -> UnaryExchange[R]:
+            exchange = UnaryExchange(variant(), method, request, options)
+            exchange.waiter = ending
+            return exchange
+
+        super().__init__(channel, make)
 
     def done(self) -> bool:
         """Whether it has ended, well or not."""
@@ -104,56 +139,46 @@ class UnaryUnaryCall(BlockingCall[R]):
         return exchange.response
 
     async def _ended(self, timeout: float | None) -> None:
-        timer = None
+        if self._exchange.code is not None:
+            return
         future = self._threads.future()
-        self._ending.futures.append(future)
-        if timeout is not None:
-            timer = self._threads.call_later(timeout, _time_out, future)
+        futures = self._ending.futures
+        futures.append(future)
+        timer = None if timeout is None else self._threads.call_later(timeout, _time_out, future)
         try:
-            if self._exchange.code is None:
-                await future
+            await future
+        except TimeoutError:
+            raise
+        except BaseException:  # as whoever waits for a call and is interrupted does
+            self._exchange.cancel()
+            raise
         finally:
-            self._ending.futures.remove(future)
+            futures.remove(future)
             if timer is not None:
                 timer.cancel()
 
-    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
-        """Call `callback(call)` once the call has ended, in a thread of the channel's; what it raises is logged."""
-        with self._threads.inside():
-            if self._ending.ended:
-                self._channel.attendant.run_soon(partial(callback, self))
-            else:
-                self._ending.callbacks.append(partial(callback, self))
-
 
 class _Ending:
-    """As the waiter of an exchange: tells all who wait for it. It lives as long as the exchange and holds no call,
-    unless by a callback."""
+    """As the waiter of an exchange: tells all threads that wait for it."""
 
-    __slots__ = ("_channel", "callbacks", "ended", "futures")
+    __slots__ = ("futures",)
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self.ended = False
+    def __init__(self) -> None:
         self.futures: list[ThreadFuture] = []
-        self.callbacks: list[Callable[[], object]] = []
 
     def __await__(self) -> Iterator[Any]:
-        raise AssertionError("only threads wait for it")
+        raise UsageError("only threads wait for this call")
 
     def done(self) -> bool:
-        return self.ended
+        return False
 
     def set_result(self, result: None, /) -> None:
-        self.ended = True
         for future in self.futures:
             if not future.finished:
                 future.set_result(None)
-        callbacks, self.callbacks = self.callbacks, []
-        self._channel.attendant.call_ended(*callbacks)
 
     def set_exception(self, exception: BaseException, /) -> None:
-        raise AssertionError("a call ends with a status")
+        raise exception
 
 
 def _time_out(future: ThreadFuture) -> None:
@@ -214,10 +239,11 @@ class _Requests(_StreamingCall[R], Generic[Q, R]):
     _exchange: BidiExchange[Q, R]
 
     def _feed(self, requests: Iterable[Q]) -> None:
-        """Send all of the caller's requests in a thread of their own, since getting at them may take long."""
-        exchange = self._exchange
-        arguments = self._threads, exchange, iter(requests)
-        Thread(target=_pump, args=arguments, name="wire-requests", daemon=True).start()
+        """Send all of the caller's requests in a thread of their own, since getting at them may take long. A list or a
+        tuple has been given to the exchange."""
+        if at_hand(requests) is None:
+            arguments = self._threads, self._exchange, iter(requests)
+            Thread(target=_pump, args=arguments, name="wire-requests", daemon=True).start()
 
     def send(self, request: Q) -> None:
         """Send one request; waits while the server takes no more.
@@ -237,8 +263,10 @@ class UnaryStreamCall(_Responses[R]):
 
     __slots__ = ()
 
-    def __init__(self, channel: Channel, method: Method[Q, R], request: Q, options: Options) -> None:
-        super().__init__(channel, lambda: ServerStreamExchange(channel, method, request, options))
+    def __init__(
+        self, channel: ThreadsChannel, variant: Variant, method: Method[Q, R], request: Q, options: Options
+    ) -> None:
+        super().__init__(channel, lambda: ServerStreamExchange(variant(), method, request, options))
 
 
 class StreamUnaryCall(_Requests[Q, R]):
@@ -246,9 +274,16 @@ class StreamUnaryCall(_Requests[Q, R]):
 
     __slots__ = ("_response",)
 
-    def __init__(self, channel: Channel, method: Method[Q, R], requests: Iterable[Q] | None, options: Options) -> None:
-        super().__init__(channel, lambda: ClientStreamExchange(channel, method, at_hand(requests), options))
-        if requests is not None and at_hand(requests) is None:
+    def __init__(
+        self,
+        channel: ThreadsChannel,
+        variant: Variant,
+        method: Method[Q, R],
+        requests: Iterable[Q] | None,
+        options: Options,
+    ) -> None:
+        super().__init__(channel, lambda: ClientStreamExchange(variant(), method, at_hand(requests), options))
+        if requests is not None:
             self._feed(requests)
 
     def result(self) -> R:
@@ -266,9 +301,16 @@ class StreamStreamCall(_Requests[Q, R], _Responses[R]):
 
     __slots__ = ()
 
-    def __init__(self, channel: Channel, method: Method[Q, R], requests: Iterable[Q] | None, options: Options) -> None:
-        super().__init__(channel, lambda: BidiExchange(channel, method, at_hand(requests), options))
-        if requests is not None and at_hand(requests) is None:
+    def __init__(
+        self,
+        channel: ThreadsChannel,
+        variant: Variant,
+        method: Method[Q, R],
+        requests: Iterable[Q] | None,
+        options: Options,
+    ) -> None:
+        super().__init__(channel, lambda: BidiExchange(variant(), method, at_hand(requests), options))
+        if requests is not None:
             self._feed(requests)
 
 
@@ -278,7 +320,7 @@ def at_hand(requests: Iterable[Q] | None) -> list[Q] | tuple[Q, ...] | None:
 
 
 class _Pulled(AsyncIterator[Q]):
-    """Items of an iterator that may block: without the lock."""
+    """Items of an iterator that may block: taken without the lock."""
 
     def __init__(self, threads: ThreadRuntime, items: Iterator[Q]) -> None:
         self._threads = threads

@@ -7,14 +7,23 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from wire.blocking.call import BlockingCall, StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
-from wire.blocking.channel import Channel
+from wire.blocking.call import (
+    BlockingCall,
+    StreamStreamCall,
+    StreamUnaryCall,
+    ThreadsChannel,
+    UnaryStreamCall,
+    UnaryUnaryCall,
+)
 from wire.blocking.futures import ThreadFuture
+from wire.client.callables import CallCompression
 from wire.client.channel_base import StartCall
-from wire.client.exchange import UnaryExchange
+from wire.client.credentials import CallContext, CallCredentials
+from wire.client.exchange import Caller, UnaryExchange
 from wire.errors import ServiceError
 from wire.metadata import MetadataInput
 from wire.service import Method
@@ -23,9 +32,29 @@ from wire.status import StatusCode
 Q = TypeVar("Q")
 R = TypeVar("R")
 
+Credentials = Callable[[CallContext], MetadataInput]
+"""`client.credentials.CallCredentials` for threads: called in the thread that makes the call, and may block."""
+
+
+class CallingChannel(ThreadsChannel, Caller, Protocol):
+    """What a method's calls need of their channel."""
+
+    def begin_call(self) -> None:
+        """This thread, which has the lock, is to make a call."""
+
+    def with_options(self, compression: CallCompression | None, credentials: CallCredentials | None) -> Caller:
+        """The channel for calls that are made in another way than the rest."""
+
+    def with_credentials(self, path: str, metadata: MetadataInput, credentials: Credentials | None) -> MetadataInput:
+        """A call's metadata with what its credentials, the channel's and its own, add to it. Raises `RpcError`."""
+
+    @property
+    def has_credentials(self) -> bool: ...
+
 
 class _Callable(Generic[Q, R]):
-    """`timeout` in seconds; None: no deadline. `wait_for_ready`; None: as the channel is configured.
+    """`timeout` in seconds; None: no deadline. `wait_for_ready` and `compression`; None: as the channel is configured.
+    `credentials`: metadata made for this call.
 
     `begin`: (request or requests, **options) → call; an interceptor's, perhaps.
     """
@@ -34,7 +63,7 @@ class _Callable(Generic[Q, R]):
 
     call: ClassVar[type[BlockingCall[Any]]]
 
-    def __init__(self, channel: Channel, method: Method[Q, R], begin: StartCall | None = None) -> None:
+    def __init__(self, channel: CallingChannel, method: Method[Q, R], begin: StartCall | None = None) -> None:
         if method.path is None:
             raise ServiceError(f"{method!r} belongs to no service, so it has no path to call")
         self._channel = channel
@@ -52,22 +81,33 @@ class _Callable(Generic[Q, R]):
 class _Beginning:
     """What begins a method's calls when no interceptor does."""
 
-    __slots__ = ("_call", "_channel", "_method")
+    __slots__ = ("_call", "_channel", "_method", "_plain")
 
-    def __init__(self, call: Any, channel: Channel, method: Method[Any, Any]) -> None:
+    def __init__(self, call: Any, channel: CallingChannel, method: Method[Any, Any]) -> None:
         self._call = call
         self._channel = channel
         self._method = method
+        self._plain = lambda: channel
 
     def __call__(
         self,
         request: Any,
+        /,
         *,
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> Any:
-        return self._call(self._channel, self._method, request, (timeout, metadata, wait_for_ready))
+        channel, method = self._channel, self._method
+        variant: Callable[[], Caller] = self._plain
+        if compression is not None:
+            variant = partial(channel.with_options, compression, None)
+        if credentials is not None or channel.has_credentials:
+            assert method.path is not None
+            metadata = channel.with_credentials(method.path, metadata, credentials)
+        return self._call(channel, variant, method, request, (timeout, metadata, wait_for_ready))
 
 
 class UnaryUnaryCallable(_Callable[Q, R]):
@@ -86,8 +126,19 @@ class UnaryUnaryCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> R:
         """The response. Raises `RpcError` for every status but OK."""
+        if compression is not None or credentials is not None:
+            return self._begin(
+                request,
+                timeout=timeout,
+                metadata=metadata,
+                wait_for_ready=wait_for_ready,
+                compression=compression,
+                credentials=credentials,
+            ).result()
         channel = self._channel
         threads = channel.threads
         future = None
@@ -117,9 +168,18 @@ class UnaryUnaryCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> tuple[R, UnaryUnaryCall[R]]:
         """The response, and the call with its metadata. Raises `RpcError` for every status but OK."""
-        call = self.start(request, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready)
+        call = self._begin(
+            request,
+            timeout=timeout,
+            metadata=metadata,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+            credentials=credentials,
+        )
         return call.result(), call
 
     def start(
@@ -129,9 +189,24 @@ class UnaryUnaryCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> UnaryUnaryCall[R]:
         """Start a call and return at once: its `result` waits."""
-        call: UnaryUnaryCall[R] = self.begin(request, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready)
+        call = self._begin(
+            request,
+            timeout=timeout,
+            metadata=metadata,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+            credentials=credentials,
+        )
+        if isinstance(call, BlockingCall):  # else an interceptor's own
+            call.attend()
+        return call
+
+    def _begin(self, request: Q, **options: Any) -> UnaryUnaryCall[R]:
+        call: UnaryUnaryCall[R] = self.begin(request, **options)
         return call
 
 
@@ -145,8 +220,17 @@ class _InterceptedUnaryUnaryCallable(UnaryUnaryCallable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> R:
-        return self.start(request, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready).result()
+        return self._begin(
+            request,
+            timeout=timeout,
+            metadata=metadata,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+            credentials=credentials,
+        ).result()
 
 
 class UnaryStreamCallable(_Callable[Q, R]):
@@ -162,10 +246,17 @@ class UnaryStreamCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> UnaryStreamCall[R]:
         """Start a call: iterate over what is returned for the responses."""
         call: UnaryStreamCall[R] = self.begin(
-            request, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready
+            request,
+            timeout=timeout,
+            metadata=metadata,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+            credentials=credentials,
         )
         return call
 
@@ -183,10 +274,19 @@ class StreamUnaryCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> R:
         """The response to all of `requests`, which are taken in a thread of their own, unless they are a list or a
         tuple. Raises `RpcError` for every status but OK."""
-        return self.start(requests, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready).result()
+        return self.start(
+            requests,
+            timeout=timeout,
+            metadata=metadata,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+            credentials=credentials,
+        ).result()
 
     def with_call(
         self,
@@ -195,9 +295,18 @@ class StreamUnaryCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> tuple[R, StreamUnaryCall[Q, R]]:
         """The response, and the call with its metadata. Raises `RpcError` for every status but OK."""
-        call = self.start(requests, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready)
+        call = self.start(
+            requests,
+            timeout=timeout,
+            metadata=metadata,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+            credentials=credentials,
+        )
         return call.result(), call
 
     def start(
@@ -207,10 +316,17 @@ class StreamUnaryCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> StreamUnaryCall[Q, R]:
         """Start a call; requests come from `requests`, or by the call's `send` and `end`."""
         call: StreamUnaryCall[Q, R] = self.begin(
-            requests, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready
+            requests,
+            timeout=timeout,
+            metadata=metadata,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+            credentials=credentials,
         )
         return call
 
@@ -228,10 +344,17 @@ class StreamStreamCallable(_Callable[Q, R]):
         timeout: float | None = None,
         metadata: MetadataInput = (),
         wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: Credentials | None = None,
     ) -> StreamStreamCall[Q, R]:
         """Start a call; requests come from `requests`, which are taken in a thread of their own, unless they are a list
         or a tuple, or by the call's `send` and `end`."""
         call: StreamStreamCall[Q, R] = self.begin(
-            requests, timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready
+            requests,
+            timeout=timeout,
+            metadata=metadata,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+            credentials=credentials,
         )
         return call

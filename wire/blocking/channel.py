@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from wire.blocking.attendant import Attendant
+from wire.blocking.callables import (
+    Credentials,
+    StreamStreamCallable,
+    StreamUnaryCallable,
+    UnaryStreamCallable,
+    UnaryUnaryCallable,
+)
 from wire.blocking.runtime import ThreadRuntime
-from wire.client.channel_base import ChannelBase, ClientInterceptor, StartCall
+from wire.client.channel_base import ChannelBase, ClientInterceptor
+from wire.client.connectivity import ConnectivityState
+from wire.client.credentials import context_of, status_of
+from wire.codec import Codec
 from wire.config import ChannelConfig
 from wire.errors import UsageError
-from wire.service import Inspector, Method
+from wire.metadata import Metadata, MetadataInput
+from wire.service import Inspector, Method, method_at
+from wire.status import CallError
 from wire.transport.tls import ClientTls
 
-
-class Beginning(Protocol):
-    """What a stub makes of a method (`callables`)."""
-
-    begin: StartCall
-
-    def intercepted(self, begin: StartCall) -> Any:
-        """The same, whose calls `begin` begins."""
+Q = TypeVar("Q")
+R = TypeVar("R")
+C = TypeVar("C")
 
 
 class Channel(ChannelBase):
@@ -47,11 +55,17 @@ class Channel(ChannelBase):
         config: ChannelConfig | None = None,
         tls: ClientTls | None = None,
         interceptors: Sequence[ClientInterceptor] = (),
+        credentials: Credentials | None = None,
         trace: Inspector | None = None,
     ) -> None:
-        """`interceptors`: stand in front of every call, the first one outermost. Each call is started
-        as `start` does, and so returned. `trace`: sees every connection, as `wire.inspect.Trace` does."""
+        """`interceptors`: stand in front of every call, the first one outermost; what starts a call returns it, as
+        `start` does. `credentials`: give the metadata that proves who calls, for each call, in its thread. `trace`:
+        sees every connection, as `wire.inspect.Trace` does."""
         super().__init__(target, config=config, tls=tls, interceptors=interceptors, trace=trace)
+        if credentials is not None:
+            self._check_private()
+        self._given = credentials
+        self._closing = False
         self.threads = ThreadRuntime()
         self.attendant = Attendant(self.threads)
         self._open(self.threads)
@@ -72,28 +86,119 @@ class Channel(ChannelBase):
             return
         attendant.end()
 
-    def close(self) -> None:
-        """Cancel every call and close every connection. Threads that wait get `RpcError` CANCELLED. No effect on a
-        closed channel. In a signal's handler it may return before that is done."""
+    def close(self, grace_s: float = 0.0) -> None:
+        """Make no more calls, let those that are open end within `grace_s` seconds, cancel the rest, and close the
+        connections. Threads that wait get `RpcError` CANCELLED. No effect on a closed channel. In a signal's handler it
+        may return before that is done."""
         threads = self.threads
         if threads.closed:
             return
         if threads.is_inside():
-            self.attendant.run_soon(self.close)
+            self.attendant.run_soon(partial(self.close, grace_s))
             return
         with threads.inside():
+            if self._closing:
+                return
+            self._closing = True
             try:
-                threads.run(self.pool.close())  # bounded by the pool
+                threads.run(self.pool.close(grace_s))
             finally:
                 self.deadlines.close()
                 threads.close()
         self.attendant.end()
 
-    def intercepted(self, method: Method[Any, Any], start: Beginning) -> Any:  # type: ignore[override]
-        """The callable of a method, with the channel's interceptors in front of whatever starts its calls."""
-        if not self._interceptors:
-            return start
-        return start.intercepted(super().intercepted(method, start.begin))
+    # Connecting.
+
+    def connect(self) -> None:
+        """Begin to connect, as a call would, where there is no connection. The channel's thread goes on with it."""
+        with self.calling():
+            self.pool.connect()
+            self.attendant.begin()
+
+    def ready(self, timeout: float | None = None) -> None:
+        """Connect, and wait until calls can start: it is tried again and again for `timeout` seconds (None: for ever).
+
+        Raises `ConnectError`, which says why it could not be, and `UsageError` on a channel that is closed meanwhile.
+        """
+        with self.calling():
+            self.threads.run(self.pool.ready(timeout))
+
+    def state_changed(self, last: ConnectivityState, timeout: float | None = None) -> ConnectivityState:
+        """The state, once it is another one than `last`, or after `timeout` seconds. Does not connect by itself."""
+        connectivity = self.pool.connectivity
+        with self.threads.inside():
+            if connectivity.state is last:
+                self.threads.run(self._changed(timeout))
+            return connectivity.state
+
+    async def _changed(self, timeout: float | None) -> None:
+        connectivity = self.pool.connectivity
+        last = connectivity.state
+        end = None if timeout is None else self.threads.now() + timeout
+        timer = None if timeout is None else self.threads.call_later(timeout, connectivity.wake)
+        try:
+            while connectivity.state is last and (end is None or self.threads.now() < end):
+                await connectivity.changed()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    # Calls.
+
+    def unary_unary(
+        self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
+    ) -> UnaryUnaryCallable[Q, R]:
+        """What calls the method at "/package.Service/Method", without a stub: it is what a stub's attribute would be.
+
+        Types are those that a `Method` takes: message classes of betterproto2 or google.protobuf, `bytes`, or a
+        `Codec` of one's own. Make it once and call it often. Raises `ServiceError`.
+        """
+        return self.callable(UnaryUnaryCallable, method_at(path, request, response))
+
+    def unary_stream(
+        self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
+    ) -> UnaryStreamCallable[Q, R]:
+        """As `unary_unary`, for a method that streams responses."""
+        return self.callable(UnaryStreamCallable, method_at(path, request, response, streams_responses=True))
+
+    def stream_unary(
+        self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
+    ) -> StreamUnaryCallable[Q, R]:
+        """As `unary_unary`, for a method that takes a stream of requests."""
+        return self.callable(StreamUnaryCallable, method_at(path, request, response, streams_requests=True))
+
+    def stream_stream(
+        self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
+    ) -> StreamStreamCallable[Q, R]:
+        """As `unary_unary`, for a method that streams both ways."""
+        method = method_at(path, request, response, streams_requests=True, streams_responses=True)
+        return self.callable(StreamStreamCallable, method)
+
+    def callable(self, kind: Callable[[Channel, Method[Q, R]], C], method: Method[Q, R]) -> C:
+        """A method's callable, with the channel's interceptors in front of whatever begins its calls."""
+        made: Any = kind(self, method)
+        if self._interceptors or self.has_credentials:
+            made = made.intercepted(self.intercepted(method, made.begin))
+        whole: C = made
+        return whole
+
+    @property
+    def has_credentials(self) -> bool:
+        return self._given is not None
+
+    def with_credentials(self, path: str, metadata: MetadataInput, credentials: Credentials | None) -> MetadataInput:
+        """A call's metadata with what its credentials, the channel's and its own, add to it. Raises `RpcError`."""
+        context = context_of(self._preparation.authority, path)
+        if credentials is not None:
+            self._check_private()
+        pairs = list(metadata.items() if isinstance(metadata, Mapping) else metadata)
+        for each in (self._given, credentials):
+            if each is not None:
+                try:
+                    pairs += Metadata(each(context))
+                except Exception as error:
+                    raise CallError(*status_of(error)) from error
+        return pairs
 
     @contextmanager
     def calling(self) -> Iterator[None]:
@@ -111,7 +216,7 @@ class Channel(ChannelBase):
 
     def begin_call(self) -> None:
         """This thread, which has the lock, is to make a call. Raises `UsageError` when the channel is closed."""
-        if self.threads.closed:
+        if self._closing:
             raise UsageError("the channel is closed")
         self.threads.freshen()
         self.thread = get_ident()

@@ -78,8 +78,7 @@ class Gate:
         if call.attempts:
             self._pool.submit(call)
             return
-        service, _, _ = call.path.rpartition("/")
-        context = CallContext(f"https://{self._authority.removesuffix(':443')}{service}", call.path)
+        context = context_of(self._authority, call.path)
         fields: list[Fields] = []
         rest = iter(self._credentials)
         try:
@@ -93,7 +92,7 @@ class Gate:
                     return
                 fields.append(Metadata(answer).to_fields())
         except Exception as error:
-            call.fail(*_status_of(error))
+            call.fail(*status_of(error))
             return
         self._admit(call, fields)
 
@@ -117,7 +116,7 @@ class Gate:
             if is_loops_own(error, self._runtime.cancelled):
                 call.fail(StatusCode.CANCELLED, "the call was cancelled")
                 raise
-            call.fail(*_status_of(error))
+            call.fail(*status_of(error))
             return
         if call in self._pending:  # else it has ended
             del self._pending[call]
@@ -136,7 +135,14 @@ class Gate:
         self._pool.call_ended(call)
 
 
-def _status_of(error: BaseException) -> tuple[StatusCode, str]:
+def context_of(authority: str, path: str) -> CallContext:
+    """`authority`: what the calls name as their server; `path`: "/package.Service/Method"."""
+    service, _, _ = path.rpartition("/")
+    return CallContext(f"https://{authority.removesuffix(':443')}{service}", path)
+
+
+def status_of(error: BaseException) -> tuple[StatusCode, str]:
+    """The status of a call whose credentials raised `error`."""
     if isinstance(error, MetadataError):
         return StatusCode.INTERNAL, f"the call credentials gave metadata that cannot be sent: {error}"
     if isinstance(error, RpcError):
