@@ -214,6 +214,11 @@ class _Responses(_StreamingCall[R]):
 
     __slots__ = ()
 
+    @property
+    def unread(self) -> bool:
+        """Whether responses have come that nobody has taken yet. `code` may be there before they are."""
+        return self._exchange.incoming.waiting
+
     def __iter__(self) -> Iterator[R]:
         return self
 

@@ -24,13 +24,15 @@ from wire.client.callables import CallCompression
 from wire.client.channel_base import StartCall
 from wire.client.credentials import CallContext, CallCredentials
 from wire.client.exchange import Caller, UnaryExchange
+from wire.codec import Codec
 from wire.errors import ServiceError
 from wire.metadata import MetadataInput
-from wire.service import Method
+from wire.service import Method, method_at
 from wire.status import StatusCode
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+C = TypeVar("C")
 
 Credentials = Callable[[CallContext], MetadataInput]
 """`client.credentials.CallCredentials` for threads: called in the thread that makes the call, and may block."""
@@ -51,6 +53,9 @@ class CallingChannel(ThreadsChannel, Caller, Protocol):
     @property
     def has_credentials(self) -> bool: ...
 
+    def callable(self, kind: Callable[[Any, Method[Any, Any]], C], method: Method[Any, Any]) -> C:
+        """A method's callable, with the channel's interceptors in front of whatever begins its calls."""
+
 
 class _Callable(Generic[Q, R]):
     """`timeout` in seconds; None: no deadline. `wait_for_ready` and `compression`; None: as the channel is configured.
@@ -62,6 +67,8 @@ class _Callable(Generic[Q, R]):
     __slots__ = ("_channel", "_method", "begin")
 
     call: ClassVar[type[BlockingCall[Any]]]
+    streams_requests: ClassVar[bool] = False
+    streams_responses: ClassVar[bool] = False
 
     def __init__(self, channel: CallingChannel, method: Method[Q, R], begin: StartCall | None = None) -> None:
         if method.path is None:
@@ -69,6 +76,15 @@ class _Callable(Generic[Q, R]):
         self._channel = channel
         self._method = method
         self.begin: StartCall = _Beginning(self.call, channel, method) if begin is None else begin
+
+    @classmethod
+    def at(cls, channel: CallingChannel, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]) -> Self:
+        """What calls the method at "/package.Service/Method", without a stub: it is what a stub's attribute would be.
+
+        Types are those that a `Method` takes. Make it once and call it often. Raises `ServiceError`.
+        """
+        kind = {"streams_requests": cls.streams_requests, "streams_responses": cls.streams_responses}
+        return channel.callable(cls, method_at(path, request, response, **kind))
 
     def intercepted(self, begin: StartCall) -> Self:
         """The same, whose calls `begin` begins."""
@@ -238,6 +254,7 @@ class UnaryStreamCallable(_Callable[Q, R]):
 
     __slots__ = ()
     call = UnaryStreamCall
+    streams_responses = True
 
     def __call__(
         self,
@@ -266,6 +283,7 @@ class StreamUnaryCallable(_Callable[Q, R]):
 
     __slots__ = ()
     call = StreamUnaryCall
+    streams_requests = True
 
     def __call__(
         self,
@@ -336,6 +354,8 @@ class StreamStreamCallable(_Callable[Q, R]):
 
     __slots__ = ()
     call = StreamStreamCall
+    streams_requests = True
+    streams_responses = True
 
     def __call__(
         self,

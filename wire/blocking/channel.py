@@ -27,7 +27,7 @@ from wire.codec import Codec
 from wire.config import ChannelConfig
 from wire.errors import UsageError
 from wire.metadata import Metadata, MetadataInput
-from wire.service import Inspector, Method, method_at
+from wire.service import Inspector, Method
 from wire.status import CallError
 from wire.transport.tls import ClientTls
 
@@ -153,26 +153,25 @@ class Channel(ChannelBase):
         Types are those that a `Method` takes: message classes of betterproto2 or google.protobuf, `bytes`, or a
         `Codec` of one's own. Make it once and call it often. Raises `ServiceError`.
         """
-        return self.callable(UnaryUnaryCallable, method_at(path, request, response))
+        return UnaryUnaryCallable.at(self, path, request, response)
 
     def unary_stream(
         self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
     ) -> UnaryStreamCallable[Q, R]:
         """As `unary_unary`, for a method that streams responses."""
-        return self.callable(UnaryStreamCallable, method_at(path, request, response, streams_responses=True))
+        return UnaryStreamCallable.at(self, path, request, response)
 
     def stream_unary(
         self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
     ) -> StreamUnaryCallable[Q, R]:
         """As `unary_unary`, for a method that takes a stream of requests."""
-        return self.callable(StreamUnaryCallable, method_at(path, request, response, streams_requests=True))
+        return StreamUnaryCallable.at(self, path, request, response)
 
     def stream_stream(
         self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
     ) -> StreamStreamCallable[Q, R]:
         """As `unary_unary`, for a method that streams both ways."""
-        method = method_at(path, request, response, streams_requests=True, streams_responses=True)
-        return self.callable(StreamStreamCallable, method)
+        return StreamStreamCallable.at(self, path, request, response)
 
     def callable(self, kind: Callable[[Channel, Method[Q, R]], C], method: Method[Q, R]) -> C:
         """A method's callable, with the channel's interceptors in front of whatever begins its calls."""
