@@ -4,7 +4,7 @@ PYTHON_IN_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check proto run-server run-client run-bench benchmark check-speed h2spec interop hostile soak fuzz test-vsock demo-vsock \
+.PHONY: help build test check docs dist proto run-server run-client run-bench benchmark check-speed h2spec interop hostile soak fuzz test-vsock demo-vsock \
 	test-pythons clean venv-run venv-bench venv-dev
 
 help: ## List the targets
@@ -22,6 +22,14 @@ check: venv-dev ## Run the linters and the type checker
 	@$(PYTHON_IN_VENV) -m ruff check
 	@$(PYTHON_IN_VENV) -m ruff format --check
 	@$(PYTHON_IN_VENV) -m mypy
+
+docs: venv-dev ## Build the documents' site into .cache/site
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs build --strict --quiet $(ARGS)
+	@echo "file://$(CURDIR)/.cache/site/index.html"
+
+dist: venv-dev ## Build the source distribution and the wheel into dist/, and look at both
+	@rm -rf build dist
+	@$(PYTHON_IN_VENV) -m build --quiet --outdir dist $(ARGS) . && $(PYTHON_IN_VENV) -m twine check --strict dist/*
 
 proto: venv-dev ## Generate messages, bases and stubs from the .proto files
 	@for tree in 'proto proto' 'wire/standard/protos wire/standard/generated'; do set -- $$tree; \

@@ -25,13 +25,17 @@ from wire.programs.logs import set_up_logging
 from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from wire.server.workers import Worker, run_workers
 from wire.standard import Channelz, Health, reflection
+from wire.transport import sockets
 
 PROG: Final = "bin.server"
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
+SYSTEMD: Final = "systemd:"
+"""In place of an address: the sockets that the service manager hands over (LISTEN_FDS)."""
 
 _DESCRIPTION = "Serve echo.v1.EchoService and crypto.v1.CryptoService."
 _EPILOG = f"""\
 addresses:  host:port   unix:/path   unix-abstract:name   vsock:CID:PORT (CID may be any)   hvsock:///path/v.sock:PORT
+            systemd: (the sockets that systemd hands over)
 {FILTER_HELP}
 SIGTERM and SIGINT (Ctrl-C) let open calls end and then exit with status 0; a second one exits at once. Handlers that
 do not end within 5 s of being cancelled are left behind, with status 1.
@@ -47,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--tls-cert and --tls-key go together")
     if args.tls_client_ca and not args.tls_cert:
         parser.error("--tls-client-ca needs --tls-cert and --tls-key")
+    if args.workers > 1 and SYSTEMD in (args.listen or []):
+        parser.error(f"--listen {SYSTEMD} is for one worker")
     set_up_logging(args.log_level, args.log_format)
     _keep_out_of_core_dumps()
     addresses = args.listen or [DEFAULT_ADDRESS]
@@ -90,7 +96,7 @@ async def _serve_alone(
 ) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with make_server() as server:
-            bound = [await server.listen(address) for address in addresses]
+            bound = [each for address in addresses for each in await _listen(server, address)]
             wire.tune_process()
             say_listening(bound)
             await anext(signals)
@@ -100,6 +106,16 @@ async def _serve_alone(
                 await server.stop()
                 _leave_behind(server.still_running)
                 tasks.cancel_scope.cancel()
+
+
+async def _listen(server: wire.Server, address: str) -> list[str]:
+    """The addresses as bound."""
+    if address != SYSTEMD:
+        return [await server.listen(address)]
+    inherited = wire.inherited_sockets()
+    for sock in inherited:
+        server.serve(sock)
+    return [sockets.bound_address(sock) for sock in inherited]
 
 
 async def _exit_at(signals: AsyncIterator[signal.Signals]) -> None:
@@ -132,6 +148,10 @@ async def _serve_as_worker(make_server: Callable[[], wire.Server], worker: Worke
             _leave_behind(server.still_running)
 
 
+def _address(text: str) -> str:
+    return text if text == SYSTEMD else cli.address(text)
+
+
 def _keep_out_of_core_dumps() -> None:
     """The process holds private keys: no core dump of it is written, and no other process of the user may trace it."""
     try:
@@ -161,7 +181,7 @@ def _cids(text: str) -> list[int]:
 def _parser() -> cli.Parser:
     parser = cli.Parser(PROG, description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument(
-        "--listen", action="append", type=cli.address, metavar="ADDR", help=f"may be repeated ({DEFAULT_ADDRESS})"
+        "--listen", action="append", type=_address, metavar="ADDR", help=f"may be repeated ({DEFAULT_ADDRESS})"
     )
     parser.add_argument(
         "--workers", type=cli.integer(1, 1024), default=1, metavar="N", help="processes behind the addresses (1)"

@@ -57,6 +57,7 @@ from wire.errors import (
 )
 from wire.metadata import Metadata, MetadataInput
 from wire.process import tune_process
+from wire.server.activation import inherited_sockets
 from wire.server.context import ServerContext
 from wire.server.server import Server, bind
 from wire.service import Handler, Method, Responses, ServerInterceptor, Service, Servicer
@@ -121,6 +122,7 @@ __all__ = [
     "bind",
     "blocking",
     "codec_for",
+    "inherited_sockets",
     "run",
     "tune_process",
 ]

@@ -7,6 +7,7 @@
     request_calls   its two kinds: with one request, with a stream of them
     slow_handlers   names handlers that hold the event loop
     server          routes, listening, stopping: `Server`
+    activation      sockets that a service manager hands over
     workers         several processes behind one address
 
 Each imports only those above it."""
