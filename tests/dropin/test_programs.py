@@ -98,9 +98,12 @@ def world(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) 
         yield World(exits, certificates, generated)
 
 
+KINDS = {"asyncio": ("aio_client.py", "aio_server.py"), "sync": ("sync_client.py", "sync_server.py")}
+
+
 @pytest.mark.parametrize(("client", "server"), PAIRINGS[1:])
-@pytest.mark.parametrize("program", names("aio_client.py"))
-def test_an_asyncio_program_says_the_same(world: World, program: str, client: str, server: str) -> None:
-    expected = world.said("aio_client.py", "aio_server.py", "grpcio", "grpcio")[program]
-    assert not expected[-1].startswith("FAILED"), expected[-1]
-    assert world.said("aio_client.py", "aio_server.py", client, server)[program] == expected
+@pytest.mark.parametrize(("kind", "program"), [(kind, name) for kind in KINDS for name in names(KINDS[kind][0])])
+def test_a_program_says_the_same(world: World, kind: str, program: str, client: str, server: str) -> None:
+    expected = world.said(*KINDS[kind], "grpcio", "grpcio")[program]
+    assert not expected[-1].startswith("FAILED "), expected[-1]
+    assert world.said(*KINDS[kind], client, server)[program] == expected

@@ -13,6 +13,9 @@ Files are named as theirs, so that what knows its way there finds it here.
     _utilities                    handlers, as generated code makes them
     _credentials, _options        certificates and channel arguments as wire's configuration
     _metadata, _peer              metadata and the peer's identity, as grpc gives them
+    _channel, _call               calls of threads
+    _server, _handling, _context, _pumping    servers whose handlers run in threads
+    _interceptor, _ready          what stands before a channel; a future of its being ready
     aio/                          grpc.aio
     _install                      `import grpc` is this package
 
@@ -46,6 +49,7 @@ from wire.grpcio._abstract import (
     UnaryUnaryClientInterceptor,
     UnaryUnaryMultiCallable,
 )
+from wire.grpcio._channel import insecure_channel, secure_channel
 from wire.grpcio._credentials import (
     CallCredentials,
     ChannelCredentials,
@@ -72,6 +76,9 @@ from wire.grpcio._cython import cygrpc as _cygrpc
 from wire.grpcio._enums import ChannelConnectivity, Compression, LocalConnectionType, StatusCode
 from wire.grpcio._errors import FutureCancelledError, FutureTimeoutError, RpcError
 from wire.grpcio._install import install
+from wire.grpcio._interceptor import intercept_channel
+from wire.grpcio._ready import channel_ready_future
+from wire.grpcio._server import server
 from wire.grpcio._utilities import (
     method_handlers_generic_handler,
     stream_stream_rpc_method_handler,
@@ -124,16 +131,21 @@ __all__ = [
     "aio",
     "alts_channel_credentials",
     "alts_server_credentials",
+    "channel_ready_future",
     "composite_call_credentials",
     "composite_channel_credentials",
     "compute_engine_channel_credentials",
     "dynamic_ssl_server_credentials",
+    "insecure_channel",
     "insecure_server_credentials",
     "install",
+    "intercept_channel",
     "local_channel_credentials",
     "local_server_credentials",
     "metadata_call_credentials",
     "method_handlers_generic_handler",
+    "secure_channel",
+    "server",
     "ssl_channel_credentials",
     "ssl_server_certificate_configuration",
     "ssl_server_credentials",

@@ -10,7 +10,6 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, NamedTuple
 
 import wire
@@ -45,23 +44,6 @@ class _Callback(_abstract.AuthMetadataPluginCallback):
             self._answer.set_exception(error if isinstance(error, Exception) else RuntimeError(str(error)))
 
 
-async def _ask(plugins: tuple[Any, ...], call: wire.CallContext) -> list[tuple[str, str | bytes]]:
-    """What plugins give for a call. They may block, so that they run in a thread."""
-    method = call.method.rpartition("/")[2]
-    context = AuthMetadataContext(call.service_url, method)
-    pairs: list[tuple[str, str | bytes]] = []
-    for plugin in plugins:
-        answer: Future[Any] = Future()
-        try:
-            await asyncio.to_thread(plugin, context, _Callback(answer))
-            pairs += to_wire(await asyncio.wrap_future(answer) or ())
-        except Exception as error:
-            _log.exception('AuthMetadataPluginCallback "%s" raised exception!', plugin)
-            text = f"Getting metadata from plugin failed with error: {error}"
-            raise wire.RpcError(wire.StatusCode.UNAVAILABLE, text) from error
-    return pairs
-
-
 class CallCredentials:
     """What adds metadata to each call: plugins, asked in turn."""
 
@@ -69,8 +51,23 @@ class CallCredentials:
         self.plugins = plugins
 
     def provider(self) -> wire.CallCredentials:
-        """The same as wire takes it."""
-        return partial(_ask, self.plugins)
+        """The same as wire takes it, in an event loop: plugins may block, so that they run in a thread."""
+        return lambda call: asyncio.to_thread(self.ask, call)
+
+    def ask(self, call: wire.CallContext) -> list[tuple[str, str | bytes]]:
+        """What the plugins give for a call. Raises `wire.RpcError` when one fails."""
+        context = AuthMetadataContext(call.service_url, call.method.rpartition("/")[2])
+        pairs: list[tuple[str, str | bytes]] = []
+        for plugin in self.plugins:
+            answer: Future[Any] = Future()
+            try:
+                plugin(context, _Callback(answer))
+                pairs += to_wire(answer.result() or ())
+            except Exception as error:
+                _log.exception('AuthMetadataPluginCallback "%s" raised exception!', plugin)
+                text = f"Getting metadata from plugin failed with error: {error}"
+                raise wire.RpcError(wire.StatusCode.UNAVAILABLE, text) from error
+        return pairs
 
 
 class ChannelCredentials:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -209,6 +210,23 @@ def target(text: str | bytes) -> str:
     if text.startswith("[") and text.endswith("]"):
         return f"{text}:443"
     return text if ":" in text else f"{text}:443"
+
+
+def bind(address: str | bytes, *, reuse_port: bool) -> socket.socket:
+    """A listening socket; others may share its port, where the kernel can, as with grpc. Raises `wire.WireError`."""
+    text = target(address)
+    return wire.bind(text, reuse_port=reuse_port and not text.startswith(("unix", "vsock", "hvsock")))
+
+
+def port_of(sock: socket.socket) -> int:
+    """What adding a port gives: its number, and 1 for what has none."""
+    name = sock.getsockname()
+    return int(name[1]) if isinstance(name, tuple) else 1
+
+
+def authority(text: str | bytes) -> str:
+    """Of whom credentials are asked for: the target's host, and its port where that is not 443."""
+    return target(text).rpartition("/")[2].removeprefix("dns:").removesuffix(":443")
 
 
 def unreachable(text: str | bytes) -> str:

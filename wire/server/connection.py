@@ -199,7 +199,7 @@ class ServerConnection(Connection):
         for timer in (self._preface_timer, self._drain_timer, self._waiting_timer):
             if timer is not None:
                 timer.cancel()
-        if self.error is not None:
+        if self.error is not None and not self._server.stopping:
             self._server.warnings.warning(self.error, "%s: %s", self.peer.address, self.error)
         else:
             _log.debug("%s disconnected: %s", self.peer.address, reason)

@@ -8,6 +8,8 @@ import logging
 import os
 import re
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,13 @@ class Notes:
                 await asyncio.sleep(0.005)
         return self._lines.pop(program, [])
 
+    def take_now(self, program: str, count: int) -> Lines:
+        """The same in a thread."""
+        end = time.monotonic() + 5
+        while len(self._lines.get(program, ())) < count and time.monotonic() < end:
+            time.sleep(0.005)
+        return self._lines.pop(program, [])
+
 
 def quiet() -> None:
     """Exceptions of handlers are part of the programs: nobody needs to read them."""
@@ -112,3 +121,38 @@ async def run_programs(programs: dict[str, Any], *args: Any, limit_s: float = 20
             lines.append("FAILED " + "".join(traceback.format_exception(error)))
         results[name] = lines
     return results
+
+
+def run_sync_programs(programs: dict[str, Any], *args: Any, limit_s: float = 20.0) -> dict[str, Lines]:
+    """The same for programs of the sync API, each in a thread of its own."""
+    results: dict[str, Lines] = {}
+    only = set(sys.argv[2:])
+    for name, program in programs.items():
+        if only and name not in only:
+            continue
+        lines: Lines = []
+
+        def say(*what: Any, lines: Lines = lines) -> None:
+            lines.append(" ".join(each if isinstance(each, str) else shown(each) for each in what))
+
+        def run(name: str = name, program: Any = program, say: Any = say, lines: Lines = lines) -> None:
+            try:
+                program(say, name, *args)
+            except BaseException as error:
+                lines.append("FAILED " + "".join(traceback.format_exception(error)))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(limit_s)
+        if thread.is_alive():
+            lines.append("FAILED it hangs")
+        results[name] = lines
+    return results
+
+
+def sync_outcome(function: Any, *args: Any, **options: Any) -> str:
+    """What calling gives or raises."""
+    try:
+        return shown(function(*args, **options))
+    except BaseException as error:
+        return "raised " + shown(error)

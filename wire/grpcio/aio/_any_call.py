@@ -16,6 +16,7 @@ import wire
 from wire.grpcio._enums import STATUS_CODES, StatusCode
 from wire.grpcio._errors import ExecuteBatchError, RpcError
 from wire.grpcio._metadata import from_wire
+from wire.grpcio._status import debug_of, details_of
 from wire.grpcio.aio._metadata import Metadata
 
 _LOCAL_CANCELLATION_DETAILS = "Locally cancelled by application!"
@@ -312,20 +313,14 @@ class Call:
         if self._is_locally_cancelled():
             return self._local or ""
         call = self._call
-        message: str = call.message
-        if call.trailing_metadata is None and call.__class__ is not NotMade:
-            if call.code is wire.StatusCode.DEADLINE_EXCEEDED:
-                return "Deadline Exceeded"
-            if call.code is wire.StatusCode.UNAVAILABLE and message.startswith("cannot connect to "):
-                return f"failed to connect to all addresses; last error: UNKNOWN: {message}"
-        return message
+        return details_of(call.code, call.message, call.trailing_metadata is None)
 
     def _debug(self) -> str | None:
         if self._is_locally_cancelled():
             return None
         if self._call.code is wire.StatusCode.OK:
             return ""
-        return f"{STATUS_CODES[self._call.code].name}:{self._details()}"
+        return debug_of(STATUS_CODES[self._call.code].name, self._details())
 
     def _error(self) -> AioRpcError:
         call = self._call

@@ -75,14 +75,11 @@ class Server(_base_server.Server):
         if self._started:
             raise RuntimeError("ports are added before the server is started")
         try:
-            target = _options.target(address)
-            reuse_port = self._reuse_port and not target.startswith(("unix", "vsock", "hvsock"))
-            sock = wire.bind(target, reuse_port=reuse_port)
+            sock = _options.bind(address, reuse_port=self._reuse_port)
         except wire.WireError as error:
             raise RuntimeError(f"Failed to bind to address {address}: {error}") from None
         self._ports.append((sock, tls))
-        name = sock.getsockname()
-        return int(name[1]) if isinstance(name, tuple) else 1  # as grpc for what has no port
+        return _options.port_of(sock)
 
     async def start(self) -> None:
         if self._started:
