@@ -62,7 +62,7 @@ def _inactive(code: StatusCode, details: str, debug: str | None = None) -> _Inac
 class _MultiCallable:
     """One method on one channel; calling it makes a call. A subclass says the kind."""
 
-    _callable: type[Any]
+    _kind: str
     _closed_text = _CLOSED_MEANWHILE
 
     def __init__(
@@ -77,9 +77,9 @@ class _MultiCallable:
         self._asks = channel.credentials is not None
         path = method.decode() if isinstance(method, bytes) else method
         try:
-            self._begin = self._callable.at(channel.wire, path, bytes, bytes)
+            self._begin = getattr(channel.wire, self._kind)(path, bytes, bytes)
         except wire.ServiceError:  # as in grpc, who calls it learns of it
-            self._begin = self._callable.at(channel.wire, "/" + quote(path, safe="/"), bytes, bytes)
+            self._begin = getattr(channel.wire, self._kind)("/" + quote(path, safe="/"), bytes, bytes)
         self._path = path
         self._serializer = request_serializer
         self._deserializer = response_deserializer
@@ -135,7 +135,7 @@ class _MultiCallable:
 class _UnaryUnaryMultiCallable(_MultiCallable, _abstract.UnaryUnaryMultiCallable):
     """A method with one request and one response."""
 
-    _callable = wire.blocking.UnaryUnaryCallable
+    _kind = "unary_unary"
 
     def __call__(
         self,
@@ -209,7 +209,7 @@ def _ended(call: _MultiThreadedRendezvous) -> Any:
 class _UnaryStreamMultiCallable(_MultiCallable, _abstract.UnaryStreamMultiCallable):
     """A method with one request and a stream of responses."""
 
-    _callable = wire.blocking.UnaryStreamCallable
+    _kind = "unary_stream"
 
     def __call__(
         self,
@@ -287,7 +287,7 @@ def _consume(
 class _StreamUnaryMultiCallable(_StreamRequestMultiCallable, _abstract.StreamUnaryMultiCallable):
     """A method with a stream of requests and one response."""
 
-    _callable = wire.blocking.StreamUnaryCallable
+    _kind = "stream_unary"
 
     def __call__(
         self,
@@ -327,7 +327,7 @@ class _StreamUnaryMultiCallable(_StreamRequestMultiCallable, _abstract.StreamUna
 class _StreamStreamMultiCallable(_StreamRequestMultiCallable, _abstract.StreamStreamMultiCallable):
     """A method with streams both ways."""
 
-    _callable = wire.blocking.StreamStreamCallable
+    _kind = "stream_stream"
 
     def __call__(
         self,
