@@ -13,7 +13,7 @@ import pytest
 
 import wire
 from tests.peers import RawPeer, ask, ask_once, raw_client, request
-from tests.support import Pair, Probe, ProbeStub, collect, end_of, on_pair, paired, run, serving, status_of
+from tests.support import Pair, Probe, ProbeStub, collect, end_of, on_pair, paired, run, serving, start, status_of
 from wire import ServerContext, StatusCode
 from wire.client.callables import RequestCallable
 from wire.config import EngineName
@@ -183,6 +183,57 @@ def test_a_cancellation_that_a_handler_raises_is_its_calls_status(
 
     ask(test, Probe(**{method: _raises(asyncio.CancelledError(), method)}), loop=loop)
     assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+async def _kept_cancellation() -> BaseException:
+    """trio's, of a scope that has ended: no scope will take it any more."""
+    kept: list[BaseException] = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await anyio.lowlevel.checkpoint()
+        except BaseException as error:
+            kept.append(error)
+            raise
+    return kept.pop()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_cancellation_of_a_scope_that_has_ended_is_its_calls_status(
+    method: str, grouped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("trio")
+
+    async def main() -> None:
+        kept = await _kept_cancellation()
+        error = BaseExceptionGroup("several", [kept, ValueError()]) if grouped else kept
+        async with paired(Probe(**{method: _raises(error, method)})) as pair:
+            code, _ = await end_of(start(pair.stub, method), method)
+            assert code is (StatusCode.UNKNOWN if grouped else StatusCode.CANCELLED)
+            other = "Bidi" if method != "Bidi" else "Unary"
+            assert (await end_of(start(pair.stub, other), other))[0] is StatusCode.OK
+
+    run(main, loop="trio")
+    assert any(each.levelno >= logging.ERROR for each in caplog.records) is grouped
+
+
+@pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
+def test_an_iterator_of_requests_may_raise_the_cancellation_of_a_scope_that_has_ended(method: str) -> None:
+    pytest.importorskip("trio")
+
+    async def requests(error: BaseException) -> AsyncIterator[bytes]:
+        yield b"1"
+        raise error
+
+    async def main() -> None:
+        kept = await _kept_cancellation()
+        async with paired() as pair:
+            call = getattr(pair.stub, python_name(method))(requests(kept))
+            assert (await end_of(call, method))[0] is StatusCode.CANCELLED
+            assert await pair.stub.unary(b"still") == b"still"
+
+    run(main, loop="trio")
 
 
 @pytest.mark.parametrize("method", ["Unary", "ClientStream"])

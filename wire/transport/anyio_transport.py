@@ -308,6 +308,25 @@ async def _run(coroutine: Coroutine[Any, Any, Any], scope: anyio.CancelScope) ->
             await coroutine
         except Exception:
             logger.exception("a task raised")
+        except BaseException as error:
+            if anyio.current_effective_deadline() == -math.inf:  # this task is cancelled, or all of them are
+                raise
+            _raise_less_cancellation(error)
+
+
+def _raise_less_cancellation(error: BaseException) -> None:
+    """Raise what a task that is not cancelled raised, without cancellations. Those were kept from a scope that has
+    ended: no scope of trio's would take them, so that they would end the program."""
+    cancelled = anyio.get_cancelled_exc_class()
+    rest: BaseException | None
+    if isinstance(error, BaseExceptionGroup):
+        rest = error.split(cancelled)[1]
+    else:
+        rest = None if isinstance(error, cancelled) else error
+    if isinstance(rest, Exception):
+        logger.error("a task raised", exc_info=rest)
+    elif rest is not None:
+        raise rest
 
 
 @asynccontextmanager
