@@ -197,6 +197,21 @@ def test_small_messages_that_wait_take_little_more_than_their_window() -> None:
     flowing(test)
 
 
+def test_small_messages_that_come_at_once_are_never_all_objects_of_their_own() -> None:
+    async def test(both: Both) -> None:
+        messages = incoming(both)
+        data = b"".join(frame(b"%03d" % (number % 1000)) for number in range(10_000))
+        tracemalloc.start()
+        messages.feed(data)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 4 * len(data)
+        assert messages.received == 10_000
+        assert [await anext(messages) for _ in range(10_000)] == [b"%03d" % (number % 1000) for number in range(10_000)]
+
+    flowing(test)
+
+
 # OutgoingMessages.
 
 

@@ -17,7 +17,7 @@ from wire.connection import Connection
 from wire.errors import CodecError, UsageError
 from wire.http2.engine import Stream
 from wire.message_decoder import MessageDecoder
-from wire.rpc.framing import PREFIX_BYTES, Compressed, MessageReader, pack_prefix, unpack_prefix
+from wire.rpc.framing import PREFIX_BYTES, Compressed, MessageReader, unpack_prefix
 from wire.status import RpcError, StatusCode
 from wire.transport.contract import Future, Runtime
 
@@ -83,15 +83,15 @@ class IncomingMessages(Generic[M]):
 
     def feed(self, data: bytes) -> None:
         """DATA has come. Raises `RpcError` as `MessageReader` does."""
-        messages = self.reader.feed(data)
-        if messages:
+        reader = self.reader
+        messages = reader.feed(data, 0 if self._packed else _CUT_MESSAGES - len(self._messages))
+        if messages or reader.uncut_count:
             self.received += len(messages)
-            if self._packed or len(self._messages) + len(messages) > _CUT_MESSAGES:
-                for message in messages:
-                    self._packed += pack_prefix(message.__class__ is Compressed, len(message))
-                    self._packed += message
-            else:
-                self._messages.extend(messages)
+            self._messages.extend(messages)
+            if reader.uncut_count:
+                self.received += reader.uncut_count
+                self._packed += reader.uncut
+                reader.uncut, reader.uncut_count = b"", 0
             self._wake()
         elif self._waiter is not None:
             self._expect()

@@ -31,6 +31,34 @@ def test_any_pieces_give_the_same_messages(messages: list[tuple[bytes, bool]], d
     assert found == [message for message, _ in messages]
 
 
+@given(
+    st.lists(st.tuples(st.binary(max_size=60), st.booleans()), max_size=12),
+    st.lists(st.integers(0, 4), max_size=12),
+    st.data(),
+)
+def test_messages_that_are_not_cut_out_are_left_as_they_travelled(
+    messages: list[tuple[bytes, bool]], most: list[int], data: st.DataObject
+) -> None:
+    gz = compressor("gzip")
+    frames = [frame(message, gz if compressed else None) for message, compressed in messages]
+    stream = b"".join(frames)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=len(most), min_size=len(most))))
+    reader = MessageReader(LIMIT, decompressor(b"gzip"))
+    at = 0
+    for start, end, limit in zip([0, *cuts], [*cuts, len(stream)], [*most, 2], strict=True):
+        found = reader.feed(stream[start:end], limit)
+        assert len(found) <= limit
+        assert [reader.plain(message) for message in found] == [
+            message for message, _ in messages[at : at + len(found)]
+        ]
+        at += len(found)
+        assert reader.uncut == b"".join(frames[at : at + reader.uncut_count])
+        assert not reader.uncut_count or len(found) == limit
+        at += reader.uncut_count
+        reader.uncut, reader.uncut_count = b"", 0
+    assert at == len(messages)
+
+
 def test_a_long_message_in_many_pieces_is_joined_once() -> None:
     """Quadratic joining would take minutes here."""
     reader = MessageReader(1 << 24)

@@ -409,7 +409,7 @@ class UnaryExchange(Exchange[R]):
         if self._reader is None:
             self._reader = MessageReader(self._channel.config.calls.max_receive_message_bytes)
         try:
-            messages = self._reader.feed(data)
+            messages = self._reader.feed(data, 2)
             if len(messages) + self._reader.partial + (self._body is not None) > 1:
                 raise RpcError(StatusCode.UNIMPLEMENTED, "the server sent more than the one response of this method")
             if messages:

@@ -14,6 +14,7 @@ from wire.status import RpcError, StatusCode
 PREFIX_BYTES = 5
 pack_prefix = Struct(">BI").pack
 unpack_prefix = Struct(">BI").unpack_from
+_ALL = 1 << 32
 _SMALL_BYTES = 4096  # DATA shorter than this is gathered: an object for each byte of a message would hold dozens
 
 
@@ -38,7 +39,7 @@ class MessageReader:
     there. `decompress` is None when the stream named no grpc-encoding.
     """
 
-    __slots__ = ("_chunks", "_max_bytes", "_needed_bytes", "_size_bytes", "decompress")
+    __slots__ = ("_chunks", "_max_bytes", "_needed_bytes", "_size_bytes", "decompress", "uncut", "uncut_count")
 
     def __init__(self, max_bytes: int, decompress: Decompressor | None = None) -> None:
         self._max_bytes = max_bytes
@@ -46,11 +47,16 @@ class MessageReader:
         self._chunks: list[bytes | bytearray | memoryview] = []
         self._size_bytes = 0
         self._needed_bytes = PREFIX_BYTES  # what the chunks must reach before looking at them is worth it
+        self.uncut = b""
+        """Messages that `feed` completed and did not cut out, as they travelled."""
+        self.uncut_count = 0
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes, most: int = _ALL) -> list[bytes]:
         """The messages that `data` completes. Raises `RpcError` for what PROTOCOL-HTTP2.md or the limit forbids.
 
         Compressed ones are left so: what waits for a slow reader must not take more memory than its window grants.
+        Those after the first `most` are not cut out, and left in `uncut` until the next time: small ones take ten times
+        as much memory as objects of their own.
         """
         chunks = self._chunks
         if len(data) >= _SMALL_BYTES or not chunks or len(chunks[-1]) >= _SMALL_BYTES:
@@ -62,11 +68,11 @@ class MessageReader:
         self._size_bytes += len(data)
         if self._size_bytes < self._needed_bytes:
             return []
-        if self._size_bytes == self._needed_bytes > PREFIX_BYTES and len(chunks[0]) >= PREFIX_BYTES:
+        if most and self._size_bytes == self._needed_bytes > PREFIX_BYTES and len(chunks[0]) >= PREFIX_BYTES:
             return [self._whole_message(chunks)]
         buffer = b"".join(chunks)
         messages: list[bytes] = []
-        position = 0
+        position = cut = count = 0
         needed = PREFIX_BYTES
         while len(buffer) - position >= PREFIX_BYTES:
             flag, length = unpack_prefix(buffer, position)
@@ -75,9 +81,15 @@ class MessageReader:
             if end > len(buffer):
                 needed = end - position
                 break
-            message = buffer[position + PREFIX_BYTES : end]
-            messages.append(Compressed(message) if flag else message)
+            if count < most:
+                message = buffer[position + PREFIX_BYTES : end]
+                messages.append(Compressed(message) if flag else message)
+                cut = end
+            count += 1
             position = end
+        if count > most:
+            self.uncut = buffer[cut:position]
+            self.uncut_count = count - most
         rest = buffer[position:]
         self._chunks = [rest] if rest else []
         self._size_bytes = len(rest)

@@ -55,7 +55,7 @@ class UnaryRequestCall(ServerCall):
             self._reader = MessageReader(self.connection.max_receive_bytes, self.head.decompress)
             self._request: list[bytes] = []
         try:
-            self._request += self._reader.feed(data)
+            self._request += self._reader.feed(data, 2)
         except RpcError as error:
             self.fail(error.code, error.message)
             return
