@@ -15,7 +15,7 @@ MAX_LINES = 500
 
 # Each row imports only from the rows above it, and within a row none imports another.
 LAYERS = [
-    ("errors", "process", "throttle", "service_names"),
+    ("errors", "process", "throttle", "service_names", "version"),
     ("config", "_install"),
     ("metadata",),
     ("status",),

@@ -65,6 +65,9 @@ from wire.status import CallError, RpcError, StatusCode
 from wire.stub import AnyChannel, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
 from wire.transport.runtime import run
 from wire.transport.tls import ClientTls, ServerTls
+from wire.version import VERSION
+
+__version__ = VERSION
 
 __all__ = [
     "AddressError",
@@ -119,6 +122,7 @@ __all__ = [
     "UnaryUnaryCall",
     "UsageError",
     "WireError",
+    "__version__",
     "bind",
     "blocking",
     "codec_for",

@@ -25,6 +25,7 @@ from wire.service import Inspector, Method
 from wire.transport.address import Address, TcpAddress, TcpAddresses, parse_address
 from wire.transport.contract import Runtime
 from wire.transport.tls import ClientTls
+from wire.version import VERSION
 
 R = TypeVar("R")
 S = TypeVar("S", bound=Callable[..., Any])
@@ -43,7 +44,7 @@ its calls; returns what to call in its place. That returns the call, or for one 
         return intercepted
 """
 
-USER_AGENT = "grpc-python-wire/0.1.0"
+USER_AGENT = f"grpc-python-wire/{VERSION}"
 
 
 class ChannelBase:

@@ -1,0 +1,89 @@
+"""What is built for others: the source distribution and the wheel hold what they should, and install."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+import wire
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both, made of a copy: setuptools leaves things beside what it builds."""
+    pytest.importorskip("build")
+    folder = tmp_path_factory.mktemp("dist")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if tracked.returncode:
+        pytest.skip("this is no checkout of git's")
+    source = folder / "source"
+    for name in tracked.stdout.decode().split("\0"):
+        if name.startswith(("wire/", "pyproject", "README", "LICENSE", "CHANGELOG")) and (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "out"), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "out"
+
+
+def test_the_wheel_holds_wire_and_says_what_it_is(built: Path) -> None:
+    (path,) = built.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        names = set(wheel.namelist())
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        described = Parser().parsestr(wheel.read(metadata).decode())
+    assert {"wire/__init__.py", "wire/py.typed", "wire/standard/generated/py.typed"} <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.partition("/")[0] for name in names} == {"wire", metadata.partition("/")[0]}
+    assert described["Version"] == wire.__version__
+    needed = {
+        line.partition(">")[0].partition("~")[0] for line in described.get_all("Requires-Dist", []) if ";" not in line
+    }
+    assert needed == {"anyio", "betterproto2", "h2", "hpack"}
+
+
+def test_the_source_distribution_can_be_built_from(built: Path) -> None:
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "wire/__init__.py", "wire/py.typed"} <= names
+
+
+@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
+def test_each_installs_in_a_bare_environment(built: Path, kind: str, tmp_path: Path) -> None:
+    """Without its dependencies, which are not fetched here: what is installed is found, with its commands."""
+    (path,) = built.glob(kind)
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    done = subprocess.run(
+        [*command, "--no-build-isolation", str(path)],
+        env={"PYTHONPATH": _setuptools(), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False,
+        timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (Path(site) / "wire" / "__init__.py").is_file()
+    assert (tmp_path / "venv" / "bin" / "protoc-gen-wire").is_file()
+
+
+def _setuptools() -> str:
+    """The folder that the build backend is imported from."""
+    spec = importlib.util.find_spec("setuptools")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent.parent)

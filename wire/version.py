@@ -1,0 +1,3 @@
+"""The version of the wheel, of which the user agent tells peers. Imports nothing."""
+
+VERSION = "0.2.0"
