@@ -1,4 +1,4 @@
-"""`python -m bin.client`: calls Echo and Crypto from a shell."""
+"""`python -m bin.client`: calls Echo and Crypto from a shell, and any other service as `wire-client` does."""
 
 from __future__ import annotations
 
@@ -17,17 +17,11 @@ from proto.echo.v1 import EchoRequest
 from proto.echo.v1.echo_wire import EchoServiceStub
 from services.algorithms import RULES, verify
 from services.keys import RSA_BITS
-from wire.programs import cli
-from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
+from wire.programs import cli, client
 
 PROG: Final = "bin.client"
-DEFAULT_TARGET: Final = "127.0.0.1:50051"
 
-_EPILOG = f"""\
-Flags may stand before or behind the command. TEXT may be "-" for standard input.
-Results go to standard output; an error goes to standard error as one line with the gRPC code, and the exit status is 1.
-{FILTER_HELP}
-examples:
+_EXAMPLES: Final = """\
   bin.client echo hello
   bin.client sign --key p256 --file contract.pdf --verify
   bin.client sign --key rsa --algorithm rsa-pss-sha512 --prehash --file big.iso --out big.sig
@@ -52,33 +46,13 @@ class Failure(wire.WireError):
     """The call ended well, but its reply is not what it should be."""
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = _parser()
-    args = parser.parse_args(arguments_of(arguments))
-    if (args.tls_cert is None) != (args.tls_key is None):
-        parser.error("--tls-cert and --tls-key go together")
-    wire.run(_run, args, loop=args.loop)
+def main(arguments: list[str] | None = None) -> int:
+    services = (EchoServiceStub.service, CryptoServiceStub.service)
+    return client.main(arguments, prog=PROG, commands=_COMMANDS, services=services, examples=_EXAMPLES)
 
 
-async def _run(args: argparse.Namespace) -> None:
-    tls = None
-    if args.tls or args.tls_ca or args.tls_cert or args.tls_server_name:
-        tls = wire.ClientTls(args.tls_ca, args.tls_cert, args.tls_key, args.tls_server_name)
-    options = {"timeout": args.timeout, "metadata": metadata_of(args)}
+async def _echo(channel: wire.Channel, args: argparse.Namespace, options: dict[str, Any]) -> None:
     data = _input(args)
-    flags = trace_flags(args)
-    trace = None if flags is None else flags.trace([EchoServiceStub.service, CryptoServiceStub.service])
-    config = wire.ChannelConfig(engine=args.engine)
-    async with wire.Channel(args.target, tls=tls, config=config, trace=trace) as channel:
-        await _COMMANDS[args.command](channel, args, data, options)
-
-
-def metadata_of(args: argparse.Namespace) -> list[tuple[str, str | bytes]]:
-    """That before the command, then that behind it."""
-    return [*args.metadata, *getattr(args, "more_metadata", ())]
-
-
-async def _echo(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
     reply = await EchoServiceStub(channel).echo(EchoRequest(payload=data), **options)
     if args.json:
         _print_json(payload=reply.payload)
@@ -87,7 +61,8 @@ async def _echo(channel: wire.Channel, args: argparse.Namespace, data: bytes, op
         _print(reply.payload + (b"" if args.text in (None, "-") else b"\n"))
 
 
-async def _sign(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
+async def _sign(channel: wire.Channel, args: argparse.Namespace, options: dict[str, Any]) -> None:
+    data = _input(args)
     algorithm = ALGORITHMS[args.algorithm or DEFAULT_ALGORITHM[args.key]]
     stub = CryptoServiceStub(channel)
     request = SignRequest(
@@ -110,15 +85,12 @@ async def _sign(channel: wire.Channel, args: argparse.Namespace, data: bytes, op
         print(f"verified with key {reply.key_id}", file=sys.stderr)
 
 
-async def _public_key(channel: wire.Channel, args: argparse.Namespace, data: bytes, options: dict[str, Any]) -> None:
+async def _public_key(channel: wire.Channel, args: argparse.Namespace, options: dict[str, Any]) -> None:
     reply = await _get_public_key(CryptoServiceStub(channel), args, options)
     if args.json:
         _print_json(der=reply.der, pem=reply.pem, key_id=reply.key_id)
     else:
         _print(reply.pem.encode())
-
-
-_COMMANDS: Final = {"echo": _echo, "sign": _sign, "public-key": _public_key}
 
 
 async def _get_public_key(
@@ -129,8 +101,6 @@ async def _get_public_key(
 
 def _input(args: argparse.Namespace) -> bytes:
     """What to send: with --prehash the digest of it, for which a file of any size is read piece by piece."""
-    if args.command == "public-key":
-        return b""
     if args.file is None and args.text != "-":
         opened: BinaryIO = io.BytesIO(args.text.encode(errors="surrogateescape"))
     else:
@@ -164,84 +134,40 @@ def _print_json(**fields: bytes | str | bool) -> None:
     print(json.dumps(plain))
 
 
-def _parser() -> cli.Parser:
-    parser = cli.Parser(PROG, description="Call Echo and Crypto.", epilog=_EPILOG)
-    _add_common_flags(parser)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def _add_input(parser: cli.Parser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("text", nargs="?", metavar="TEXT", help='what to send; "-" is standard input')
+    source.add_argument("--file", type=cli.readable_file, metavar="F", help="send the contents of a file")
 
-    def command(name: str, description: str) -> cli.Parser:
-        sub = commands.add_parser(
-            name, help=description, description=description, epilog=f"Flags of all commands: {PROG} --help"
-        )
-        _add_common_flags(sub, again=True)
-        return sub
 
-    def add_input(sub: cli.Parser) -> None:
-        source = sub.add_mutually_exclusive_group(required=True)
-        source.add_argument("text", nargs="?", metavar="TEXT", help='what to send; "-" is standard input')
-        source.add_argument("--file", type=cli.readable_file, metavar="F", help="send the contents of a file")
+def _add_key(parser: cli.Parser) -> None:
+    parser.add_argument("--key", choices=KEYS, required=True, help="type of the key")
+    parser.add_argument(
+        "--rsa-bits", type=int, choices=RSA_BITS, default=0, help="which RSA key, if the server has several"
+    )
 
-    def add_key(sub: cli.Parser) -> None:
-        sub.add_argument("--key", choices=KEYS, required=True, help="type of the key")
-        sub.add_argument(
-            "--rsa-bits", type=int, choices=RSA_BITS, default=0, help="which RSA key, if the server has several"
-        )
 
-    add_input(command("echo", "send bytes and print what comes back"))
-    sign = command("sign", "print a signature in base64")
-    add_input(sign)
-    add_key(sign)
-    sign.add_argument(
+def _add_sign(parser: cli.Parser) -> None:
+    _add_input(parser)
+    _add_key(parser)
+    parser.add_argument(
         "--algorithm",
         choices=ALGORITHMS,
         metavar="NAME",
         help=f"one of {', '.join(ALGORITHMS)}; without it one that fits the key",
     )
-    sign.add_argument("--prehash", action="store_true", help="hash here and send the digest only")
-    sign.add_argument("--verify", action="store_true", help="check the signature with the server's public key")
-    sign.add_argument(
+    parser.add_argument("--prehash", action="store_true", help="hash here and send the digest only")
+    parser.add_argument("--verify", action="store_true", help="check the signature with the server's public key")
+    parser.add_argument(
         "--out", type=cli.writable_file, metavar="F", help="write the signature's bytes to a file instead"
     )
-    add_key(command("public-key", "print a public key as PEM"))
-    return parser
 
 
-def _add_common_flags(parser: cli.Parser, *, again: bool = False) -> None:
-    """`again`: for a command, whose parser must not put its defaults over what stood before the command."""
-
-    def add(flag: str, default: Any = None, **kwargs: Any) -> None:
-        if again:
-            kwargs |= {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
-        else:
-            kwargs |= {"default": default}
-        parser.add_argument(flag, **kwargs)
-
-    add("--target", DEFAULT_TARGET, type=cli.address, metavar="ADDR", help="where the server listens (%(default)s)")
-    add("--timeout", 10.0, type=cli.seconds, metavar="S", help="deadline of each call, in seconds (%(default)g)")
-    add(
-        "--metadata",
-        [],
-        action="append",
-        dest="more_metadata" if again else "metadata",
-        type=cli.metadata_item,
-        metavar="K=V",
-        help="may be repeated; the value of a key that ends in -bin is given in base64",
-    )
-    add("--json", False, action="store_true", help="print the reply as a JSON object, bytes in base64")
-    add("--tls", False, action="store_true", help="use TLS, trusting the CAs that the system trusts")
-    add("--tls-ca", type=cli.readable_file, metavar="FILE", help="use TLS, trusting this CA")
-    add("--tls-cert", type=cli.readable_file, metavar="FILE", help="the client's certificate, PEM")
-    add("--tls-key", type=cli.readable_file, metavar="FILE", help="its private key, PEM")
-    add("--tls-server-name", metavar="NAME", help="the name that the server's certificate must have")
-    add("--engine", wire.ChannelConfig().engine, choices=cli.ENGINES, help="HTTP/2 engine (%(default)s)")
-    add(
-        "--loop",
-        "auto",
-        type=cli.loop_name,
-        metavar="NAME",
-        help="event loop: auto, asyncio, uvloop, trio (%(default)s)",
-    )
-    add_trace_flags(add)
+_COMMANDS: Final = (
+    client.Command("echo", "send bytes and print what comes back", _add_input, _echo),
+    client.Command("sign", "print a signature in base64", _add_sign, _sign),
+    client.Command("public-key", "print a public key as PEM", _add_key, _public_key),
+)
 
 
 if __name__ == "__main__":

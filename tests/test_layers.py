@@ -35,13 +35,14 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "grpcio": ("blocking",),
     "grpclib": ("grpcio", "standard"),
     "interceptors": (),
-    "programs": ("config", "inspect", "metadata", "process", "service", "standard", "status", "transport"),
+    "programs": ("config", "generate", "inspect", "metadata", "process", "service", "standard", "status", "transport"),
     "standard": (),
 }
 OPEN = ("errors", "live", "service_names", "_install")
 EXTRAS = {
     "generate": {"google", "betterproto2_compiler"},  # the extra `codegen`
     "grpclib": {"google", "multidict", "certifi"},  # the extra of that name, and what grpclib takes if it is there
+    "standard": {"google"},  # the extra `client`
     "programs": {"hdrh"},  # the extra `bench`
     "interceptors": {"opentelemetry", "prometheus_client"},  # the extras `otel` and `prometheus`
 }

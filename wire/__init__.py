@@ -14,9 +14,9 @@ What users need is exported here. What lies underneath, from the bytes up:
     blocking/     the same for threads, without an event loop
     stub          typed stubs, for either
     inspect/      what is on the wire in words: trace, tap, captures
-    standard/     health, reflection, rich errors
+    standard/     health, reflection, rich errors, calls without generated code
     generate/     .proto files → messages, bases and stubs
-    programs/     wire-tap, and what the programs in `bin/` are made of
+    programs/     wire-client, wire-tap, and what the programs in `bin/` are made of
     config        every knob of a server or channel
     process       knobs of the whole process
     errors, status, metadata, deadline, throttle (log lines that peers can cause)

@@ -112,11 +112,11 @@ def test_public_key_is_pem(output: Output) -> None:
 
 def test_flags_may_stand_before_and_behind_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(wire, "run", lambda function, args, loop: seen.append(args))
+    monkeypatch.setattr(wire, "run", lambda function, args, *more, loop: seen.append(args))
     client.main(["--timeout", "3", "--metadata", "a=1", "echo", "--metadata", "b=2", "x", "--target", "unix:s"])
     [args] = seen
     assert (args.timeout, args.target, args.json) == (3.0, "unix:s", False)
-    assert client.metadata_of(args) == [("a", "1"), ("b", "2")]
+    assert args.metadata == [("a", "1"), ("b", "2")]
 
 
 def test_refused_connection_is_an_rpc_error_that_names_the_target(tmp_path: Path) -> None:

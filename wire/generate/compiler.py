@@ -40,12 +40,12 @@ def generate(
     messages that exist already. Raises `GenerateError`.
     """
     for package in ("grpc_tools", "google.protobuf", "betterproto2_compiler"):
-        _require(package)
+        require(package)
     from wire.generate.services import service_files
 
     roots = [Path(root) for root in include] or sorted({Path(file).parent for file in files})
-    names = [_name_below(Path(file), roots) for file in files]
-    descriptors = _compile(files, roots)
+    names = [name_below(Path(file), roots) for file in files]
+    descriptors = descriptors_of(files, roots)
     made = _betterproto2_messages(descriptors, names) if messages == "betterproto2" else {}
     made.update(service_files(descriptors, names, google=messages == "google"))
     target = Path(out)
@@ -56,14 +56,14 @@ def generate(
     return sorted(target / name for name in made)
 
 
-def _require(package: str) -> None:
+def require(package: str) -> None:
     with contextlib.suppress(ModuleNotFoundError):
         if find_spec(package) is not None:
             return
     raise GenerateError(f"the generator needs {package}: pip install 'wire-grpc[codegen]'")
 
 
-def _name_below(file: Path, roots: Sequence[Path]) -> str:
+def name_below(file: Path, roots: Sequence[Path]) -> str:
     """The name by which protoc knows a file: its path below the root that holds it."""
     if not file.is_file():
         raise GenerateError(f"{file}: there is no such file")
@@ -75,7 +75,7 @@ def _name_below(file: Path, roots: Sequence[Path]) -> str:
     raise GenerateError(f"{file} lies under none of the folders given with -I")
 
 
-def _compile(files: Sequence[str | Path], roots: Sequence[Path]) -> bytes:
+def descriptors_of(files: Sequence[str | Path], roots: Sequence[Path]) -> bytes:
     """A serialized FileDescriptorSet of `files` and all that they import, dependencies first."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "descriptors")

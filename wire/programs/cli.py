@@ -5,6 +5,7 @@ programs have, and `run_main`, which turns whatever ends a program into one line
     0        done
     1        it could not be done: one line on stderr says why, with the gRPC code where there is one
     2        the command line is wrong
+    64 + n   a call ended with the gRPC status n (some programs; those of grpcurl are the same)
     130      interrupted (Ctrl-C)
     141      whoever read the output went away
 """
@@ -31,7 +32,7 @@ from wire.transport.address import parse_address
 ENGINES = ("h2", "tuned")
 LOOPS = ("auto", "asyncio", "uvloop", "trio")
 
-FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+FAILED, USAGE, RPC_FAILED, INTERRUPTED, BROKEN_PIPE = 1, 2, 64, 130, 141
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,8 +2,9 @@
 
     server = wire.Server([MyService(), Health(), *reflection()])
 
-Their messages are in `generated/`, made from `protos/` by `python -m wire.generate` (`make proto`). Nothing of wire
-imports this package.
+`dynamic` calls services by descriptors alone, which a server tells by reflection (`reflection_client`); it needs the
+extra `client`. The messages are in `generated/`, made from `protos/` by `python -m wire.generate` (`make proto`).
+Nothing of wire imports this package.
 """
 
 from wire.standard.channelz import Channelz

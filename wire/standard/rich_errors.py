@@ -49,16 +49,39 @@ def error_details(error: wire.RpcError, message_type: type[D], type_name: str | 
 
     `type_name`: the full protobuf name, for classes of betterproto2 that are not in `wire.standard.details`.
     """
+    details = packed_details(error)
+    if not details:
+        return []
+    name = type_name or _type_name(message_type, None)
+    decode = wire.codec_for(message_type).decode
+    try:
+        return [decode(value) for url, value in details if url.rpartition("/")[2] == name]
+    except wire.CodecError:
+        return []
+
+
+def packed_details(error: wire.RpcError) -> list[tuple[str, bytes]]:
+    """All details that came with an error, in order: type URL and encoded message of each. None where they cannot be
+    read."""
     data = None if error.trailing_metadata is None else error.trailing_metadata.get(_KEY)
     if not isinstance(data, bytes):
         return []
-    name = type_name or _type_name(message_type, None)
     try:
-        status = _status_codec.decode(data)
-        decode = wire.codec_for(message_type).decode
-        return [decode(detail.value) for detail in status.details if detail.type_url.rpartition("/")[2] == name]
+        return [(detail.type_url, detail.value) for detail in _status_codec.decode(data).details]
     except wire.CodecError:
         return []
+
+
+def standard_detail(type_name: str, value: bytes) -> dict[str, Any] | None:
+    """A message of `wire.standard.details` in protobuf's JSON mapping; None for other types, or bytes that are none."""
+    message_type = default_message_pool.url_to_type.get(_PREFIX + type_name)
+    if message_type is None or not type_name.startswith("google.rpc."):
+        return None
+    try:
+        fields: dict[str, Any] = wire.codec_for(message_type).decode(value).to_dict()
+    except wire.CodecError:
+        return None
+    return fields
 
 
 def _type_name(message_type: type, type_names: dict[type, str] | None) -> str:
