@@ -4,7 +4,7 @@ PYTHON_IN_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check docs dist proto run-server run-client run-bench benchmark check-speed h2spec interop hostile soak fuzz test-vsock demo-vsock \
+.PHONY: help build test check docs dist proto run-server run-client run-bench benchmark benchmark-scale check-speed h2spec interop hostile soak fuzz test-vsock demo-vsock \
 	test-pythons clean venv-run venv-bench venv-dev
 
 help: ## List the targets
@@ -53,6 +53,9 @@ run-bench: venv-bench ## Load a server and print latencies, throughput and CPU t
 
 benchmark: venv-dev ## Compare with tonic (Rust), grpc-go, nghttpd (C), grpcio and grpclib, as far as they can be had
 	@$(PYTHON_IN_VENV) -m benchmarks $(ARGS)
+
+benchmark-scale: venv-dev ## Draw what a call costs against connections, streams, sizes, methods, metadata and workers
+	@$(PYTHON_IN_VENV) -m benchmarks.scale --svg docs/scale.svg $(ARGS)
 
 check-speed: venv-dev ## Count the hot paths' instructions; fail when one has grown by more than 3 % (needs valgrind)
 	@$(PYTHON_IN_VENV) -m benchmarks.stack --check $(ARGS)

@@ -82,6 +82,17 @@ def _under_h2load(
     return Sampled(answered.per_s, (process.cpu_s() - before_s) * 1e6 / answered.total)
 
 
+def h2load_echo_cpu(server: str, load: Load, payload_bytes: int) -> Opener:
+    """The server's CPU microseconds for the same."""
+
+    @contextmanager
+    def opened(lab: Lab) -> Iterator[Sample]:
+        with h2load_echo(server, load, payload_bytes)(lab) as sample:
+            yield lambda: _cost(sample())
+
+    return opened
+
+
 def h2load_file(load: Load, file_bytes: int = 23) -> Opener:
     """Requests a second of nghttpd for a file as long as the echo's DATA frame."""
 
