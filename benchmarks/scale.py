@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bin.cli import INTERRUPTED, Parser, integer, number, run_main
-
 from benchmarks.frames import Varying, many_paths, unary_requests
 from benchmarks.h2load import Load
 from benchmarks.measures import Lab, Opener, Sample, echo_cpu, h2load_echo_cpu, replay_cpu
 from benchmarks.processes import UnavailableError
+from wire.programs.cli import INTERRUPTED, Parser, integer, number, run_main
 
 
 @dataclass(frozen=True, slots=True)

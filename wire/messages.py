@@ -19,7 +19,7 @@ from wire.http2.engine import Stream
 from wire.message_decoder import MessageDecoder
 from wire.rpc.framing import PREFIX_BYTES, Compressed, MessageReader, unpack_prefix
 from wire.status import RpcError, StatusCode
-from wire.transport.contract import Future, Runtime
+from wire.transport.contract import Future, Resumable, Runtime
 
 M = TypeVar("M")
 
@@ -35,11 +35,13 @@ class IncomingMessages(Generic[M]):
     __slots__ = (
         "_abandoned",
         "_connection",
+        "_decode",
         "_decoder",
         "_ended",
         "_error",
         "_error_type",
         "_failed",
+        "_inline_bytes",
         "_messages",
         "_packed",
         "_runtime",
@@ -47,6 +49,7 @@ class IncomingMessages(Generic[M]):
         "_waiter",
         "reader",
         "received",
+        "task",
     )
 
     def __init__(
@@ -65,6 +68,8 @@ class IncomingMessages(Generic[M]):
         self._stream: Stream | None = None
         self.reader = reader
         self._decoder = decoder
+        self._decode = decoder.decode
+        self._inline_bytes = decoder.inline_bytes
         self._abandoned = abandoned
         self._failed = failed
         self._error_type = error_type
@@ -75,6 +80,8 @@ class IncomingMessages(Generic[M]):
         self._ended = False
         self._error: BaseException | None = None
         self._waiter: Future[None] | None = None
+        self.task: Resumable | None = None
+        """That of the handler, where messages are handed to it as they come and not a turn of the loop later."""
 
     def attach(self, connection: Connection, stream: Stream) -> None:
         """The stream that messages come from is open."""
@@ -84,6 +91,14 @@ class IncomingMessages(Generic[M]):
     def feed(self, data: bytes) -> None:
         """DATA has come. Raises `RpcError` as `MessageReader` does."""
         reader = self.reader
+        if self._waiter is not None and not self._messages and not self._packed:
+            message = reader.whole(data)
+            if message is not None:
+                self.received += 1
+                if self.task is None or not self.task.resume(message):
+                    self._messages.append(message)
+                    self._wake()
+                return
         messages = reader.feed(data, 0 if self._packed else _CUT_MESSAGES - len(self._messages))
         if messages or reader.uncut_count:
             self.received += len(messages)
@@ -140,6 +155,7 @@ class IncomingMessages(Generic[M]):
     async def take(self, keeper: object = None) -> M:
         """The next message, as `__anext__` gives it. `keeper` lives as long as this waits."""
         messages = self._messages
+        message: bytes | None = None
         while not messages:
             if self._packed:
                 self._cut()
@@ -148,22 +164,34 @@ class IncomingMessages(Generic[M]):
                 if self._error is not None:
                     raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
                 raise StopAsyncIteration
+            waiter = None if self.task is None else self.task.parking()
             if self._waiter is not None and not self._waiter.done():
                 raise UsageError("two tasks wait for the messages of one call")
-            self._waiter = waiter = self._runtime.future()
-            self._expect()
+            self._waiter = waiter or self._runtime.future()
+            if self.reader.size_bytes:
+                self._expect()
             try:
-                await waiter
+                if waiter is None:
+                    await self._waiter
+                else:
+                    assert self.task is not None
+                    message = await self.task.park()
+                    self._waiter = None
+                    if message is not None:
+                        break
             except BaseException:
                 if self._abandoned is not None:
                     self._abandoned()
                 raise
-        message = messages.popleft()
-        self._grant(PREFIX_BYTES + len(message))
+        if message is None:
+            message = messages.popleft()
+        connection = self._connection
+        if connection.engine.consumed(self._stream, PREFIX_BYTES + len(message)):  # type: ignore[union-attr, arg-type]
+            connection.wake()  # type: ignore[union-attr]
         try:
             plain = message if message.__class__ is bytes else self.reader.plain(message)
-            if not self._decoder.is_heavy(plain):
-                return self._decoder.decode(plain)
+            if len(plain) <= self._inline_bytes or not self._decoder.is_heavy(plain):
+                return self._decode(plain)
             return await self._decode_in_thread(plain)
         except CodecError as error:
             failure = self._error_type(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
@@ -208,23 +236,18 @@ class IncomingMessages(Generic[M]):
         self._messages.clear()
         self._packed.clear()
 
-    def _grant(self, size_bytes: int) -> None:
-        assert self._connection is not None
-        assert self._stream is not None
-        self._connection.engine.consumed(self._stream, size_bytes)
-        self._connection.wake()
-
 
 class OutgoingMessages:
     """One call's messages to its peer."""
 
-    __slots__ = ("_connection", "_ended", "_limit_bytes", "_stream", "_waiters")
+    __slots__ = ("_connection", "_ended", "_limit_bytes", "_stream", "_turn_over", "_waiters")
 
     def __init__(self, connection: Connection, stream: Stream) -> None:
         self._connection = connection
         self._stream = stream
         self._limit_bytes = connection.config.send_buffer_bytes
         self._ended = False
+        self._turn_over = False
         self._waiters: list[Future[None]] = []
 
     async def send(self, data: bytes) -> None:
@@ -239,9 +262,20 @@ class OutgoingMessages:
 
     async def sent(self, size_bytes: int) -> None:
         """So much DATA was queued: returns when the peer's windows and the transport leave room for more."""
+        if self.must_wait(size_bytes):
+            await self.wait()
+
+    def must_wait(self, size_bytes: int) -> bool:
+        """So much DATA was queued. True when `wait` is to be awaited before more is."""
         connection = self._connection
-        if connection.wrote(size_bytes):
-            await connection.runtime.sleep(0)  # let others run: this sender may never have to wait
+        self._turn_over = connection.wrote(size_bytes)
+        return self._turn_over or self._stream.queued_bytes > self._limit_bytes or connection.congested
+
+    async def wait(self) -> None:
+        """Until others have had their turn, and the peer's windows and the transport leave room for more."""
+        connection = self._connection
+        if self._turn_over:
+            await connection.runtime.sleep(0)  # this sender may never have to wait
         if self._stream.queued_bytes > self._limit_bytes or connection.congested:
             await self._drained()
 

@@ -28,7 +28,7 @@ from wire.config import EngineName, Http2Config
 from wire.http2.engine import RESETS_REMEMBERED, HeaderList, Stream
 from wire.http2.engines import engine_factory
 from wire.http2.limits import HARD_HEADER_FACTOR
-from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, MAX_SECTION_BYTES, MAX_SECTIONS
+from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, MAX_REMEMBERED_BYTES
 
 CLIENT, TIGHT, REPLIES = 1, 2, 4
 """Bits of the first byte: our role, narrow limits, and whether the layer above answers."""
@@ -75,7 +75,7 @@ def bound_bytes(config: Http2Config) -> int:
     complete, the HPACK tables and what is remembered of blocks, its streams with their
     replies, and what is queued for it."""
     field_block = HARD_HEADER_FACTOR * config.max_header_list_bytes
-    remembered = 2 * MAX_SECTIONS * MAX_SECTION_BYTES
+    remembered = 2 * MAX_REMEMBERED_BYTES
     tables = 2 * 10 * (config.header_table_bytes + DEFAULT_TABLE_BYTES)
     streams = (config.max_concurrent_streams + RESETS_REMEMBERED) * _STREAM_BYTES
     queued = 100 * config.max_queued_replies

@@ -229,9 +229,9 @@ class Engine(Protocol):
         for. Counts as a reset that the peer caused, and so may end the connection: then it does not return to the
         sink, but to `receive`."""
 
-    def consumed(self, stream: Stream, size: int) -> None:
+    def consumed(self, stream: Stream, size: int) -> bool:
         """`size` bytes of the stream's DATA are held no longer: grant them to the peer again (RFC 9113 §6.9). Sent in
-        large steps. Nothing on a stream that the peer ended or that is closed."""
+        large steps; True when something was queued now. Nothing on a stream that the peer ended or that is closed."""
 
     def expect(self, stream: Stream, size: int) -> None:
         """Somebody waits for a message of which `size` bytes are yet to come: see that the stream's window lets them,

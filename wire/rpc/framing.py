@@ -39,13 +39,14 @@ class MessageReader:
     there. `decompress` is None when the stream named no grpc-encoding.
     """
 
-    __slots__ = ("_chunks", "_max_bytes", "_needed_bytes", "_size_bytes", "decompress", "uncut", "uncut_count")
+    __slots__ = ("_chunks", "_max_bytes", "_needed_bytes", "decompress", "size_bytes", "uncut", "uncut_count")
 
     def __init__(self, max_bytes: int, decompress: Decompressor | None = None) -> None:
         self._max_bytes = max_bytes
         self.decompress = decompress
         self._chunks: list[bytes | bytearray | memoryview] = []
-        self._size_bytes = 0
+        self.size_bytes = 0
+        """What has come of a message that is not whole."""
         self._needed_bytes = PREFIX_BYTES  # what the chunks must reach before looking at them is worth it
         self.uncut = b""
         """Messages that `feed` completed and did not cut out, as they travelled."""
@@ -65,10 +66,10 @@ class MessageReader:
             chunks[-1] += data
         else:
             chunks[-1] = bytearray(chunks[-1]) + data
-        self._size_bytes += len(data)
-        if self._size_bytes < self._needed_bytes:
+        self.size_bytes += len(data)
+        if self.size_bytes < self._needed_bytes:
             return []
-        if most and self._size_bytes == self._needed_bytes > PREFIX_BYTES and len(chunks[0]) >= PREFIX_BYTES:
+        if most and self.size_bytes == self._needed_bytes > PREFIX_BYTES and len(chunks[0]) >= PREFIX_BYTES:
             return [self._whole_message(chunks)]
         buffer = b"".join(chunks)
         messages: list[bytes] = []
@@ -92,9 +93,17 @@ class MessageReader:
             self.uncut_count = count - most
         rest = buffer[position:]
         self._chunks = [rest] if rest else []
-        self._size_bytes = len(rest)
+        self.size_bytes = len(rest)
         self._needed_bytes = needed
         return messages
+
+    def whole(self, data: bytes) -> bytes | None:
+        """The message that `data` is, where it is one by itself, and plain; None where `feed` has to look."""
+        size = len(data) - PREFIX_BYTES
+        # As a number, the prefix of an uncompressed message is its length.
+        if not self.size_bytes and int.from_bytes(data[:PREFIX_BYTES], "big") == size and 0 <= size <= self._max_bytes:
+            return data[PREFIX_BYTES:]
+        return None
 
     def plain(self, message: bytes) -> bytes:
         """A message of `feed`, decompressed where it has to be. Raises `RpcError`."""
@@ -109,19 +118,19 @@ class MessageReader:
         chunks[0] = memoryview(chunks[0])[PREFIX_BYTES:]
         message = b"".join(chunks)
         self._chunks = []
-        self._size_bytes = 0
+        self.size_bytes = 0
         self._needed_bytes = PREFIX_BYTES
         return Compressed(message) if flag else message
 
     @property
     def missing_bytes(self) -> int:
         """What the message that has begun still lacks; 0 while its prefix is not whole."""
-        return self._needed_bytes - self._size_bytes if self._size_bytes >= PREFIX_BYTES else 0
+        return self._needed_bytes - self.size_bytes if self.size_bytes >= PREFIX_BYTES else 0
 
     @property
     def partial(self) -> bool:
         """True in the middle of a message; a stream that ends now is broken."""
-        return self._size_bytes > 0
+        return self.size_bytes > 0
 
     def _check_prefix(self, flag: int, length: int) -> None:
         if flag > 1:

@@ -290,7 +290,10 @@ class ServerCall(ServerContext):
         """Queue one message, behind the headers where they were not sent; returns the size of its DATA."""
         if not self._headers_sent:
             self._send_headers()
-        data = frame(message, self._compress if compress else None)
+        if self._compress is not None and compress:
+            data = frame(message, self._compress)
+        else:
+            data = pack_prefix(0, len(message)) + message
         self.connection.engine.send_data(self.stream, data)
         return len(data)
 
@@ -366,7 +369,8 @@ class ServerCall(ServerContext):
                 message = None if self._finished else self._encode(response)
                 if message is None:
                     return
-                await outgoing.sent(self._send(message))
+                if outgoing.must_wait(self._send(message)):
+                    await outgoing.wait()
         self._succeed()
 
 

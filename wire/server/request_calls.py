@@ -5,6 +5,8 @@ Imports `call` and what is below it.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -142,6 +144,15 @@ class StreamRequestCall(ServerCall):
         self._incoming = IncomingMessages(connection.runtime, reader, self.route.decoder)
         self._incoming.attach(connection, stream)
         self._start(self._incoming)
+
+    def _spawn(self, run: Coroutine[Any, Any, None], context: Context) -> None:
+        resumable = self.connection.runtime.resumable(run, context)
+        if resumable is None:
+            super()._spawn(run, context)
+            return
+        self.connection.running.add(self)
+        self._incoming.task, start = resumable
+        self._task = start()
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         if self._finished:

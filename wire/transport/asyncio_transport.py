@@ -13,11 +13,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import Context
+from functools import partial
 from typing import Any, cast
 
 from wire.config import TransportConfig
 from wire.transport.accepting import Guard
-from wire.transport.contract import Future, Peer, Task, Timer, Transport, TransportProtocol
+from wire.transport.contract import Future, Peer, Resumable, Task, Timer, Transport, TransportProtocol
+from wire.transport.resumable import ResumableTask
 from wire.transport.runtime_base import RuntimeBase
 from wire.transport.socket_transport import SocketTransport
 from wire.transport.sockets import AF_VSOCK, lost_error
@@ -182,6 +185,9 @@ def _ignore() -> None:
     pass
 
 
+_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
 class WatchedSocketTransport(SocketTransport):
     """A socket watched by the loop (`add_reader`, `add_writer`)."""
 
@@ -254,6 +260,14 @@ class AsyncioRuntime(RuntimeBase):
         if self.loop.get_task_factory() is not None:  # the user's own comes first
             return self.loop.create_task(coroutine)
         return asyncio.Task(coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
+
+    def resumable(
+        self, coroutine: Coroutine[Any, Any, None], context: Context, /
+    ) -> tuple[Resumable, Callable[[], Task]] | None:
+        if self.loop.get_task_factory() is not None:  # it may not know of contexts
+            return None
+        task = ResumableTask(self.loop, coroutine, context)
+        return task, partial(asyncio.Task, task, loop=self.loop, context=context, **_EAGER)
 
     async def _attach(
         self, sock: socket.socket, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None

@@ -15,8 +15,9 @@ handshake that fails makes no call at all on the accepting side, and raises from
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -134,6 +135,19 @@ class Future(Protocol[T_contra]):
     def set_exception(self, exception: BaseException, /) -> None: ...
 
 
+class Resumable(Protocol):
+    """A task that a callback may go on with at once where it waits by `park`; see `transport.resumable`."""
+
+    def parking(self) -> Future[None] | None:
+        """What the next `park` waits for; resolving it wakes the task later. None within another task."""
+
+    def park(self) -> Awaitable[Any]:
+        """Await it behind `parking`: gives what `resume` was given, or None when the future was resolved."""
+
+    def resume(self, value: object, /) -> bool:
+        """Go on with the task up to its next wait. False when it cannot be now: then nothing was done."""
+
+
 class Listener(Protocol):
     """A socket that is being accepted from."""
 
@@ -176,6 +190,12 @@ class Runtime(Protocol):
 
         The coroutine handles its own exceptions; one that escapes is logged and swallowed.
         """
+
+    def resumable(
+        self, coroutine: Coroutine[Any, Any, None], context: Context, /
+    ) -> tuple[Resumable, Callable[[], Task]] | None:
+        """What `spawn` would make a task of, as one that can be resumed, to run in `context`, and the function that
+        starts it. None where the event loop has no such tasks."""
 
     def future(self) -> Future[Any]: ...
 

@@ -11,6 +11,7 @@ import logging
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any
 
 import anyio
@@ -21,7 +22,17 @@ from wire.throttle import Throttle
 from wire.transport import connecting, sockets
 from wire.transport.accepting import AcceptLoop, Guard
 from wire.transport.address import Address, HybridVsockAddress, TcpAddress
-from wire.transport.contract import Candidate, Future, Listener, Peer, Task, Timer, Transport, TransportProtocol
+from wire.transport.contract import (
+    Candidate,
+    Future,
+    Listener,
+    Peer,
+    Resumable,
+    Task,
+    Timer,
+    Transport,
+    TransportProtocol,
+)
 from wire.transport.tls import ClientTls, ServerTls
 from wire.transport.tls_transport import LOST_IN_HANDSHAKE, TlsTransport
 
@@ -46,6 +57,11 @@ class RuntimeBase(ABC):
         ] = {}  # open ones: a paused transport has nobody else to keep it alive
         self._listeners: set[AcceptLoop] = set()
         self._guards: dict[int, Guard] = {}  # by id of the configuration, which the guard keeps alive
+
+    def resumable(
+        self, coroutine: Coroutine[Any, Any, None], context: Context, /
+    ) -> tuple[Resumable, Callable[[], Task]] | None:
+        return None
 
     @abstractmethod
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer: ...

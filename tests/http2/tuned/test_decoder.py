@@ -87,9 +87,21 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(decoder.sections) <= decoder_module.MAX_SECTIONS
     assert len(decoder._strings) <= decoder_module.MAX_STRINGS
     assert len(decoder._ordinary_names) <= decoder_module.MAX_NAMES
-    decoder.sections.clear()
+    before = set(decoder.sections)
     decoder.decode(f.literal(b"a", bytes(decoder_module.MAX_SECTION_BYTES)))
-    assert not decoder.sections
+    assert set(decoder.sections) == before
+    for number in range(100):
+        decoder.decode(f.literal(b"a", b"%04d" % number * 2500))
+        held_bytes = sum(len(block) + len(section.fields[0][1]) for block, section in decoder.sections.items())
+        assert held_bytes <= decoder_module.MAX_REMEMBERED_BYTES
+
+
+def test_a_request_with_much_metadata_is_remembered() -> None:
+    encoder, decoder = Encoder(), make()
+    headers = [HeaderTuple(b"x-field-%d" % number, b"value %d" % number) for number in range(60)]
+    decoder.decode(encoder.encode(headers))
+    block = encoder.encode(headers)
+    assert decoder.decode(block) is decoder.sections[block]
 
 
 def test_a_smaller_table_must_be_confirmed_by_the_next_block() -> None:

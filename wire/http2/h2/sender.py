@@ -241,10 +241,13 @@ class H2Sender:
         if own is not None and not self._failed:
             self._reset(own, code)
 
-    def consumed(self, stream: Stream, size: int) -> None:
+    def consumed(self, stream: Stream, size: int) -> bool:
         own = self.streams.get(stream.id)
-        if own is not None and not self._failed:
-            self._widen(self._budget.consumed(own, size))
+        if own is None or self._failed:
+            return False
+        grants = self._budget.consumed(own, size)
+        self._widen(grants)
+        return bool(grants)
 
     def expect(self, stream: Stream, size: int) -> None:
         own = self.streams.get(stream.id)

@@ -43,8 +43,12 @@ STATIC_ENTRIES: Final = len(STATIC_TABLE)
 
 MAX_SECTIONS: Final = 128
 """Blocks remembered: more than the methods that one peer calls in turn, few enough for a hostile one."""
-MAX_SECTION_BYTES: Final = 2048
-"""Largest block, and largest section, that is remembered; with the above at most 512 KiB a connection."""
+MAX_REMEMBERED_BYTES: Final = 1 << 19
+"""Of all the blocks and sections remembered by a connection: 512 KiB, so that one of many metadata fields is, too."""
+MAX_SECTION_BYTES: Final = MAX_REMEMBERED_BYTES // 8
+"""Of one block and its section."""
+MAX_HEAD_BYTES: Final = 2048
+"""Of what precedes a block's first literal, where that is remembered."""
 MAX_STRINGS: Final = 128
 MIN_STRING_BYTES: Final = 9
 MAX_STRING_BYTES: Final = 2048
@@ -117,6 +121,7 @@ class Decoder:
         "_max_list_bytes",
         "_must_shrink",
         "_ordinary_names",
+        "_remembered_bytes",
         "_section_marks",
         "_strings",
         "_table",
@@ -128,6 +133,7 @@ class Decoder:
 
     def __init__(self, client: bool, max_list_bytes: int, max_fields: int) -> None:
         self.sections: dict[bytes, Section] = {}
+        self._remembered_bytes = 0
         self.max_table_bytes = DEFAULT_TABLE_BYTES  # what we allow the peer
         self._table_limit_bytes = DEFAULT_TABLE_BYTES  # what the peer uses of it
         self._must_shrink = False
@@ -201,7 +207,7 @@ class Decoder:
                         prefix = 0x3F
                     else:
                         prefix = 0x0F
-                        if fresh and unchanged and 1 < at <= MAX_SECTION_BYTES:
+                        if fresh and unchanged and 1 < at <= MAX_HEAD_BYTES:
                             fresh = False
                             self._head = (
                                 block[: at - 1],
@@ -273,9 +279,12 @@ class Decoder:
         else:
             kind = KINDS.get(marks & self._section_marks, MALFORMED)
         section = Section(section_fields, kind, content_length)
-        if unchanged and end <= MAX_SECTION_BYTES and size_bytes <= MAX_SECTION_BYTES:
-            if len(self.sections) >= MAX_SECTIONS:
+        held_bytes = end + size_bytes
+        if unchanged and held_bytes <= MAX_SECTION_BYTES:
+            self._remembered_bytes += held_bytes
+            if len(self.sections) >= MAX_SECTIONS or self._remembered_bytes > MAX_REMEMBERED_BYTES:
                 self.sections.clear()
+                self._remembered_bytes = held_bytes
             self.sections[block] = section
         return section
 
@@ -330,6 +339,7 @@ class Decoder:
         self._head = None
         if self.sections:
             self.sections.clear()
+            self._remembered_bytes = 0
 
     def _resize(self, size_bytes: int) -> None:
         """RFC 7541 §4.3, §6.3."""

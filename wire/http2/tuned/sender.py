@@ -52,6 +52,7 @@ class TunedSender:
         "_config",
         "_connection",
         "_connection_low_bytes",
+        "_credit_step_bytes",
         "_encoder",
         "_failed",
         "_goaway_id",
@@ -116,6 +117,7 @@ class TunedSender:
             config.stream_window_bytes, config.max_stream_window_bytes, config.receive_budget_bytes
         )
         self._shares = self._budget.shares
+        self._credit_step_bytes = config.stream_window_bytes // 2
 
         self._next_id = 1
         self._highest_peer_id = -1  # so that a client's first stream is this plus 2
@@ -207,28 +209,32 @@ class TunedSender:
             self._write_headers(stream, headers, end_stream)
 
     def send_data(self, stream: AnyStream, data: bytes, end_stream: bool = False) -> None:
+        size = len(data)
+        connection = self._connection
+        if (
+            not end_stream
+            and stream.local == OPEN
+            and stream.ending is None
+            and 0 < size <= stream.send_window
+            and size <= connection.send_window
+            and size <= self._peer_max_frame_bytes
+            and not stream.queue
+        ):
+            # One frame of a stream that goes on, which is what streaming is made of.
+            self.held_bytes += size
+            stream.send_window -= size
+            connection.send_window -= size
+            self._limits.written += 1
+            self._out += _frame_header(size << 8 | DATA, 0, stream.id), data
+            return
         if stream.local != OPEN or stream.ending is not None:
             if stream.local == WAITING:
                 raise UsageError("DATA was sent before headers")
             return
-        size = len(data)
         self.held_bytes += size
-        connection = self._connection
         waiting = bool(stream.queue)
-        if not waiting and (
-            not size
-            or (size <= stream.send_window and size <= connection.send_window and size <= self._peer_max_frame_bytes)
-        ):
-            if size:
-                stream.send_window -= size
-                connection.send_window -= size
-                self._out += _frame_header(size << 8 | DATA, END_STREAM if end_stream else 0, stream.id), data
-                self._limits.written += 1
-            elif end_stream:
-                self._limits.written += 1
-                self._out.append(_frame_header(DATA, END_STREAM, stream.id))
-            if end_stream:
-                self._end_local(stream)
+        if not waiting and size <= stream.send_window and size <= connection.send_window:
+            self._write_data(stream, data, end_stream)
             return
         if size:
             if stream.queue is None:
@@ -240,6 +246,29 @@ class TunedSender:
             stream.ending = END_ON_DATA
         if not waiting:
             self._write_queue(stream)
+
+    def _write_data(self, stream: TunedStream, data: bytes, end_stream: bool) -> None:
+        """Frame data that both windows take, which may be empty, and the stream's end."""
+        size = len(data)
+        stream.send_window -= size
+        self._connection.send_window -= size
+        most = self._peer_max_frame_bytes
+        flags = END_STREAM if end_stream else 0
+        if size > most:
+            view = memoryview(data)  # each byte is copied once, when what is queued is joined
+            last = (size - 1) // most * most
+            for at in range(0, last, most):
+                self._out += _frame_header(most << 8 | DATA, 0, stream.id), view[at : at + most]
+            self._out += _frame_header(size - last << 8 | DATA, flags, stream.id), view[last:]
+            self._limits.written += last // most + 1
+        elif size:
+            self._out += _frame_header(size << 8 | DATA, flags, stream.id), data
+            self._limits.written += 1
+        elif end_stream:
+            self._out.append(_frame_header(DATA, END_STREAM, stream.id))
+            self._limits.written += 1
+        if end_stream:
+            self._end_local(stream)
 
     def send_reply(self, stream: AnyStream, headers: HeaderList, data: bytes, trailers: HeaderList) -> None:
         size = len(data)
@@ -304,9 +333,16 @@ class TunedSender:
 
     # Flow control, pings and GOAWAY ---------------------------------------------------------------------------------
 
-    def consumed(self, stream: AnyStream, size: int) -> None:
-        if not stream.closed and not self._failed:
-            self._widen(self._budget.consumed(stream, size))
+    def consumed(self, stream: AnyStream, size: int) -> bool:
+        credit_bytes = stream.credit_bytes + size
+        if credit_bytes < self._credit_step_bytes and not self._shares:
+            stream.credit_bytes = credit_bytes  # as the budget would say, with nothing to grant yet
+            return False
+        if stream.closed or self._failed:
+            return False
+        grants = self._budget.consumed(stream, size)
+        self._widen(grants)
+        return bool(grants)
 
     def expect(self, stream: AnyStream, size: int) -> None:
         if stream.remote == OPEN and not self._failed:

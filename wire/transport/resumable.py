@@ -1,0 +1,140 @@
+"""A task of asyncio that goes on at once, from within a callback of the loop, when what it waits for has come.
+
+A task that awaits a future goes on a turn of the loop later: a future, a callback, its handle and the task's step cost
+1.2 µs under uvloop and 2.5 µs under asyncio. Handlers that take a message and wait for the next one do nothing else,
+so such a wait is short-cut here. The handler runs in a real task, so that timeouts and cancel scopes work in it. Where
+it waits by `park`, the task is left waiting for one future that stays what it is, and `resume` sends the value into
+the coroutine itself. Only when the coroutine then awaits anything else, or ends, the future is resolved, and the task
+takes over from there. Imports asyncio and nothing of wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.tasks import _enter_task, _leave_task  # for whoever drives a task (asyncio-extending in Python's manual)
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from types import coroutine
+from typing import Any, Final
+
+if sys.version_info >= (3, 12):
+    _current_task = asyncio.current_task
+else:  # where it is written in Python
+    _current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
+
+_PARKED: Final = object()
+_NOTHING: Final = object()
+
+
+@coroutine
+def _park() -> Generator[Any, Any, Any]:
+    return (yield _PARKED)
+
+
+class ResumableTask(Coroutine[Any, Any, None]):
+    """What the task runs in place of `coroutine`, which handles its own exceptions; `context` is where both run."""
+
+    __slots__ = ("_coroutine", "_ended", "_future", "_handed", "_loop", "_parked", "_run", "_send", "_task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
+        self._loop = loop
+        self._coroutine = coroutine
+        self._run = context.run
+        self._send = coroutine.send
+        self._task: asyncio.Task[None] | None = None
+        self._future: asyncio.Future[None] | None = None
+        self._parked = False  # the task waits for `_future`, and the coroutine in `park`
+        self._handed: Any = _NOTHING  # what the coroutine awaits since `resume`; the task is to take it over
+        self._ended: BaseException | None = None  # how the coroutine ended in `resume`
+
+    # What waits, within the task.
+
+    def parking(self) -> asyncio.Future[None] | None:
+        """What the next `park` waits for; resolving it wakes the task, a turn of the loop later. None within another
+        task than this one, as one that the handler has made: there it must not be awaited."""
+        if _current_task(self._loop) is not self._task:
+            return None
+        future = self._future
+        if future is None or future.done():
+            self._future = future = self._loop.create_future()
+        return future
+
+    park = staticmethod(_park)
+    """Await it behind `parking`: gives what `resume` was given, or None when the future was resolved."""
+
+    # What wakes it, from a callback.
+
+    def resume(self, value: object) -> bool:
+        """Go on with a task that waits in `park`, up to its next wait. False when it waits elsewhere, or when this is
+        called from within a task: then nothing was done."""
+        future = self._future
+        if not self._parked or future.done():  # type: ignore[union-attr]
+            return False
+        loop, task = self._loop, self._task
+        try:
+            _enter_task(loop, task)  # type: ignore[arg-type]
+        except RuntimeError:
+            return False
+        self._parked = False
+        try:
+            awaited = self._run(self._send, value)
+        except BaseException as error:
+            self._ended = StopIteration() if isinstance(error, StopIteration) else error
+        else:
+            if awaited is _PARKED:
+                self._parked = True
+                return True
+            self._handed = awaited
+        finally:
+            _leave_task(loop, task)  # type: ignore[arg-type]
+        if not future.done():  # type: ignore[union-attr]
+            future.set_result(None)  # type: ignore[union-attr]
+        return True
+
+    # What the task calls.
+
+    def send(self, value: object) -> Any:
+        if self._task is None:
+            self._task = asyncio.current_task(self._loop)
+        if self._handed is not _NOTHING:
+            awaited, self._handed = self._handed, _NOTHING
+            return awaited
+        return self._go_on(self._send, None)
+
+    def throw(self, *args: Any) -> Any:
+        if self._handed is not _NOTHING:
+            awaited, self._handed = self._handed, _NOTHING
+            if awaited is not None:
+                awaited.cancel()  # as the task would have done
+        try:
+            return self._go_on(self._coroutine.throw, *args)
+        finally:
+            del args  # an exception whose traceback holds this frame
+
+    def _go_on(self, function: Callable[..., Any], *args: Any) -> Any:
+        self._parked = False
+        try:
+            if self._ended is not None:
+                raise self._ended
+            awaited = function(*args)
+        except BaseException:
+            del args
+            self._ended = self._task = self._future = None  # the task holds this object
+            del self._run  # and the context may
+            raise
+        if awaited is _PARKED:
+            awaited = self._future  # `parking` was called just before
+            awaited._asyncio_future_blocking = True  # type: ignore[union-attr]  # what `await` sets
+            self._parked = True
+        return awaited
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        raise TypeError("it is run by its task, and not awaited")
+
+    def __getattr__(self, name: str) -> Any:
+        """What debuggers and anyio ask a task's coroutine: its state, its frame, its name."""
+        return getattr(self._coroutine, name)
