@@ -16,7 +16,7 @@ What users need is exported here. What lies underneath, from the bytes up:
     inspect/      what is on the wire in words: trace, tap, captures
     standard/     health, reflection, rich errors, calls without generated code
     generate/     .proto files → messages, bases and stubs
-    programs/     wire-client, wire-tap, and what the programs in `bin/` are made of
+    programs/     wire-client, wire-bench, wire-tap, and what the programs in `bin/` are made of
     config        every knob of a server or channel
     process       knobs of the whole process
     errors, status, metadata, deadline, throttle (log lines that peers can cause)

@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import pytest
 
 import wire
@@ -19,7 +21,9 @@ from proto.echo.v1 import EchoRequest, EchoResponse
 from proto.echo.v1.echo_wire import EchoServiceStub
 from tests.bin.programs import ROOT, ServerProcess
 from tests.certificates import Certificates
-from tests.support import run
+from tests.standard.shop import descriptors, shop_in_thread
+from tests.support import run, serving
+from wire.standard import reflection
 
 HdrHistogram = pytest.importorskip("hdrh.histogram").HdrHistogram
 
@@ -62,6 +66,51 @@ def test_every_kind_of_load_is_answered(capsys: pytest.CaptureFixture[str], targ
     assert report["answered"] == 200
     assert set(report["latency_ms"]) == {"p50", "p90", "p99", "p99.9", "max", "mean"}
     assert bool(report["lateness_ms"]) == ("--rate" in flags)
+
+
+@pytest.mark.parametrize(
+    ("method", "data"),
+    [
+        ("Get", '{"name": "a"} {"name": "b"}'),
+        ("List", '{"sizes": [1, 2, 3]}'),
+        ("Count", "[{}, {}]"),
+        ("Follow", '{"name": "a"}\n{"name": "b"}'),
+    ],
+)
+def test_any_method_is_called(capsys: pytest.CaptureFixture[str], method: str, data: str) -> None:
+    descriptors("shop.proto")  # skips where there is no protoc
+    with shop_in_thread() as address:
+        call = ("--target", address, "--call", f"shop.v1.Shop/{method}", "--data", data, "-H", "x-who: me")
+        report = measured(capsys, *call, "--requests", "20", "--timeout", "10")
+    assert (report["answered"], report["errors"]) == (20, {})
+    assert report["settings"]["method"].startswith(f"shop.v1.Shop/{method}, ")
+
+
+def test_requests_are_sent_in_turn_by_all_callers(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: Counter[bytes] = Counter()
+
+    class Counts(wire.Servicer):
+        service = EchoServiceStub.service
+
+        def echo(self, request: EchoRequest, context: wire.ServerContext) -> EchoResponse:
+            seen[request.payload] += 1
+            return EchoResponse()
+
+    server = serving(Counts(), *reflection())
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(server) as (_, address),
+    ):
+        data = '{"payload": "YQ=="} {"payload": "Yg=="}'
+        call = ("--target", address, "--call", "echo.v1.EchoService/Echo", "--data", data)
+        report = measured(capsys, *call, "--requests", "20", "--concurrency", "3")
+    assert report["answered"] == 20
+    assert abs(seen[b"a"] - seen[b"b"]) <= 1
+
+
+def test_method_that_is_not_there_is_said_in_one_line(target: str) -> None:
+    with pytest.raises(wire.ConfigurationError, match=r"did you mean echo\.v1\.EchoService/Echo"):
+        bench.main(["--target", target, "--call", "echo.v1.EchoService/Ecko"])
 
 
 def test_tls_and_a_pid_are_for_a_target(capsys: pytest.CaptureFixture[str], certificates: Certificates) -> None:
@@ -182,6 +231,9 @@ def test_interrupt_shows_what_was_measured_so_far() -> None:
         (["--key", "rsa"], "go with --method sign"),
         (["--method", "echo-stream", "--timeout", "1"], "does not go with"),
         (["--target", "vsock:x:y"], "vsock"),
+        (["--call", "a/b", "--method", "echo"], "do not go with --call"),
+        (["--data", "{}"], "go with --call"),
+        (["-H", "nothing"], "'key: value'"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(

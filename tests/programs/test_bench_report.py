@@ -9,6 +9,7 @@ import pytest
 from wire.programs.bench_report import Run, as_json, as_text
 from wire.programs.latency import UNITS_PER_S
 from wire.programs.load import Tally
+from wire.programs.measurement import Measured
 
 pytest.importorskip("hdrh.histogram", reason="hdrhistogram is not installed")
 
@@ -16,9 +17,7 @@ MS = UNITS_PER_S // 1000
 
 
 def run_of(*tallies: Tally, server_cpu_s: float | None = None, interrupted: bool = False) -> Run:
-    return Run(
-        settings={"target": "unix:/s"}, tallies=list(tallies), server_cpu_s=server_cpu_s, interrupted=interrupted
-    )
+    return Run(settings={"target": "unix:/s"}, measured=Measured(list(tallies), server_cpu_s, interrupted))
 
 
 def test_processes_are_added_up() -> None:

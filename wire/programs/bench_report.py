@@ -8,40 +8,39 @@ from dataclasses import dataclass
 from typing import Any
 
 from wire.programs.latency import merge, summary_ms
-from wire.programs.load import Tally
+from wire.programs.measurement import Measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run. `settings`: name → value, as they are to be shown. `server_cpu_s`: None where it is not known."""
+    """One run. `settings`: name → value, as they are to be shown."""
 
     settings: dict[str, str]
-    tallies: list[Tally]
-    server_cpu_s: float | None
-    interrupted: bool
+    measured: Measured
 
 
 def as_json(run: Run) -> dict[str, Any]:
     """Everything, latencies in milliseconds and as an HdrHistogram log entry in units of 100 ns."""
-    histogram = merge(tally.answered for tally in run.tallies)
+    tallies, server_cpu_s = run.measured.tallies, run.measured.server_cpu_s
+    histogram = merge(tally.answered for tally in tallies)
     answered = histogram.get_total_count()
-    errors = sum((tally.errors for tally in run.tallies), Counter[str]())
+    errors = sum((tally.errors for tally in tallies), Counter[str]())
     ended = answered + sum(errors.values())
-    seconds = max(tally.seconds for tally in run.tallies)
-    client_cpu_s = sum(tally.cpu_s for tally in run.tallies)
+    seconds = max(tally.seconds for tally in tallies)
+    client_cpu_s = sum(tally.cpu_s for tally in tallies)
     return {
         "settings": run.settings,
-        "interrupted": run.interrupted,
+        "interrupted": run.measured.interrupted,
         "seconds": seconds,
         "answered": answered,
         "throughput_per_s": answered / seconds if seconds else 0.0,
         "errors": dict(errors),
-        "unanswered": sum(tally.unanswered for tally in run.tallies),
-        "unsent": sum(tally.unsent for tally in run.tallies),
+        "unanswered": sum(tally.unanswered for tally in tallies),
+        "unsent": sum(tally.unsent for tally in tallies),
         "latency_ms": summary_ms(histogram),
-        "lateness_ms": summary_ms(merge(tally.lateness for tally in run.tallies)),
+        "lateness_ms": summary_ms(merge(tally.lateness for tally in tallies)),
         "client_cpu_us_per_call": client_cpu_s * 1e6 / ended if ended else None,
-        "server_cpu_us_per_call": run.server_cpu_s * 1e6 / ended if ended and run.server_cpu_s is not None else None,
+        "server_cpu_us_per_call": server_cpu_s * 1e6 / ended if ended and server_cpu_s is not None else None,
         "histogram": histogram.encode().decode(),
     }
 

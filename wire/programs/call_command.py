@@ -13,7 +13,7 @@ import anyio
 
 import wire
 from wire.programs.channel_flags import DEFAULT_TIMEOUT_S
-from wire.programs.json_values import JsonValues, pieces_of, standard_input
+from wire.programs.json_values import JsonValues, open_data, pieces_of
 
 if TYPE_CHECKING:
     from wire.standard.dynamic import DynamicMethod, Schema
@@ -46,26 +46,14 @@ async def _requests(schema: Schema, method: DynamicMethod, args: argparse.Namesp
         await schema.load_anys(value)
         return schema.from_json(method.request, value, ignore_unknown=args.ignore_unknown)
 
-    source, pieces = _source(args.data)
+    source, file = open_data(args.data)
     values = JsonValues(source)
-    async for piece in pieces:
-        for value in values.feed(piece):
-            yield await message_of(value)
+    with file:
+        async for piece in pieces_of(file):
+            for value in values.feed(piece):
+                yield await message_of(value)
     for value in values.end():
         yield await message_of(value)
-
-
-def _source(data: str | None) -> tuple[str, AsyncIterator[bytes]]:
-    """What to call it, and its bytes. Raises `OSError` for a file that cannot be opened."""
-    if data in ("-", "@-", "@"):
-        return "standard input", pieces_of(standard_input())
-    if data is not None and data.startswith("@"):
-        return data[1:], pieces_of(open(data[1:], "rb"))
-    return "the request", _whole((data or "").encode(errors="surrogateescape"))
-
-
-async def _whole(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 async def _only_one(requests: AsyncIterator[Any], method: DynamicMethod, data: str | None) -> Any:

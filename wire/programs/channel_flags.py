@@ -50,6 +50,15 @@ def header(text: str) -> tuple[str, str | bytes]:
     return cli.metadata_item(f"{key.strip()}={value.strip()}")
 
 
+def add_metadata_flags(add: Add) -> None:
+    """--metadata and -H, both for `args.metadata`, a list of pairs."""
+    for flags, item, metavar, text in (
+        (("--metadata",), cli.metadata_item, "K=V", "may be repeated; bytes for a key that ends in -bin in base64"),
+        (("-H", "--header"), header, "'K: V'", "the same as curl writes it"),
+    ):
+        add(*flags, default=[], action="append", dest="metadata", type=item, metavar=metavar, help=text)
+
+
 def add_schema_flags(add: Add) -> None:
     """--proto, -I and --protoset, for `schema_of`."""
     files = "a .proto file that describes the server, in place of reflection; may be repeated"

@@ -17,10 +17,10 @@ from wire.programs import cli
 from wire.programs.call_command import CallFailed, call
 from wire.programs.channel_flags import (
     DEFAULT_TIMEOUT_S,
+    add_metadata_flags,
     add_schema_flags,
     add_tls_flags,
     check_tls_flags,
-    header,
     require_dynamic,
     schema_of,
     tls_of,
@@ -223,11 +223,7 @@ def _add_common_flags(parser: cli.Parser, *, again: bool = False) -> None:
         help="where the server listens (%(default)s)",
     )
     add("--timeout", type=cli.seconds, metavar="S", help=shown)
-    for flags, item, metavar, text in (
-        (("--metadata",), cli.metadata_item, "K=V", "may be repeated; bytes for a key that ends in -bin in base64"),
-        (("-H", "--header"), header, "'K: V'", "the same as curl writes it"),
-    ):
-        add(*flags, default=[], action="append", dest="metadata", type=item, metavar=metavar, help=text)
+    add_metadata_flags(add)
     add("--json", default=False, action="store_true", help="print results and errors as JSON, bytes in base64")
     add_tls_flags(add)
     add("--engine", default=wire.ChannelConfig().engine, choices=cli.ENGINES, help="HTTP/2 engine (%(default)s)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -124,6 +125,11 @@ async def pieces_of(file: BinaryIO) -> AsyncIterator[bytes]:
         yield data
 
 
-def standard_input() -> BinaryIO:
-    """Standard input, as bytes."""
-    return sys.stdin.buffer
+def open_data(argument: str | None) -> tuple[str, BinaryIO]:
+    """What a command line's JSON is called in errors, and a file of it: JSON itself, "@file", or "-" for standard
+    input. Raises `OSError` for a file that cannot be opened."""
+    if argument in ("-", "@-", "@"):
+        return "standard input", sys.stdin.buffer
+    if argument is not None and argument.startswith("@"):
+        return argument[1:], open(argument[1:], "rb")
+    return "the request", io.BytesIO((argument or "").encode(errors="surrogateescape"))

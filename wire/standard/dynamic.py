@@ -117,6 +117,10 @@ class Schema:
         while waiting:
             self._add(next(iter(waiting)), waiting)
 
+    def files(self) -> list[bytes]:
+        """All that is known so far, as serialized FileDescriptorProtos, dependencies first."""
+        return [file.SerializeToString() for file in self._files.values()]
+
     def file_set(self) -> bytes:
         """All that is known so far, as a serialized FileDescriptorSet, dependencies first."""
         return bytes(FileDescriptorSet(file=self._files.values()).SerializeToString())
