@@ -73,7 +73,7 @@ REQUEST_SHAPES: list[f.Fields] = [
 ]
 RESPONSE_SHAPES: list[f.Fields] = [
     ((b":status", b"100"),),
-    ((b":status", b"103"), (b"transport", b"x")),
+    ((b":status", b"103"), (b"link", b"x")),
     ((b":status", b"404"),),
     ((b":status", b"20"),),
     ((b":status", b"2000"),),

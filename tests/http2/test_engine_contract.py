@@ -191,7 +191,7 @@ def test_no_error_before_the_response_is_complete_is_a_reset(client: MakeRig) ->
 def test_informational_responses_are_swallowed(client: MakeRig) -> None:
     rig = client()
     rig.open()
-    rig.feed(f.headers(1, ((b":status", b"100"),)), f.headers(1, ((b":status", b"103"), (b"transport", b"x"))))
+    rig.feed(f.headers(1, ((b":status", b"100"),)), f.headers(1, ((b":status", b"103"), (b"link", b"x"))))
     rig.feed(f.headers(1, f.RESPONSE, end=True))
     assert rig.calls() == [("headers", 1, f.RESPONSE, True)]
 

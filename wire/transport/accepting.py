@@ -1,7 +1,7 @@
 """From a listening socket to accepted ones, on any event loop: the accept loop, its guards and its back-off.
 
 A peer that the configuration does not allow is closed before anything is read from it. Imports `anyio`, `config`,
-`sockets` and `transport`.
+`sockets` and `contract`.
 """
 
 from __future__ import annotations

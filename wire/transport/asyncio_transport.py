@@ -1,9 +1,8 @@
 """The event loop of asyncio and of uvloop: transports on `asyncio.Protocol`, and the runtime that makes them.
 
-TCP and UNIX sockets are handed to the loop's own transports. A read goes from the transport straight into the protocol:
-`data_received` and `write` of a transport *are* the protocol's and the transport's methods, so a transport costs no
-call of its own. AF_VSOCK is driven by `SocketTransport`, because uvloop's transports take no such sockets. Imports
-asyncio and its siblings.
+TCP and UNIX sockets are handed to the loop's own transports, with ours between these and the protocol. Ours costs no
+call of its own: its `data_received` *is* the protocol's method, and its `write` that of the loop's transport. AF_VSOCK
+is driven by `SocketTransport`, because uvloop's transports take no such sockets. Imports asyncio and its siblings.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from wire.transport.sockets import AF_VSOCK, lost_error
 
 
 class AsyncioTransport(asyncio.Protocol):
-    """A `Transport` that is its transport's protocol.
+    """A `Transport` that is the asyncio protocol of one of the loop's own.
 
     `write` changes when the transport closes, so it is looked up at each call and never kept.
     """

@@ -1,7 +1,7 @@
 """Happy Eyeballs (RFC 8305; gRPC proposal A61): in which order candidates are tried, and when the next one begins.
 
 Pure: in come candidates, times and outcomes; out comes what to begin now, or how long to wait. Whoever asks does the
-connecting. Imports nothing but `transport`'s `Candidate`.
+connecting. Imports nothing but `contract`'s `Candidate`.
 """
 
 from __future__ import annotations

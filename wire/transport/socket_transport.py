@@ -2,7 +2,7 @@
 
 How it learns that the socket can be read or written is left to its two kinds: `asyncio_transport` watches with
 `add_reader` (AF_VSOCK, which uvloop's transports refuse), `anyio_transport` with tasks that wait (trio). Imports
-`sockets`, `config` and `transport`.
+`sockets`, `config` and `contract`.
 """
 
 from __future__ import annotations

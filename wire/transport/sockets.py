@@ -1,7 +1,7 @@
 """One code path for the sockets of every transport: addresses in, non-blocking sockets out, and errnos as sentences.
 
 TCP, UNIX and AF_VSOCK differ here and nowhere else: which options exist, how a name reads, what an errno means, who
-the peer is. Imports `errors`, `address` and `transport`'s `Peer`; never an event loop.
+the peer is. Imports `errors`, `address` and `contract`'s `Peer`; never an event loop.
 """
 
 from __future__ import annotations

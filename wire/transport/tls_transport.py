@@ -2,7 +2,7 @@
 
 `TlsTransport` is the `TransportProtocol` of the raw transport and the `Transport` of the protocol above. It is
 sans-I/O: OpenSSL works on memory BIOs. Each read from the socket is decrypted whole and handed up in one call; each
-write goes down in one. Imports `errors`, `transport` and nothing that runs.
+write goes down in one. Imports `errors`, `contract` and nothing that runs.
 
 A peer that closes its socket without close_notify is reported as at its end: HTTP/2 tells truncation by itself (RFC
 8446 §6.1, RFC 9113 §8.1), and common gRPC peers do just that.

@@ -6,8 +6,7 @@
     decoder    header blocks → field sections, each distinct block decoded once
     encoder    header lists → blocks, each shared list encoded once
     reader     bytes → frames: what is not whole yet, sizes and places, field blocks
-    windows    flow-control arithmetic, of a stream and of the connection
-    streams    the state of one stream, and the memory of those that were reset
+    streams    the state of one stream, its windows and the connection's
     sender     everything that an engine sends
     engine     everything that it receives: `TunedEngine`
 

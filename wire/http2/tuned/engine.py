@@ -42,8 +42,7 @@ from wire.http2.tuned.frames import (
 )
 from wire.http2.tuned.reader import FrameReader, without_padding
 from wire.http2.tuned.sender import AnyStream, TunedSender
-from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
-from wire.http2.tuned.windows import CONNECTION
+from wire.http2.tuned.streams import CONNECTION, ENDED, OPEN, WAITING, TunedStream
 
 _PROTOCOL_ERROR: Final = ErrorCode.PROTOCOL_ERROR
 

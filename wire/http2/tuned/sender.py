@@ -33,8 +33,7 @@ from wire.http2.send_queue import Chunk, append_chunk
 from wire.http2.tuned import frames
 from wire.http2.tuned.encoder import Encoder
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS
-from wire.http2.tuned.streams import END_ON_DATA, ENDED, OPEN, WAITING, TunedStream
-from wire.http2.tuned.windows import CONNECTION, Flow
+from wire.http2.tuned.streams import CONNECTION, END_ON_DATA, ENDED, OPEN, WAITING, Flow, TunedStream
 
 _frame_header = frames.HEADER.pack
 _Pack = Callable[..., bytes]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from wire.http2.tuned.windows import Flow
+from wire.http2.tuned.streams import Flow
 
 
 def test_a_send_window_may_go_below_zero_but_not_past_the_largest() -> None:
