@@ -120,4 +120,4 @@ def _bound(method: Method[Any, Any], channel: ChannelBase, call: type[Any], bloc
     if isinstance(channel, blocking.Channel):
         return channel.callable(blocks, method)
     kind: Callable[..., Any] = RequestsCallable if method.streams_requests else RequestCallable
-    return channel.intercepted(method, kind(call, channel, method))
+    return channel.intercepted(method, kind(call, channel.caller_for(method), method))

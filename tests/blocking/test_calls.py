@@ -219,6 +219,33 @@ def test_a_call_that_streams_tells_of_its_end_too() -> None:
         assert told.get(timeout=TIMEOUT_S) is StatusCode.OK
 
 
+def test_calls_are_retried_as_a_service_config_says() -> None:
+    failures = 4
+
+    def fails(request: bytes, context: wire.ServerContext) -> bytes:
+        nonlocal failures
+        failures -= 1
+        if failures % 2:
+            raise wire.RpcError(StatusCode.UNAVAILABLE)
+        return request
+
+    policy = {
+        "maxAttempts": 3,
+        "initialBackoff": "0.001s",
+        "maxBackoff": "0.001s",
+        "backoffMultiplier": 1,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    service_config = {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}
+    with (
+        tied(Probe(Unary=fails)) as pair,
+        wire.blocking.Channel(pair.served.address, service_config=service_config) as channel,
+    ):
+        assert ProbeStub(channel).unary(b"x") == b"x"
+        assert ProbeStub(channel).unary(b"y", compression="gzip") == b"y"
+    assert failures == 0
+
+
 def test_a_call_that_is_let_go_of_is_cancelled() -> None:
     ended = threading.Event()
 

@@ -21,8 +21,9 @@ from wire.blocking.call import (
 )
 from wire.blocking.futures import ThreadFuture
 from wire.client.callables import CallCompression
+from wire.client.callables import CallingChannel as AsyncCallingChannel
 from wire.client.channel_base import StartCall
-from wire.client.credentials import CallContext, CallCredentials
+from wire.client.credentials import CallContext
 from wire.client.exchange import Caller, UnaryExchange
 from wire.codec import Codec
 from wire.errors import ServiceError
@@ -44,8 +45,8 @@ class CallingChannel(ThreadsChannel, Caller, Protocol):
     def begin_call(self) -> None:
         """This thread, which has the lock, is to make a call."""
 
-    def with_options(self, compression: CallCompression | None, credentials: CallCredentials | None) -> Caller:
-        """The channel for calls that are made in another way than the rest."""
+    def caller_for(self, method: Method[Any, Any]) -> AsyncCallingChannel:
+        """What the calls of a method are made on: this channel, unless its service config says something of them."""
 
     def with_credentials(self, path: str, metadata: MetadataInput, credentials: Credentials | None) -> MetadataInput:
         """A call's metadata with what its credentials, the channel's and its own, add to it. Raises `RpcError`."""
@@ -64,7 +65,7 @@ class _Callable(Generic[Q, R]):
     `begin`: (request or requests, **options) → call; an interceptor's, perhaps.
     """
 
-    __slots__ = ("_channel", "_method", "begin")
+    __slots__ = ("_caller", "_channel", "_method", "begin")
 
     call: ClassVar[type[BlockingCall[Any]]]
     streams_requests: ClassVar[bool] = False
@@ -74,6 +75,7 @@ class _Callable(Generic[Q, R]):
         if method.path is None:
             raise ServiceError(f"{method!r} belongs to no service, so it has no path to call")
         self._channel = channel
+        self._caller = channel.caller_for(method)
         self._method = method
         self.begin: StartCall = _Beginning(self.call, channel, method) if begin is None else begin
 
@@ -97,13 +99,14 @@ class _Callable(Generic[Q, R]):
 class _Beginning:
     """What begins a method's calls when no interceptor does."""
 
-    __slots__ = ("_call", "_channel", "_method", "_plain")
+    __slots__ = ("_call", "_caller", "_channel", "_method", "_plain")
 
     def __init__(self, call: Any, channel: CallingChannel, method: Method[Any, Any]) -> None:
         self._call = call
         self._channel = channel
         self._method = method
-        self._plain = lambda: channel
+        self._caller = caller = channel.caller_for(method)
+        self._plain = lambda: caller
 
     def __call__(
         self,
@@ -119,7 +122,7 @@ class _Beginning:
         channel, method = self._channel, self._method
         variant: Callable[[], Caller] = self._plain
         if compression is not None:
-            variant = partial(channel.with_options, compression, None)
+            variant = partial(self._caller.with_options, compression, None)
         if credentials is not None or channel.has_credentials:
             assert method.path is not None
             metadata = channel.with_credentials(method.path, metadata, credentials)
@@ -161,7 +164,7 @@ class UnaryUnaryCallable(_Callable[Q, R]):
         threads.enter()
         try:
             channel.begin_call()
-            exchange = UnaryExchange(channel, self._method, request, (timeout, metadata, wait_for_ready))
+            exchange = UnaryExchange(self._caller, self._method, request, (timeout, metadata, wait_for_ready))
             if exchange.code is None:
                 exchange.waiter = future = ThreadFuture(threads)
                 threads.wait(future)

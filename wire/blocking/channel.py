@@ -27,6 +27,7 @@ from wire.codec import Codec
 from wire.config import ChannelConfig
 from wire.errors import UsageError
 from wire.metadata import Metadata, MetadataInput
+from wire.rpc.service_config import ServiceConfig
 from wire.service import Inspector, Method
 from wire.status import CallError
 from wire.transport.tls import ClientTls
@@ -56,12 +57,16 @@ class Channel(ChannelBase):
         tls: ClientTls | None = None,
         interceptors: Sequence[ClientInterceptor] = (),
         credentials: Credentials | None = None,
+        service_config: ServiceConfig | Mapping[str, Any] | str | None = None,
         trace: Inspector | None = None,
     ) -> None:
         """`interceptors`: stand in front of every call, the first one outermost; what starts a call returns it, as
-        `start` does. `credentials`: give the metadata that proves who calls, for each call, in its thread. `trace`:
-        sees every connection, as `wire.inspect.Trace` does."""
-        super().__init__(target, config=config, tls=tls, interceptors=interceptors, trace=trace)
+        `start` does. `credentials`: give the metadata that proves who calls, for each call, in its thread.
+        `service_config`: JSON as gRPC documents it, as for `wire.Channel`. `trace`: sees every connection, as
+        `wire.inspect.Trace` does."""
+        super().__init__(
+            target, config=config, tls=tls, interceptors=interceptors, service_config=service_config, trace=trace
+        )
         if credentials is not None:
             self._check_private()
         self._given = credentials

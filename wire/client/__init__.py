@@ -16,6 +16,8 @@
     pool              a channel's connections: which call goes where
     credentials       metadata that is made for each call
     callables         one method on one channel, callable
+    retry, hedging    further attempts of a call
+    method_config     what a service config says of a method's calls
     channel_base      what calls of one target share
     channel           those of an event loop: `Channel`
 

@@ -5,10 +5,10 @@ Imports everything below; nothing of the server.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from warnings import warn
 
 import anyio
@@ -21,6 +21,7 @@ from wire.client.credentials import CallCredentials
 from wire.codec import Codec
 from wire.config import ChannelConfig
 from wire.errors import UsageError
+from wire.rpc.service_config import ServiceConfig
 from wire.service import Inspector, method_at
 from wire.transport.contract import Runtime
 from wire.transport.runtime import open_runtime, start_runtime
@@ -49,13 +50,21 @@ class Channel(ChannelBase):
         tls: ClientTls | None = None,
         interceptors: Sequence[ClientInterceptor] = (),
         credentials: CallCredentials | None = None,
+        service_config: ServiceConfig | Mapping[str, Any] | str | None = None,
         trace: Inspector | None = None,
     ) -> None:
         """`interceptors`: stand in front of every call, the first one outermost. `credentials`: for every call; those
         of a single call come on top. Raises `ConfigurationError` when they would travel in the clear.
-        `trace`: sees every connection, as `wire.inspect.Trace` does."""
+        `service_config`: JSON as gRPC documents it (time-outs, retries and limits by method, load balancing, health
+        checking), as text or as `json.loads` gives it. `trace`: sees every connection, as `wire.inspect.Trace` does."""
         super().__init__(
-            target, config=config, tls=tls, interceptors=interceptors, credentials=credentials, trace=trace
+            target,
+            config=config,
+            tls=tls,
+            interceptors=interceptors,
+            credentials=credentials,
+            service_config=service_config,
+            trace=trace,
         )
         self._block = AsyncExitStack()  # of `async with`: only whoever entered it can leave it
         self._close_runtime: Callable[[], Awaitable[None]] | None = None
@@ -173,25 +182,25 @@ class Channel(ChannelBase):
         `Codec` of one's own. Make it once and call it often. Raises `ServiceError`.
         """
         method = method_at(path, request, response)
-        return self.intercepted(method, RequestCallable(UnaryUnaryCall, self, method))
+        return self.intercepted(method, RequestCallable(UnaryUnaryCall, self.caller_for(method), method))
 
     def unary_stream(
         self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
     ) -> RequestCallable[Q, UnaryStreamCall[R]]:
         """As `unary_unary`, for a method that streams responses."""
         method = method_at(path, request, response, streams_responses=True)
-        return self.intercepted(method, RequestCallable(UnaryStreamCall, self, method))
+        return self.intercepted(method, RequestCallable(UnaryStreamCall, self.caller_for(method), method))
 
     def stream_unary(
         self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
     ) -> RequestsCallable[Q, StreamUnaryCall[Q, R]]:
         """As `unary_unary`, for a method that takes a stream of requests."""
         method = method_at(path, request, response, streams_requests=True)
-        return self.intercepted(method, RequestsCallable(StreamUnaryCall, self, method))
+        return self.intercepted(method, RequestsCallable(StreamUnaryCall, self.caller_for(method), method))
 
     def stream_stream(
         self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]
     ) -> RequestsCallable[Q, StreamStreamCall[Q, R]]:
         """As `unary_unary`, for a method that streams both ways."""
         method = method_at(path, request, response, streams_requests=True, streams_responses=True)
-        return self.intercepted(method, RequestsCallable(StreamStreamCall, self, method))
+        return self.intercepted(method, RequestsCallable(StreamStreamCall, self.caller_for(method), method))

@@ -5,27 +5,34 @@ Imports everything of the client's below it; nothing of the server.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from threading import get_ident
 from typing import Any, TypeVar, cast
 
-from wire.client.callables import CallCompression
+from wire.client.callables import CallCompression, CallingChannel
 from wire.client.connectivity import ConnectivityState
 from wire.client.credentials import CallCredentials, Gate
 from wire.client.exchange import Caller, Waiting
+from wire.client.method_config import MethodCaller
 from wire.client.pool import Pool
 from wire.client.preparation import Preparation
+from wire.client.retry import Tokens
 from wire.config import ChannelConfig, CompressionName
 from wire.deadline import DeadlineTimer
 from wire.errors import ConfigurationError, ServiceError, UsageError
 from wire.http2.engine import HeaderList
 from wire.message_decoder import MessageDecoder
 from wire.rpc.compression import compressor
+from wire.rpc.service_config import ServiceConfig, parse_service_config
 from wire.service import Inspector, Method
 from wire.transport.address import Address, TcpAddress, TcpAddresses, parse_address
 from wire.transport.contract import Runtime
 from wire.transport.tls import ClientTls
 from wire.version import VERSION
+
+_log = logging.getLogger("wire.client")
 
 R = TypeVar("R")
 S = TypeVar("S", bound=Callable[..., Any])
@@ -58,11 +65,16 @@ class ChannelBase:
         tls: ClientTls | None = None,
         interceptors: Sequence[ClientInterceptor] = (),
         credentials: CallCredentials | None = None,
+        service_config: ServiceConfig | Mapping[str, Any] | str | None = None,
         trace: Inspector | None = None,
     ) -> None:
         self._trace = trace
         self._interceptors = tuple(interceptors)
         self.config = ChannelConfig() if config is None else config
+        self._service_config = _service_config(service_config)
+        if self._service_config is not None:
+            self.config = _configured(self.config, self._service_config)
+            self._tokens = Tokens(self._service_config.throttling)
         self._address = parse_address(target)
         self._tls = tls
         authority = _authority(self._address) if self.config.authority is None else self.config.authority
@@ -119,6 +131,13 @@ class ChannelBase:
         self.entrance = self._gate(self._credentials) if self._credentials else self.pool
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
 
+    def caller_for(self, method: Method[Any, Any]) -> CallingChannel:
+        """What the calls of a method are made on: this channel, unless its service config says something of them."""
+        if self._service_config is None or method.path is None:
+            return self
+        config = self._service_config.method(method.path)
+        return self if config is None else MethodCaller(self, config, self._tokens)
+
     def intercepted(self, method: Method[Any, Any], start: S) -> S:
         """What starts a method's calls, with the channel's interceptors in front of it. Once for each method of a
         stub."""
@@ -147,7 +166,17 @@ class ChannelBase:
 
     def with_options(self, compression: CallCompression | None, credentials: CallCredentials | None) -> Caller:
         """The channel for calls that are made in another way than the rest. Raises `ConfigurationError`."""
-        encoding = self.config.calls.compression
+        return self.variant(compression, credentials, self.config, lambda entrance: entrance)
+
+    def variant(
+        self,
+        compression: CallCompression | None,
+        credentials: CallCredentials | None,
+        config: ChannelConfig,
+        around: Callable[[Waiting], Waiting],
+    ) -> Caller:
+        """As `with_options`, with another config, and something more to stand before the calls."""
+        encoding = config.calls.compression
         if compression is not None:
             encoding = None if compression == "identity" else compression
         _ = self.runtime
@@ -155,7 +184,7 @@ class ChannelBase:
         if credentials is not None:
             self._check_private()
             entrance = self._gate((*self._credentials, credentials))
-        return _Variant(self, encoding, entrance)
+        return _Variant(self, encoding, around(entrance), config)
 
     def _gate(self, credentials: Sequence[CallCredentials]) -> Gate:
         return Gate(self.runtime, self.pool, credentials, self._preparation.authority)
@@ -175,11 +204,13 @@ class _Variant:
 
     __slots__ = ("_channel", "_encoding", "compress", "config", "deadlines", "entrance", "runtime", "thread")
 
-    def __init__(self, channel: ChannelBase, encoding: CompressionName | None, entrance: Waiting) -> None:
+    def __init__(
+        self, channel: ChannelBase, encoding: CompressionName | None, entrance: Waiting, config: ChannelConfig
+    ) -> None:
         self._channel = channel
         self._encoding = encoding
         self.compress = None if encoding is None else compressor(encoding)
-        self.config = channel.config
+        self.config = config
         self.deadlines = channel.deadlines
         self.entrance = entrance
         self.runtime = channel.runtime
@@ -187,6 +218,25 @@ class _Variant:
 
     def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
         return self._channel.prepared_for(method, self._encoding)
+
+
+def _service_config(given: ServiceConfig | Mapping[str, Any] | str | None) -> ServiceConfig | None:
+    if given is None or isinstance(given, ServiceConfig):
+        return given
+    config = parse_service_config(given)
+    if config.skipped:
+        _log.warning("the service config has fields that are not known and do nothing: %s", ", ".join(config.skipped))
+    return config
+
+
+def _configured(config: ChannelConfig, service: ServiceConfig) -> ChannelConfig:
+    """What the service config says beside what it says of methods comes first."""
+    health = service.health_check_service
+    return replace(
+        config,
+        load_balancing=service.load_balancing or config.load_balancing,
+        health_check_service=config.health_check_service if health is None else health,
+    )
 
 
 def _authority(address: Address) -> str:

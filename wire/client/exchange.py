@@ -99,6 +99,7 @@ class Exchange(Generic[R]):
         "_extra",
         "_headers",
         "_observers",
+        "_policy",
         "_timeout_s",
         "attempts",
         "code",
@@ -130,6 +131,8 @@ class Exchange(Generic[R]):
         """True once the call has waited for a connection, so that its timeout is no longer the whole one."""
         self._observers: list[Callable[[Exchange[R]], Any]]
         """There only on calls that are observed (`observing`)."""
+        self._policy: Any
+        """Only on those that are retried or hedged: what decides about further attempts."""
         self.wait_for_ready = channel.config.wait_for_ready if wait_for_ready is None else wait_for_ready
         self._timeout_s = timeout_s
         self.deadline: float | None = None
@@ -173,9 +176,34 @@ class Exchange(Generic[R]):
 
     # What the pool calls, and what stands before it.
 
+    def repeat(self, call: Exchange[R], extra: Fields) -> None:
+        """In place of `__init__`: another attempt of a call, which keeps its deadline itself. `extra`: its metadata."""
+        self._channel = call._channel
+        self._headers, self._decoder = call._headers, call._decoder
+        self._extra = extra
+        self.initial = self.trailing = None
+        self.attempts = 0
+        self.code = None
+        self.message = ""
+        self.connection = self.stream = None
+        self.queued = True
+        self.wait_for_ready = call.wait_for_ready
+        self._timeout_s, self.deadline = call._timeout_s, call.deadline
+
     def add_fields(self, fields: Fields) -> None:
         """More metadata to send, before the call is started."""
         self._extra = (*self._extra, *fields)
+
+    def limit_timeout(self, timeout_s: float) -> None:
+        """End after so many seconds at the latest; before the call is started."""
+        if self._timeout_s is None or self._timeout_s > timeout_s:
+            self._timeout_s = timeout_s
+            self.deadline = self._channel.runtime.now() + timeout_s
+            self._channel.deadlines.add(self)
+
+    def submit(self) -> None:
+        """To the pool, perhaps not for the first time."""
+        self._channel.entrance.submit(self)
 
     @abstractmethod
     def start(self, connection: Connection) -> None:
@@ -230,7 +258,8 @@ class Exchange(Generic[R]):
                 self._end(outcome)
                 return
         if head.error is not None:
-            self._abort(head.error.code, head.error.message)
+            self._reset_stream()
+            self.fail(head.error.code, head.error.message)
         elif end_stream:
             self._end_without_status()
         else:
@@ -267,7 +296,7 @@ class Exchange(Generic[R]):
             # The server keeps the same deadline by a clock of its own, and resets the call when it passes there.
             self._finish(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         else:
-            self._finish(status_from_http2_error(code), f"the server reset the call ({error_name(code)})")
+            self.fail(status_from_http2_error(code), f"the server reset the call ({error_name(code)})")
 
     def on_writable(self) -> None:
         """Nothing waits to be written but in calls that stream."""
@@ -282,12 +311,18 @@ class Exchange(Generic[R]):
         """Go back to the pool, unless a response has begun (A6)."""
         if self.code is not None or self.initial is not None or self.attempts >= max_attempts or not self._rewind():
             return False
+        self.detach()
+        self.submit()
+        return True
+
+    def detach(self) -> None:
+        """Let go of the stream; the call goes on without it."""
+        self._reset_stream()
         if self.stream is not None:
             self.stream.call = None
         self.stream = self.connection = None
+        self.initial = self.trailing = None
         self.queued = True
-        self._channel.entrance.submit(self)
-        return True
 
     def _rewind(self) -> bool:
         """Make ready to send all that was sent once more; False where that is not possible."""
@@ -315,10 +350,13 @@ class Exchange(Generic[R]):
     def _abort(self, code: StatusCode, message: str) -> None:
         """End the call from this side."""
         if self.code is None:
-            if self.stream is not None and self.connection is not None and not self.stream.closed:
-                self.connection.engine.reset(self.stream, ErrorCode.CANCEL)
-                self.connection.wake()
+            self._reset_stream()
             self._finish(code, message)
+
+    def _reset_stream(self) -> None:
+        if self.stream is not None and self.connection is not None and not self.stream.closed:
+            self.connection.engine.reset(self.stream, ErrorCode.CANCEL)
+            self.connection.wake()
 
     def _finish(self, code: StatusCode, message: str) -> None:
         if self.code is not None:
@@ -372,6 +410,12 @@ class UnaryExchange(Exchange[R]):
         self._reader: MessageReader | None = None
         self._request = self._encode(method, request)
         channel.entrance.submit(self)
+
+    def repeat(self, call: Exchange[R], extra: Fields) -> None:
+        super().repeat(call, extra)
+        assert isinstance(call, UnaryExchange)
+        self.waiter = self._body = self._reader = None
+        self._request = call._request
 
     def _wake(self) -> None:
         waiter = self.waiter

@@ -1,6 +1,6 @@
 """Being told of a call's end. Calls that nobody observes have nothing on their way that asks.
 
-Imports `exchange` and `stream_exchange`.
+Imports `exchange`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from wire.client.exchange import Exchange, UnaryExchange
-from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
+from wire.client.exchange import Exchange
 from wire.status import StatusCode
 
 
@@ -18,9 +17,8 @@ def observe(exchange: Exchange[Any], ended: Callable[[Exchange[Any]], Any]) -> N
     if exchange.code is not None:
         exchange.call_soon(ended)
         return
-    observed = _OBSERVED.get(type(exchange))
-    if observed is not None:  # the first
-        exchange.__class__ = observed
+    if not isinstance(exchange, _Observed):  # the first
+        exchange.__class__ = _observed(type(exchange))
         exchange._observers = []
     exchange._observers.append(ended)
 
@@ -39,25 +37,11 @@ class _Observed(Exchange[Any]):
                 self.call_soon(ended)
 
 
-class _ObservedUnary(_Observed, UnaryExchange[Any]):
-    __slots__ = ()
+_OBSERVED: dict[type[Exchange[Any]], type[_Observed]] = {}  # by what they were before, those of retried calls included
 
 
-class _ObservedServerStream(_Observed, ServerStreamExchange[Any]):
-    __slots__ = ()
-
-
-class _ObservedClientStream(_Observed, ClientStreamExchange[Any, Any]):
-    __slots__ = ()
-
-
-class _ObservedBidi(_Observed, BidiExchange[Any, Any]):
-    __slots__ = ()
-
-
-_OBSERVED: dict[type[Exchange[Any]], type[_Observed]] = {
-    UnaryExchange: _ObservedUnary,
-    ServerStreamExchange: _ObservedServerStream,
-    ClientStreamExchange: _ObservedClientStream,
-    BidiExchange: _ObservedBidi,
-}
+def _observed(kind: type[Exchange[Any]]) -> type[_Observed]:
+    known = _OBSERVED.get(kind)
+    if known is None:
+        known = _OBSERVED[kind] = type(f"Observed{kind.__name__.lstrip('_')}", (_Observed, kind), {"__slots__": ()})
+    return known

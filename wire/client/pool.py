@@ -382,5 +382,6 @@ def _submit_drained(pool: ref[Pool], call: Exchange[Any]) -> None:
     here = pool()
     if here is not None and (call.queued or call.attempts):
         Pool.submit(here, call)
+        here._runtime.call_soon(here.dispatch)  # perhaps it was the last that needed a connection
     else:
         call.fail(StatusCode.CANCELLED, _CLOSED)
