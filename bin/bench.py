@@ -16,6 +16,7 @@ from proto.crypto.v1 import SignRequest
 from proto.echo.v1 import EchoRequest
 from wire.programs import bench, cli
 from wire.programs.bench import Subject, Target, several
+from wire.programs.knob_flags import checked_settings, print_knobs, shown_settings
 
 PROG: Final = "bin.bench"
 
@@ -56,6 +57,24 @@ class Bench(bench.Bench):
         if not args.target and (tls or args.server_pid):
             parser.error("TLS flags and --server-pid need --target: the server started without it speaks no TLS")
 
+    def check_knobs(self, parser: cli.Parser, args: argparse.Namespace) -> None:
+        """A knob that both have is set on both; those of a server are for the one that is started."""
+        own = not args.target
+        args.knobs = checked_settings(parser, args, "client", both=own)
+        args.server_knobs = checked_settings(parser, args, "server", both=True) if own else {}
+
+    def list_knobs(self, args: argparse.Namespace) -> None:
+        if args.json != "-":
+            print("Of the client:\n")
+        super().list_knobs(args)
+        if not args.target and args.json != "-":
+            print("\nOf the server that is started without --target:\n")
+            print_knobs("server", args.server_knobs)
+
+    def shown_knobs(self, args: argparse.Namespace) -> dict[str, str]:
+        server = {"server's": ", ".join(shown_settings("server", args.server_knobs))} if args.server_knobs else {}
+        return {**super().shown_knobs(args), **server}
+
     @contextmanager
     def target(self, args: argparse.Namespace) -> Iterator[Target]:
         """The target, or a server of our own on a free port, stopped at the end."""
@@ -63,7 +82,10 @@ class Bench(bench.Bench):
             yield Target(args.target, args.server_pid)
             return
         command = [sys.executable, "-m", "bin.server", "--listen", "127.0.0.1:0", "--log-level", "warn"]
-        command += ["--engine", args.engine, "--loop", args.loop]
+        command += ["--loop", args.loop]
+        command += [f"--set={each}" for each in shown_settings("server", args.server_knobs)]
+        if args.engine:
+            command += ["--engine", args.engine]
         if args.key != "rsa":
             command += ["--rsa-bits", "none"]  # the key that takes longest to make
         # In a session of its own, so that Ctrl-C reaches it only through us.

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from services.echo import EchoServicer
 from services.keys import RSA_BITS, KeyRing
 from services.threads import available_cores
 from wire.programs import cli
+from wire.programs.knob_flags import add_knob_flags, checked_settings, config_of, print_knobs
 from wire.programs.logs import set_up_logging
 from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from wire.server.workers import Worker, run_workers
@@ -53,14 +53,18 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--tls-client-ca needs --tls-cert and --tls-key")
     if args.workers > 1 and SYSTEMD in (args.listen or []):
         parser.error(f"--listen {SYSTEMD} is for one worker")
+    settings = checked_settings(parser, args, "server")
+    if args.list_knobs:
+        print_knobs("server", settings)
+        return 0
     set_up_logging(args.log_level, args.log_format)
     _keep_out_of_core_dumps()
     addresses = args.listen or [DEFAULT_ADDRESS]
     rsa_bits = [bits for bits in args.rsa_bits or [2048] if bits]
     tls = wire.ServerTls(args.tls_cert, args.tls_key, args.tls_client_ca) if args.tls_cert else None
-    config = wire.ServerConfig(engine=args.engine, grace_s=args.grace)
-    if args.vsock_allow_cid:
-        config = replace(config, transport=replace(config.transport, vsock_allow_cids=frozenset(args.vsock_allow_cid)))
+    cids = frozenset(args.vsock_allow_cid) if args.vsock_allow_cid else None
+    flags_of_knobs = {"engine": args.engine, "grace_s": args.grace, "transport.vsock_allow_cids": cids}
+    config = config_of(wire.ServerConfig(), settings, **flags_of_knobs)
     keys = KeyRing.load(args.keys, rsa_bits) if args.keys else KeyRing.generate(rsa_bits)
     for key in keys:
         _log.info("key %s is %s", key.name, key.key_id)
@@ -186,16 +190,16 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         "--workers", type=cli.integer(1, 1024), default=1, metavar="N", help="processes behind the addresses (1)"
     )
-    cli.add_engine_flag(parser, wire.ServerConfig().engine)
+    cli.add_engine_flag(parser.add_argument)
     cli.add_loop_flag(parser)
     cli.add_log_flags(parser)
     add_trace_flags(parser.add_argument_group("trace").add_argument)
+    add_knob_flags(parser.add_argument_group("knobs").add_argument)
     parser.add_argument(
         "--grace",
         type=cli.number(0, 86_400, unit=" of seconds"),
-        default=wire.ServerConfig().grace_s,
         metavar="S",
-        help="how long open calls may go on when stopping (%(default)g s)",
+        help=f"how long open calls may go on when stopping ({wire.ServerConfig().grace_s:g} s)",
     )
     keys = parser.add_argument_group("keys")
     keys.add_argument("--keys", type=Path, metavar="DIR", help="keep the keys there; without it they are new each time")

@@ -16,8 +16,13 @@ CompressionName = Literal["gzip", "deflate", "zstd"]
 LoadBalancing = Literal["pick_first", "round_robin"]
 
 
+RANGES: dict[type[Any], dict[str, tuple[float, float]]] = {}
+"""Class → field → inclusive range, of every class that an object was made of; for programs that list the knobs."""
+
+
 def _check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> None:
     """Raise for the first field of `config` that is not a number within its inclusive range. None means unlimited."""
+    RANGES[type(config)] = ranges
     for field in fields(config):  # type: ignore[arg-type]
         if field.name not in ranges:
             continue
@@ -408,8 +413,13 @@ class ChannelConfig:
     """After a failed attempt to connect (connection-backoff.md)."""
 
     backoff_multiplier: float = 1.6
+    """How many times as long the next wait is, after one that failed again."""
+
     backoff_jitter: float = 0.2
+    """The share by which a wait is made longer or shorter at random, so that clients do not come back all at once."""
+
     backoff_max_s: float = 120.0
+    """The longest wait."""
 
     http2: Http2Config = Http2Config()
     transport: TransportConfig = TransportConfig()

@@ -245,3 +245,16 @@ def test_flags_that_do_not_go_together_are_refused(
     shown = capsys.readouterr().err
     assert complaint in shown
     assert shown.count("\n") == 1
+
+
+def test_knobs_are_set_on_both_sides_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--set", "http2.stream_window_bytes=1MiB", "--set", "client.connections=2", "--set", "grace_s=0")
+    report = measured(capsys, "--requests", "50", *flags)
+    assert report["settings"]["knobs"] == "http2.stream_window_bytes=1MiB, connections=2"
+    assert report["settings"]["server's"] == "http2.stream_window_bytes=1MiB, grace_s=0"
+    with pytest.raises(SystemExit) as refused:
+        bench.main(["--target", "127.0.0.1:1", "--set", "grace_s=0"])
+    assert refused.value.code == 2
+    assert "there is no knob grace_s" in capsys.readouterr().err
+    assert bench.main(["--list-knobs", "--set", "server.grace_s=1"]) == 0
+    assert "grace_s = 1   default 30" in capsys.readouterr().out

@@ -29,6 +29,7 @@ from wire.programs.channel_flags import (
     tls_of,
 )
 from wire.programs.json_values import json_values, open_data
+from wire.programs.knob_flags import add_knob_flags, checked_settings, config_of, print_knobs, shown_settings
 from wire.programs.load import Load
 from wire.programs.load_process import Plan, Workload
 from wire.programs.measurement import Show, measure
@@ -83,6 +84,10 @@ class Bench:
     def main(self, arguments: list[str] | None = None) -> int:
         parser = self._parser()
         args = parser.parse_args(arguments_of(arguments))
+        if args.list_knobs:
+            self.check_knobs(parser, args)
+            self.list_knobs(args)
+            return 0
         self.check(parser, args)
         if importlib.util.find_spec("hdrh") is None:
             raise SystemExit("hdrhistogram is not installed; `pip install 'wire-grpc[bench]'` does that")
@@ -91,7 +96,7 @@ class Bench:
             subject = self.subject(args, target)
             with _progress(args) as show:
                 measured = measure(_plans(args, target, subject), target.pid, show)
-        run = Run(settings=_settings(args, target, subject), measured=measured)
+        run = Run(settings=_settings(args, target, subject, self.shown_knobs(args)), measured=measured)
         report = as_json(run)
         if args.json != "-":
             print(as_text(report), end="")
@@ -133,6 +138,19 @@ class Bench:
         if args.requests and args.requests < args.processes:
             parser.error(f"--requests must be at least --processes: {args.processes}")
         self.check_target(parser, args)
+        self.check_knobs(parser, args)
+
+    def check_knobs(self, parser: cli.Parser, args: argparse.Namespace) -> None:
+        """Read --set and --config into `args.knobs`, and refuse what is wrong with them."""
+        args.knobs = checked_settings(parser, args, "client")
+
+    def list_knobs(self, args: argparse.Namespace) -> None:
+        """What --list-knobs prints."""
+        print_knobs("client", args.knobs, as_json=args.json == "-")
+
+    def shown_knobs(self, args: argparse.Namespace) -> dict[str, str]:
+        """Those that were set, for the report: name of a line → its text."""
+        return {"knobs": ", ".join(shown_settings("client", args.knobs))} if args.knobs else {}
 
     def check_target(self, parser: cli.Parser, args: argparse.Namespace) -> None:
         """Refuse to begin without a target, or without a method."""
@@ -158,7 +176,7 @@ class Bench:
         add("--server-pid", type=cli.integer(1, 2**31), metavar="PID", help="count the CPU time of this process as its")
         self.add_flags(parser)
         _add_load_flags(parser)
-        cli.add_engine_flag(parser, wire.ChannelConfig().engine)
+        cli.add_engine_flag(parser.add_argument)
         cli.add_loop_flag(parser)
         parser.add_argument(
             "--json",
@@ -167,6 +185,7 @@ class Bench:
             help='write it all there as JSON, too; "-" is standard output, alone',
         )
         add_tls_flags(parser.add_argument_group("TLS").add_argument)
+        add_knob_flags(parser.add_argument_group("knobs").add_argument)
         add_trace_flags(parser.add_argument_group("trace").add_argument)
         return parser
 
@@ -199,8 +218,13 @@ async def _call_workload(args: argparse.Namespace, target: Target) -> CallWorklo
         )
 
 
+def _config(args: argparse.Namespace) -> wire.ChannelConfig:
+    return config_of(wire.ChannelConfig(), args.knobs, engine=args.engine)
+
+
 def _plans(args: argparse.Namespace, target: Target, subject: Subject) -> Iterator[Plan]:
     """What each process is to do: its share of connections, callers, rate and requests."""
+    config = _config(args)
     for index in range(args.processes):
 
         def share(total: int, index: int = index) -> int:
@@ -210,7 +234,7 @@ def _plans(args: argparse.Namespace, target: Target, subject: Subject) -> Iterat
         yield Plan(
             target=target.address,
             tls=tls_of(args),
-            engine=args.engine,
+            config=config,
             loop=args.loop,
             connections=share(args.connections),
             workload=subject.workload,
@@ -247,7 +271,7 @@ def _progress(args: argparse.Namespace) -> Iterator[Show]:
         yield show
 
 
-def _settings(args: argparse.Namespace, target: Target, subject: Subject) -> dict[str, str]:
+def _settings(args: argparse.Namespace, target: Target, subject: Subject, knobs: dict[str, str]) -> dict[str, str]:
     load = f"{args.rate:g} calls/s, at most" if args.rate else "closed loop,"
     over = f"{several(args.connections, 'connection')} of {args.processes:,} process{'es' * (args.processes > 1)}"
     settings = {
@@ -255,8 +279,9 @@ def _settings(args: argparse.Namespace, target: Target, subject: Subject) -> dic
         "load": f"{load} {args.concurrency:,} in flight",
         "over": over,
         "method": subject.shown,
-        "engine": f"{args.engine}, loop {args.loop}",
+        "engine": f"{_config(args).engine}, loop {args.loop}",
     }
+    settings |= knobs
     if trace_flags(args) is not None:
         settings["trace"] = "on: what it costs is in the figures"
     return settings

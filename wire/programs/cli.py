@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
+from wire.config import ServerConfig
 from wire.errors import AddressError, MetadataError, WireError
 from wire.metadata import Metadata
 from wire.process import open_standard_descriptors
@@ -162,9 +163,9 @@ def add_loop_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_engine_flag(parser: argparse.ArgumentParser, default: str) -> None:
-    """--engine, for `ServerConfig` and `ChannelConfig`."""
-    parser.add_argument("--engine", choices=ENGINES, default=default, help="HTTP/2 engine (%(default)s)")
+def add_engine_flag(add: Callable[..., Any]) -> None:
+    """--engine, the knob of that name; by `add_argument` of a parser or a group."""
+    add("--engine", default=None, choices=ENGINES, help=f"HTTP/2 engine ({ServerConfig().engine})")
 
 
 def run_main(main: Callable[[], int | None], prog: str) -> NoReturn:

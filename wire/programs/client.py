@@ -25,6 +25,7 @@ from wire.programs.channel_flags import (
     schema_of,
     tls_of,
 )
+from wire.programs.knob_flags import add_knob_flags, checked_settings, config_of, print_knobs
 from wire.programs.logs import printable
 from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 
@@ -78,6 +79,12 @@ def main(
         if name.startswith(_MORE):  # those behind the command, after those before it
             kept = name.removeprefix(_MORE)
             setattr(args, kept, [*getattr(args, kept), *values])
+    args.knobs = checked_settings(parser, args, "client")
+    if args.list_knobs:
+        print_knobs("client", args.knobs, as_json=args.json)
+        return 0
+    if args.command is None:
+        parser.error("COMMAND is needed")
     check_tls_flags(parser, args)
     own = {command.name: command for command in commands}
     return wire.run(_run, args, own.get(args.command), services, loop=args.loop)
@@ -86,7 +93,7 @@ def main(
 async def _run(args: argparse.Namespace, command: Command | None, services: Iterable[Service]) -> int:
     flags = trace_flags(args)
     trace = None if flags is None else flags.trace(services)
-    config = wire.ChannelConfig(engine=args.engine)
+    config = config_of(wire.ChannelConfig(), args.knobs, engine=args.engine)
     options: dict[str, Any] = {"timeout": args.timeout or DEFAULT_TIMEOUT_S, "metadata": args.metadata}
     async with wire.Channel(args.target, tls=tls_of(args), config=config, trace=trace) as channel:
         if command is not None:
@@ -170,7 +177,7 @@ def _parser(prog: str, commands: Sequence[Command], examples: str) -> cli.Parser
     )
     parser.set_defaults(prog=prog)
     _add_common_flags(parser)
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add_command(name: str, description: str) -> cli.Parser:
         epilog = f"Flags of all commands: {prog} --help"
@@ -226,7 +233,7 @@ def _add_common_flags(parser: cli.Parser, *, again: bool = False) -> None:
     add_metadata_flags(add)
     add("--json", default=False, action="store_true", help="print results and errors as JSON, bytes in base64")
     add_tls_flags(add)
-    add("--engine", default=wire.ChannelConfig().engine, choices=cli.ENGINES, help="HTTP/2 engine (%(default)s)")
+    cli.add_engine_flag(add)
     add(
         "--loop",
         default="auto",
@@ -236,6 +243,7 @@ def _add_common_flags(parser: cli.Parser, *, again: bool = False) -> None:
     )
     add_schema_flags(add)
     add_trace_flags(add)
+    add_knob_flags(add)
 
 
 def run() -> NoReturn:

@@ -43,7 +43,7 @@ class Plan:
 
     target: str
     tls: wire.ClientTls | None
-    engine: wire.config.EngineName
+    config: wire.ChannelConfig
     loop: wire.transport.runtime.LoopName
     connections: int
     workload: Workload
@@ -123,11 +123,10 @@ def _main(plan: Plan, connection: Connection) -> None:
 
 
 async def _carry_out(plan: Plan, connection: Connection) -> None:
-    config = wire.ChannelConfig(engine=plan.engine)
     trace = None if plan.trace is None else plan.trace.trace(plan.workload.services, several=True)
     async with AsyncExitStack() as stack:
         channels = [
-            await stack.enter_async_context(wire.Channel(plan.target, tls=plan.tls, config=config, trace=trace))
+            await stack.enter_async_context(wire.Channel(plan.target, tls=plan.tls, config=plan.config, trace=trace))
             for _ in range(plan.connections)
         ]
         connections = [plan.workload.exchanges(channel) for channel in channels]
