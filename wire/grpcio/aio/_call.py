@@ -37,8 +37,17 @@ class _UnaryResponse(Call):
     _response: Any
 
     def __init__(self, channel: Channel, call: Any, deserializer: Callable[[bytes], Any] | None) -> None:
-        super().__init__(channel, call, deserializer)
+        # What `Call` does, in one piece: it takes half the time.
+        self._channel = channel
+        self._loop = channel.loop
+        self._call = call
+        self._deserializer = deserializer
+        self._local = None
+        self._ending = None
         self._awaited = False
+        self._early = early = call.code is not None
+        if early:
+            self._loop.call_soon(self._no_longer_early)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         call = self._call

@@ -115,12 +115,12 @@ class _MultiCallable:
         wait_for_ready: bool | None,
     ) -> Any:
         try:
-            call = begin(
-                serialized(request, self._serializer),
-                timeout=timeout,
-                wait_for_ready=wait_for_ready,
-                **(_options_of(metadata, credentials) if metadata or credentials is not None else {}),
-            )
+            data = serialized(request, self._serializer)
+            if metadata or credentials is not None:
+                options = _options_of(metadata, credentials)
+                call = begin(data, timeout=timeout, wait_for_ready=wait_for_ready, **options)
+            else:
+                call = begin(data, timeout=timeout, wait_for_ready=wait_for_ready)
         except Exception as error:
             call = NotMade(error)
         return self._call(self._channel, call, self._deserializer)
@@ -187,6 +187,16 @@ class UnaryUnaryMultiCallable(_MultiCallable, _base_channel.UnaryUnaryMultiCalla
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> Any:
+        channel = self._channel
+        if (
+            metadata is None and credentials is None and not compression and not self._interceptors and channel.opened
+        ):  # as most calls are
+            try:
+                data = serialized(request, self._serializer)
+                call = self._begin(data, timeout=timeout, wait_for_ready=wait_for_ready)
+            except Exception as error:
+                call = NotMade(error)
+            return UnaryUnaryCall(channel, call, self._deserializer)
         return self._invoke(request, timeout, metadata, credentials, wait_for_ready, compression)
 
 
