@@ -22,7 +22,7 @@ Files are named as theirs, so that what knows its way there finds it here.
 Imports wire's public names.
 """
 
-from wire.grpcio import _common, aio
+from wire.grpcio import _common, aio, experimental
 from wire.grpcio._abstract import (
     AuthMetadataContext,
     AuthMetadataPlugin,
@@ -78,6 +78,7 @@ from wire.grpcio._errors import FutureCancelledError, FutureTimeoutError, RpcErr
 from wire.grpcio._install import install
 from wire.grpcio._interceptor import intercept_channel
 from wire.grpcio._ready import channel_ready_future
+from wire.grpcio._runtime_protos import protos, protos_and_services, services
 from wire.grpcio._server import server
 from wire.grpcio._utilities import (
     method_handlers_generic_handler,
@@ -88,7 +89,7 @@ from wire.grpcio._utilities import (
 )
 from wire.grpcio.version import __version__
 
-_INTERNALS = (_common, _cygrpc)  # reached as `grpc._common`, which theirs has imported as well
+_ALSO = (_common, _cygrpc, aio, experimental, install, __version__)  # reached as `grpc.…`, as in grpcio; not exported
 
 __all__ = [
     "AuthMetadataContext",
@@ -126,9 +127,7 @@ __all__ = [
     "UnaryStreamMultiCallable",
     "UnaryUnaryClientInterceptor",
     "UnaryUnaryMultiCallable",
-    "__version__",
     "access_token_call_credentials",
-    "aio",
     "alts_channel_credentials",
     "alts_server_credentials",
     "channel_ready_future",
@@ -138,14 +137,16 @@ __all__ = [
     "dynamic_ssl_server_credentials",
     "insecure_channel",
     "insecure_server_credentials",
-    "install",
     "intercept_channel",
     "local_channel_credentials",
     "local_server_credentials",
     "metadata_call_credentials",
     "method_handlers_generic_handler",
+    "protos",
+    "protos_and_services",
     "secure_channel",
     "server",
+    "services",
     "ssl_channel_credentials",
     "ssl_server_certificate_configuration",
     "ssl_server_credentials",

@@ -10,10 +10,12 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, NamedTuple
 
 import wire
 from wire.grpcio import _abstract
+from wire.grpcio._auth import AccessTokenAuthMetadataPlugin
 from wire.grpcio._enums import LocalConnectionType
 from wire.grpcio._metadata import to_wire
 
@@ -49,6 +51,7 @@ class CallCredentials:
 
     def __init__(self, *plugins: Any) -> None:
         self.plugins = plugins
+        self._context = copy_context()  # in which plugins run, from whatever thread they are asked
 
     def provider(self) -> wire.CallCredentials:
         """The same as wire takes it, in an event loop: plugins may block, so that they run in a thread."""
@@ -61,7 +64,7 @@ class CallCredentials:
         for plugin in self.plugins:
             answer: Future[Any] = Future()
             try:
-                plugin(context, _Callback(answer))
+                self._context.copy().run(plugin, context, _Callback(answer))
                 pairs += to_wire(answer.result() or ())
             except Exception as error:
                 _log.exception('AuthMetadataPluginCallback "%s" raised exception!', plugin)
@@ -102,6 +105,9 @@ def ssl_channel_credentials(
     root_certificates: bytes | None = None, private_key: bytes | None = None, certificate_chain: bytes | None = None
 ) -> ChannelCredentials:
     """TLS: whom to trust (None: what the system trusts), and a certificate of one's own. All are PEM."""
+    for given in (root_certificates, private_key, certificate_chain):
+        if given is not None and not isinstance(given, bytes):
+            raise TypeError(f"expected bytes, {type(given).__name__} found")
     if root_certificates is None and "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in os.environ:
         with open(os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"], "rb") as file:
             root_certificates = file.read()
@@ -118,6 +124,9 @@ def ssl_server_credentials(
     """TLS: pairs of private key and certificate chain, PEM; with `root_certificates` and `require_client_auth`, clients
     must present a certificate that one of these signed."""
     pairs = tuple(private_key_certificate_chain_pairs)
+    for given in (root_certificates, *(each for pair in pairs for each in pair)):
+        if given is not None and not isinstance(given, bytes):
+            raise TypeError(f"expected bytes, {type(given).__name__} found")
     if not pairs:
         raise ValueError("At least one private key-certificate chain pair is required!")
     if require_client_auth and root_certificates is None:
@@ -172,14 +181,6 @@ def insecure_channel_credentials() -> ChannelCredentials:
     return ChannelCredentials(lambda server_name: None)
 
 
-class _AccessToken(_abstract.AuthMetadataPlugin):
-    def __init__(self, access_token: str) -> None:
-        self._access_token = access_token
-
-    def __call__(self, context: Any, callback: Any) -> None:
-        callback((("authorization", f"Bearer {self._access_token}"),), None)
-
-
 def metadata_call_credentials(metadata_plugin: Any, name: str | None = None) -> CallCredentials:
     """A plugin that is asked for metadata at each call."""
     return CallCredentials(metadata_plugin)
@@ -187,7 +188,7 @@ def metadata_call_credentials(metadata_plugin: Any, name: str | None = None) -> 
 
 def access_token_call_credentials(access_token: str) -> CallCredentials:
     """`authorization: Bearer …` on each call."""
-    return CallCredentials(_AccessToken(access_token))
+    return CallCredentials(AccessTokenAuthMetadataPlugin(access_token))
 
 
 def composite_call_credentials(*call_credentials: CallCredentials) -> CallCredentials:

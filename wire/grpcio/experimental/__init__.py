@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from wire.grpcio._credentials import insecure_channel_credentials
+from wire.grpcio._simple_stubs import stream_stream, stream_unary, unary_stream, unary_unary
 
 __all__ = [
     "ChannelOptions",
@@ -16,6 +17,10 @@ __all__ = [
     "experimental_api",
     "insecure_channel_credentials",
     "ssl_channel_credentials_with_custom_signer",
+    "stream_stream",
+    "stream_unary",
+    "unary_stream",
+    "unary_unary",
     "wrap_server_method_handler",
 ]
 

@@ -1,0 +1,5 @@
+"""Where grpcio has its version."""
+
+from wire.grpcio.version import __version__
+
+__all__ = ["__version__"]
