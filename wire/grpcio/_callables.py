@@ -117,6 +117,9 @@ class _MultiCallable:
             raise error_of(error, self._is_closed()) from None
 
     def _started(self, call: Any) -> _MultiThreadedRendezvous:
+        attend = getattr(call, "attend", None)
+        if attend is not None:  # what was started goes on, whoever waits for it
+            attend()
         return _MultiThreadedRendezvous(call, self._deserializer, self._is_closed)
 
     def _invalid(self, error: InvalidCallError) -> _MultiThreadedRendezvous:

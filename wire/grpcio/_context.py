@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
+import wire
 from wire.grpcio import _abstract
 from wire.grpcio._enums import StatusCode
 from wire.grpcio._errors import RpcError
@@ -81,7 +82,7 @@ class _Context(_abstract.ServicerContext):
         return auth_context(self.call.peer)
 
     def set_compression(self, compression: Any) -> None:
-        self.returns.call(self.call.set_compression, COMPRESSIONS[compression])
+        self.returns.call(_set_compression, self.call, COMPRESSIONS[compression])
 
     def send_initial_metadata(self, initial_metadata: Any) -> None:
         if self.cancelled:
@@ -145,6 +146,13 @@ class _Context(_abstract.ServicerContext):
                 callback()
             except Exception:
                 _LOGGER.exception("Exception calling callback!")
+
+
+def _set_compression(call: Any, encoding: Any) -> None:
+    try:
+        call.set_compression(encoding)
+    except wire.UsageError:  # too late: as in grpcio, without a word
+        pass
 
 
 def _send_headers(call: Any, metadata: Any) -> None:

@@ -23,6 +23,8 @@ COMPRESSIONS: dict[int, Any] = {
     Compression.Gzip: "gzip",
 }
 _INT32_MAX = 2**31 - 1
+# grpc closes at once; a peer has this long to take what it was sent.
+_TRANSPORT = wire.TransportConfig(linger_s=0.1)
 _LONGEST_S = 1e9
 
 
@@ -183,7 +185,7 @@ def _applied(config: Any, options: dict[str, Any]) -> Any:
 def channel_config(options: dict[str, Any], compression: Any, user_agent: str) -> wire.ChannelConfig:
     """The configuration of a channel."""
     # That credentials go where they may is looked after where grpc does.
-    config = wire.ChannelConfig(user_agent=user_agent, credentials_in_clear=True)
+    config = wire.ChannelConfig(user_agent=user_agent, credentials_in_clear=True, transport=_TRANSPORT)
     if compression:
         config = _compression(config, compression)
     if "grpc.primary_user_agent" in options:
@@ -194,7 +196,7 @@ def channel_config(options: dict[str, Any], compression: Any, user_agent: str) -
 
 def server_config(options: dict[str, Any], compression: Any) -> wire.ServerConfig:
     """The configuration of a server. Handlers are the program's own business: nothing watches how long they take."""
-    config = wire.ServerConfig(slow_handler_s=None)
+    config = wire.ServerConfig(slow_handler_s=None, transport=_TRANSPORT)
     if compression:
         config = _compression(config, compression)
     applied: wire.ServerConfig = _applied(config, options)
