@@ -194,7 +194,17 @@ class TunedSender:
 
     def send_request(self, headers: HeaderList, data: bytes, extra: Fields = ()) -> TunedStream:
         stream = self.open_stream(headers, extra)
-        self.send_data(stream, data, True)
+        size = len(data)
+        connection = self._connection
+        if 0 < size <= stream.send_window and size <= connection.send_window and size <= self._peer_max_frame_bytes:
+            stream.send_window -= size
+            connection.send_window -= size
+            self.held_bytes += size
+            self._limits.written += 1
+            self._out += _frame_header(size << 8 | DATA, END_STREAM, stream.id), data
+            stream.local = ENDED
+        else:
+            self.send_data(stream, data, True)
         return stream
 
     # Replies and parts of either ------------------------------------------------------------------------------------
@@ -249,23 +259,17 @@ class TunedSender:
     def _write_data(self, stream: TunedStream, data: bytes, end_stream: bool) -> None:
         """Frame data that both windows take, which may be empty, and the stream's end."""
         size = len(data)
+        most = self._peer_max_frame_bytes
         stream.send_window -= size
         self._connection.send_window -= size
-        most = self._peer_max_frame_bytes
-        flags = END_STREAM if end_stream else 0
+        pieces: list[Chunk] = [data] if size or end_stream else []
         if size > most:
             view = memoryview(data)  # each byte is copied once, when what is queued is joined
-            last = (size - 1) // most * most
-            for at in range(0, last, most):
-                self._out += _frame_header(most << 8 | DATA, 0, stream.id), view[at : at + most]
-            self._out += _frame_header(size - last << 8 | DATA, flags, stream.id), view[last:]
-            self._limits.written += last // most + 1
-        elif size:
-            self._out += _frame_header(size << 8 | DATA, flags, stream.id), data
-            self._limits.written += 1
-        elif end_stream:
-            self._out.append(_frame_header(DATA, END_STREAM, stream.id))
-            self._limits.written += 1
+            pieces = [view[at : at + most] for at in range(0, size, most)]
+        for left, piece in enumerate(pieces, 1 - len(pieces)):
+            flags = END_STREAM if end_stream and not left else 0
+            self._out += _frame_header(len(piece) << 8 | DATA, flags, stream.id), piece
+        self._limits.written += len(pieces)
         if end_stream:
             self._end_local(stream)
 
@@ -473,7 +477,7 @@ class TunedSender:
         self._close_stream(self.streams.pop(stream_id))
         if self._shares:
             self._widen(self._budget.forget(stream_id))
-        if self._client:
+        if self._client and not self.can_open:
             self._update_can_open()
 
     def _close_stream(self, stream: TunedStream) -> None:
