@@ -64,11 +64,43 @@ class ServerState:
     connections: tuple[ConnectionState, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SubchannelState:
+    """One share of a channel's addresses. `connections`: their numbers."""
+
+    number: int
+    address: str
+    connectivity: str
+    connections: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """One channel. Calls are streams: one that is sent again counts again, and one that never got a connection not."""
+
+    number: int
+    target: str
+    connectivity: str
+    """"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE" or "SHUTDOWN"."""
+    calls_started: int
+    calls_failed: int
+    calls_open: int
+    calls_waiting: int
+    """For a connection."""
+    subchannels: tuple[SubchannelState, ...]
+    connections: tuple[ConnectionState, ...]
+
+
 class LiveServer(Protocol):
-    def state(self) -> ServerState: ...
+    def live_state(self) -> ServerState: ...
+
+
+class LiveChannel(Protocol):
+    def live_state(self) -> ChannelState: ...
 
 
 _servers: WeakSet[LiveServer] = WeakSet()
+_channels: WeakSet[LiveChannel] = WeakSet()
 
 
 def enter_server(server: LiveServer) -> None:
@@ -76,6 +108,16 @@ def enter_server(server: LiveServer) -> None:
     _servers.add(server)
 
 
+def enter_channel(channel: LiveChannel) -> None:
+    """A channel was opened."""
+    _channels.add(channel)
+
+
 def servers() -> list[ServerState]:
     """Every server of this process, in the order in which they were made."""
-    return sorted((server.state() for server in _servers), key=lambda state: state.number)
+    return sorted((server.live_state() for server in list(_servers)), key=lambda state: state.number)
+
+
+def channels() -> list[ChannelState]:
+    """Every channel of this process that was opened, in the order in which they were made."""
+    return sorted((channel.live_state() for channel in list(_channels)), key=lambda state: state.number)

@@ -94,6 +94,35 @@ def test_sockets_have_their_peers_windows_and_counts(engine: EngineName) -> None
     _serve(test, engine)
 
 
+def test_a_channel_tells_of_its_calls_its_subchannel_and_its_connection() -> None:
+    async def test(channelz: ChannelzStub, probe: ProbeStub, address: str) -> None:
+        await probe.unary(b"x")
+        await end_of(probe.server_stream(b"x"), "ServerStream")
+        found = (await channelz.get_top_channels(v1.GetTopChannelsRequest())).channel
+        (channel,) = [
+            each for each in found if each.data and (each.data.target, each.data.calls_failed) == (address, 1)
+        ]
+        assert channel.data is not None
+        assert channel.ref is not None
+        assert (channel.data.calls_started, channel.data.calls_succeeded) == (2, 1)
+        assert channel.data.state is not None
+        assert channel.data.state.state is v1.ChannelConnectivityStateState.READY
+        same = (await channelz.get_channel(v1.GetChannelRequest(channel_id=channel.ref.channel_id))).channel
+        assert same == channel
+        (ref,) = channel.subchannel_ref
+        asked = v1.GetSubchannelRequest(subchannel_id=ref.subchannel_id)
+        subchannel = (await channelz.get_subchannel(asked)).subchannel
+        assert subchannel is not None
+        assert subchannel.data is not None
+        assert (subchannel.data.calls_started, subchannel.data.calls_failed) == (2, 1)
+        (socket_ref,) = subchannel.socket_ref
+        socket = (await channelz.get_socket(v1.GetSocketRequest(socket_id=socket_ref.socket_id))).socket
+        assert socket is not None
+        assert socket.remote_name == address
+
+    _serve(test)
+
+
 def test_answers_come_in_pages() -> None:
     async def test(channelz: ChannelzStub, probe: ProbeStub, address: str) -> None:
         await probe.unary(b"x")

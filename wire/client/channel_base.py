@@ -23,6 +23,7 @@ from wire.config import ChannelConfig, CompressionName
 from wire.deadline import DeadlineTimer
 from wire.errors import ConfigurationError, ServiceError, UsageError
 from wire.http2.engine import HeaderList
+from wire.live import ChannelState, enter_channel, next_number
 from wire.message_decoder import MessageDecoder
 from wire.rpc.compression import compressor
 from wire.rpc.service_config import ServiceConfig, parse_service_config
@@ -68,6 +69,7 @@ class ChannelBase:
         service_config: ServiceConfig | Mapping[str, Any] | str | None = None,
         trace: Inspector | None = None,
     ) -> None:
+        self.number = next_number()
         self._trace = trace
         self._interceptors = tuple(interceptors)
         self.config = ChannelConfig() if config is None else config
@@ -130,6 +132,11 @@ class ChannelBase:
         self.pool = Pool(runtime, self._address, self._tls, self.config, self._preparation)
         self.entrance = self._gate(self._credentials) if self._credentials else self.pool
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
+        enter_channel(self)
+
+    def live_state(self) -> ChannelState:
+        """What the channel is doing now (`wire.live`); for one that was opened."""
+        return self.pool.live_state(self.number, str(self._address))
 
     def caller_for(self, method: Method[Any, Any]) -> CallingChannel:
         """What the calls of a method are made on: this channel, unless its service config says something of them."""

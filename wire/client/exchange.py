@@ -363,6 +363,8 @@ class Exchange(Generic[R]):
             return
         self.code = code
         self.message = message
+        if code is not StatusCode.OK and self.connection is not None:
+            self.connection.calls_failed += 1
         if self.deadline is not None:
             self._channel.deadlines.discard(self)
         if self.stream is not None and self.stream.closed:

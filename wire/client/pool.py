@@ -29,6 +29,7 @@ from wire.client.subchannel import Subchannel
 from wire.config import ChannelConfig
 from wire.errors import ConnectError, UsageError
 from wire.http2.codes import ErrorCode
+from wire.live import ChannelState
 from wire.status import StatusCode
 from wire.transport.address import Address
 from wire.transport.contract import Candidate, Future, Runtime, Task
@@ -70,6 +71,7 @@ class Pool:
         self._draining = False  # no new calls: those that there are may end
         self._closed = False
         self._all_gone: Future[None] | None = None
+        self._past_calls = [0, 0]  # started and failed, of connections that are gone
         self._wanted = 0  # how many wait for a connection without a call
         self.connectivity = StateTracker(runtime.future)
         """The channel's state, and waiting for another one."""
@@ -82,6 +84,22 @@ class Pool:
     def __repr__(self) -> str:
         calls = sum(len(connection.engine.streams) for connection in self._all if connection.transport is not None)
         return f"{len(self._ready)} connections ready, {calls} calls open, {len(self.queue)} waiting"
+
+    def live_state(self, number: int, target: str) -> ChannelState:
+        """What the channel is doing now (`wire.live`)."""
+        connections = [each.state(each.transport.peer) for each in self._all if each.transport is not None]
+        started, failed = self._past_calls
+        return ChannelState(
+            number,
+            target,
+            self.connectivity.state.name,
+            started + sum(each.streams_opened for each in connections),
+            failed + sum(each.streams_failed for each in connections),
+            sum(each.streams_open for each in connections),
+            len(self.queue) + len(self.held),
+            tuple(each.live_state() for each in self._subchannels.values()),
+            tuple(sorted(connections, key=lambda each: each.number)),
+        )
 
     # Calls.
 
@@ -278,7 +296,10 @@ class Pool:
             self._runtime.call_soon(connection.abandon)
 
     def lost(self, connection: ClientConnection) -> None:
-        self._all.discard(connection)
+        if connection in self._all:
+            self._all.discard(connection)
+            self._past_calls[0] += connection.engine.streams_opened
+            self._past_calls[1] += connection.calls_failed
         self._resolver.refresh()
         self._check_gone()
 

@@ -18,6 +18,7 @@ from wire.client.health import HealthWatch
 from wire.client.preparation import Preparation
 from wire.config import ChannelConfig, KeepaliveConfig
 from wire.errors import TransportError
+from wire.live import SubchannelState, next_number
 from wire.transport.contract import Candidate, Runtime, Task, Timer
 from wire.transport.tls import ClientTls
 
@@ -71,6 +72,7 @@ class Subchannel:
         candidates: Sequence[Candidate],
         connections: int,
     ) -> None:
+        self.number = next_number()
         self._keeper = keeper
         self._runtime = runtime
         self._tls = tls
@@ -125,6 +127,10 @@ class Subchannel:
         if self._dials or self._connected:
             return ConnectivityState.CONNECTING
         return ConnectivityState.IDLE
+
+    def live_state(self) -> SubchannelState:
+        numbers = tuple(sorted(connection.number for connection in self._connected))
+        return SubchannelState(self.number, self.address, self.state.name, numbers)
 
     @property
     def reason(self) -> str | None:

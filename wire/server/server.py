@@ -220,7 +220,7 @@ class Server:
             self.connections.discard(connection)
             self._notify_if_gone()
 
-    def state(self) -> ServerState:
+    def live_state(self) -> ServerState:
         """What the server is doing now (`wire.live`)."""
         states = [
             connection.state(connection.peer) for connection in self.connections if connection.transport is not None

@@ -1,4 +1,5 @@
-"""Channelz (gRPC proposal A14): a process tells of its servers and sockets, to `bin.client top`, grpcdebug and others.
+"""Channelz (gRPC proposal A14): a process tells of its channels, servers and sockets, to `bin.client top`, grpcdebug
+and others.
 
 What it says comes from `wire.live`, when it is asked for. Timestamps and counts of single messages are not kept, as
 they would cost every call; neither are traces of events. Imports `wire` and the generated messages.
@@ -22,7 +23,8 @@ _PAGE = 100
 
 
 class Channelz(ChannelzBase):
-    """The service grpc.channelz.v1.Channelz. Give it to a `Server`; it tells of all servers of its process.
+    """The service grpc.channelz.v1.Channelz. Give it to a `Server`; it tells of all channels and servers of its
+    process.
 
     Whoever may call it sees the addresses of all peers: on a server that strangers reach, put an interceptor in front.
     """
@@ -53,17 +55,30 @@ class Channelz(ChannelzBase):
             for connection in server.connections:
                 if connection.number == request.socket_id:
                     return v1.GetSocketResponse(socket=_socket(connection))
+        for channel in live.channels():
+            for connection in channel.connections:
+                if connection.number == request.socket_id:
+                    return v1.GetSocketResponse(socket=_socket(connection))
         raise wire.RpcError(wire.StatusCode.NOT_FOUND, f"there is no socket {request.socket_id}")
 
     def get_top_channels(
         self, request: v1.GetTopChannelsRequest, context: wire.ServerContext
     ) -> v1.GetTopChannelsResponse:
-        return v1.GetTopChannelsResponse(end=True)
+        states = [state for state in live.channels() if state.number >= request.start_channel_id]
+        page, end = _page(states, request.max_results)
+        return v1.GetTopChannelsResponse(channel=[_channel(state) for state in page], end=end)
 
     def get_channel(self, request: v1.GetChannelRequest, context: wire.ServerContext) -> v1.GetChannelResponse:
+        for state in live.channels():
+            if state.number == request.channel_id:
+                return v1.GetChannelResponse(channel=_channel(state))
         raise wire.RpcError(wire.StatusCode.NOT_FOUND, f"there is no channel {request.channel_id}")
 
     def get_subchannel(self, request: v1.GetSubchannelRequest, context: wire.ServerContext) -> v1.GetSubchannelResponse:
+        for channel in live.channels():
+            for state in channel.subchannels:
+                if state.number == request.subchannel_id:
+                    return v1.GetSubchannelResponse(subchannel=_subchannel(state, channel))
         raise wire.RpcError(wire.StatusCode.NOT_FOUND, f"there is no subchannel {request.subchannel_id}")
 
 
@@ -89,6 +104,39 @@ def _server(state: live.ServerState) -> v1.Server:
             calls_failed=state.calls_failed,
         ),
         listen_socket=[v1.SocketRef(socket_id=each.number, name=each.address) for each in state.listeners],
+    )
+
+
+def _data(connectivity: str, target: str, started: int, failed: int, running: int) -> v1.ChannelData:
+    return v1.ChannelData(
+        state=v1.ChannelConnectivityState(state=v1.ChannelConnectivityStateState[connectivity]),
+        target=target,
+        calls_started=started,
+        calls_succeeded=max(0, started - failed - running),
+        calls_failed=failed,
+    )
+
+
+def _channel(state: live.ChannelState) -> v1.Channel:
+    return v1.Channel(
+        ref=v1.ChannelRef(channel_id=state.number, name=state.target),
+        data=_data(state.connectivity, state.target, state.calls_started, state.calls_failed, state.calls_open),
+        subchannel_ref=[v1.SubchannelRef(subchannel_id=each.number, name=each.address) for each in state.subchannels],
+    )
+
+
+def _subchannel(state: live.SubchannelState, channel: live.ChannelState) -> v1.Subchannel:
+    connections = [each for each in channel.connections if each.number in state.connections]
+    return v1.Subchannel(
+        ref=v1.SubchannelRef(subchannel_id=state.number, name=state.address),
+        data=_data(
+            state.connectivity,
+            state.address,
+            sum(each.streams_opened for each in connections),
+            sum(each.streams_failed for each in connections),
+            sum(each.streams_open for each in connections),
+        ),
+        socket_ref=[v1.SocketRef(socket_id=each.number, name=each.peer.address) for each in connections],
     )
 
 
