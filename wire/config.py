@@ -264,6 +264,17 @@ class KeepaliveConfig:
     max_ping_strikes: int = 2
     """Servers: strikes before GOAWAY with ENHANCE_YOUR_CALM and "too_many_pings"."""
 
+    max_connection_idle_s: float | None = None
+    """Servers: a connection without calls for so long, give or take a quarter, is asked to end (GOAWAY); None: never
+    (gRPC proposal A9, as the next two)."""
+
+    max_connection_age_s: float | None = None
+    """Servers: a connection is asked to end after so long, give or take a tenth, so that clients spread anew over the
+    servers behind a balancer; None: never."""
+
+    max_connection_age_grace_s: float | None = None
+    """Servers: how long its calls may go on then, before they fail; None: as long as they like."""
+
     def __post_init__(self) -> None:
         _check_ranges(
             self,
@@ -272,6 +283,9 @@ class KeepaliveConfig:
                 "timeout_s": (0.001, 1e9),
                 "min_ping_interval_s": (0, 1e9),
                 "max_ping_strikes": (0, 1 << 30),
+                "max_connection_idle_s": (0.001, 1e9),
+                "max_connection_age_s": (0.001, 1e9),
+                "max_connection_age_grace_s": (0, 1e9),
             },
         )
 
@@ -397,6 +411,10 @@ class ChannelConfig:
     authority: str | None = None
     """The :authority of requests; None: what the target says (gRPC's naming document)."""
 
+    idle_timeout_s: float | None = 1800.0
+    """A channel without calls for so long, give or take a quarter, closes its connections and is IDLE; it connects
+    again for the next call. None: never. 30 minutes, as in grpc-go."""
+
     credentials_in_clear: bool = False
     """Call credentials may travel over TCP without TLS, where whoever can read the network can use them. UNIX sockets
     and VSOCK stay within the machine, so they need no such leave."""
@@ -434,6 +452,7 @@ class ChannelConfig:
                 "max_connections": (1, 1 << 16),
                 "resolve_interval_s": (0.001, 1e9),
                 "resolve_min_interval_s": (0, 86_400),
+                "idle_timeout_s": (0.001, 1e9),
                 "connect_stagger_s": (0.01, 86_400),
                 "connect_retries": (0, 100),
                 "backoff_initial_s": (0.001, 86_400),

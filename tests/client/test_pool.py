@@ -14,7 +14,7 @@ from tests.http2 import frames
 from tests.peers import IMPATIENT, RawPeer, RawServer, raw_server, reply
 from tests.support import Probe, ProbeStub, failures, paired, run, serving, status_of, turns
 from wire import StatusCode
-from wire.config import EngineName
+from wire.config import EngineName, LoadBalancing
 from wire.http2.codes import ErrorCode, FrameType, Setting
 from wire.rpc.framing import frame as framed
 from wire.transport.runtime import LoopName
@@ -212,7 +212,7 @@ def test_failed_attempts_come_further_and_further_apart(clock: ManualClock, monk
     async def main() -> None:
         async with serving() as (_, address):
             pass
-        async with wire.Channel(address) as channel:
+        async with wire.Channel(address, config=wire.ChannelConfig(idle_timeout_s=None)) as channel:
             stub = ProbeStub(channel)
             pauses = []
             waiting = stub.unary(b"", wait_for_ready=True)
@@ -237,7 +237,7 @@ def test_a_connection_that_works_starts_the_pauses_anew(clock: ManualClock) -> N
     async def main() -> None:
         async with serving() as (_, address):
             pass
-        async with wire.Channel(address) as channel:
+        async with wire.Channel(address, config=wire.ChannelConfig(idle_timeout_s=None)) as channel:
             waiting = ProbeStub(channel).unary(b"", wait_for_ready=True)
             for attempt in (1, 2):
                 while failures(channel) < attempt:
@@ -416,3 +416,30 @@ def test_stream_ids_that_run_out_need_a_new_connection() -> None:
             await until(lambda: connection not in pair.channel.pool._all)
 
     run(main)
+
+
+# Idleness.
+
+
+@pytest.mark.parametrize("load_balancing", ["pick_first", "round_robin"])
+def test_a_channel_without_calls_lets_its_connections_go(
+    loop: LoopName, clock: ManualClock, load_balancing: LoadBalancing
+) -> None:
+    async def test(stub: ProbeStub, server: RawServer) -> None:
+        channel = stub.channel
+        for _ in range(2):
+            call = stub.unary(b"")
+            peer = await server.accept()
+            await peer.answer(1)
+            for _ in range(10):
+                clock.advance(25)
+            assert channel.state is wire.ConnectivityState.READY  # a call is open
+            await reply(peer, 1, b"")
+            await call
+            for _ in range(6):
+                clock.advance(25)
+            await peer.closed()
+            await until(lambda: not channel.pool._all)
+            assert str(channel.state) == "IDLE"
+
+    on_channel(test, loop=loop, idle_timeout_s=100, load_balancing=load_balancing)

@@ -32,12 +32,14 @@ from wire.http2.codes import ErrorCode
 from wire.live import ChannelState
 from wire.status import StatusCode
 from wire.transport.address import Address
-from wire.transport.contract import Candidate, Future, Runtime, Task
+from wire.transport.contract import Candidate, Future, Runtime, Task, Timer
 from wire.transport.tls import ClientTls
 
 _GOODBYE_S = 1.0  # a server that does not read must not hold up a channel that closes
 
 _CLOSED = "the channel was closed"
+
+_LOOKS = 4  # in the time that makes a channel idle; it is noticed at most a quarter late
 
 
 class Pool:
@@ -68,6 +70,9 @@ class Pool:
         self._failure: str | None = None  # why there is no connection, while that is so and nothing is done about it
         self._last_failure: str | None = None  # the same, for good
         self._begun = False  # a connection was asked for
+        self._idle_timer: Timer | None = None
+        self._idle_looks = 0  # in a row, that found no calls
+        self._seen = 0  # what had been opened at the last one
         self._draining = False  # no new calls: those that there are may end
         self._closed = False
         self._all_gone: Future[None] | None = None
@@ -151,6 +156,8 @@ class Pool:
         if self._closed:
             return
         self._begun = True
+        if self._idle_timer is None:
+            self._look_later()
         if self._resolver.candidates is None:
             self._resolver.refresh()
             self._update()
@@ -161,6 +168,28 @@ class Pool:
             for subchannel in self._subchannels.values():
                 if subchannel.grow():
                     break
+
+    def _look_later(self) -> None:
+        if self._config.idle_timeout_s is not None:
+            self._idle_timer = self._runtime.call_later(self._config.idle_timeout_s / _LOOKS, self._look)
+
+    def _look(self) -> None:
+        """Close the connections when there were no calls for long enough."""
+        self._idle_timer = None
+        engines = [connection.engine for connection in self._all if connection.transport is not None]
+        watches = sum(each.watches for each in self._subchannels.values())
+        opened = sum(engine.streams_opened for engine in engines)
+        busy = self.queue or self.held or self._wanted or sum(len(engine.streams) for engine in engines) > watches
+        self._idle_looks = 0 if busy or opened != self._seen else self._idle_looks + 1
+        self._seen = opened
+        if self._idle_looks < _LOOKS:
+            self._look_later()
+            return
+        self._idle_looks = 0
+        self._begun = False
+        for subchannel in self._subchannels.values():
+            subchannel.rest()
+        self._update()
 
     async def ready(self, timeout_s: float | None) -> None:
         """Until a call could start. Raises `ConnectError` when the time is over, `UsageError` once it is closed."""
@@ -277,7 +306,7 @@ class Pool:
         """In round_robin every address is to have its connections."""
         if self._closed or self._draining:
             return bool(self.queue) and not self._closed
-        return not self._all_in_one or bool(self.queue) or self._wanted > 0
+        return (not self._all_in_one and self._begun) or bool(self.queue) or self._wanted > 0
 
     def changed(self, subchannel: Subchannel) -> None:
         self._update()
@@ -373,6 +402,8 @@ class Pool:
 
     def _stop_connecting(self) -> None:
         self._resolver.close()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         for outlier in self._outliers.values():
             outlier.close()
         for subchannel in self._subchannels.values():

@@ -171,6 +171,17 @@ class Subchannel:
         if self._keeper.needed(self):
             self.connect()
 
+    @property
+    def watches(self) -> int:
+        """Streams that watch the servers' health, and are no calls."""
+        return sum(watch is not None for watch in self._connected.values())
+
+    def rest(self) -> None:
+        """Nobody makes calls: have no connections until `connect`."""
+        self._end_pause()
+        for connection in list(self._connected):
+            self._let_go(connection)
+
     def drop(self) -> None:
         """Its address is no longer one of the channel's: connections end after their last call."""
         self._dropped = True

@@ -19,6 +19,7 @@ from wire.http2.engine import HeaderList, Stream
 from wire.http2.preface import HTTP1, HTTP1_ANSWER
 from wire.rpc.compression import compressor
 from wire.rpc.headers import RequestHead, parse_request, parse_request_like, status_response
+from wire.server.age import ConnectionAge
 from wire.status import StatusCode
 from wire.throttle import Throttle
 from wire.transport.contract import Peer, Runtime, Timer, Transport
@@ -88,6 +89,7 @@ class ServerConnection(Connection):
     """One client's connection. See `Connection`; what is added here is finding handlers, and ending well."""
 
     __slots__ = (
+        "_age",
         "_drain_timer",
         "_encoding",
         "_fallback",
@@ -141,6 +143,7 @@ class ServerConnection(Connection):
         self._preface_timeout_s = config.preface_timeout_s
         self._preface_timer: Timer | None = None
         self._drain_timer: Timer | None = None
+        self._age: ConnectionAge | None = None
         self._reply_buffer_bytes = config.reply_buffer_bytes
         self.hold_at_bytes = config.reply_buffer_bytes
         """When the engine holds more, a unary call whose handler is about to begin asks `hold`; -1: in any case."""
@@ -167,6 +170,8 @@ class ServerConnection(Connection):
         _log.debug("%s connected", transport.peer.address)
         self._preface_timer = self.runtime.call_later(self._preface_timeout_s, self._preface_missing)
         super().connection_made(transport)
+        if self._keepalive.max_connection_age_s is not None or self._keepalive.max_connection_idle_s is not None:
+            self._age = ConnectionAge(self.runtime, self._keepalive, self)
         if self._server.stopping:  # it was on its way when the listeners were closed
             self.drain()
 
@@ -199,6 +204,9 @@ class ServerConnection(Connection):
         for timer in (self._preface_timer, self._drain_timer, self._waiting_timer):
             if timer is not None:
                 timer.cancel()
+        if self._age is not None:
+            self._age.close()
+            self._age = None
         if self.error is not None and not self._server.stopping:
             self._server.warnings.warning(self.error, "%s: %s", self.peer.address, self.error)
         else:
@@ -370,11 +378,11 @@ class ServerConnection(Connection):
             self.closing = True
             self.wake()
 
-    def end(self) -> None:
+    def end(self, reason: str = "the server is shutting down") -> None:
         """Fail what is still open, and close."""
         for stream in list(self.engine.streams.values()):
             call = stream.call
             if call is not None:
-                call.fail(StatusCode.UNAVAILABLE, "the server is shutting down")
+                call.fail(StatusCode.UNAVAILABLE, reason)
                 call.cancel()  # of its handler; the stream has let go of it
-        self.break_off(ErrorCode.NO_ERROR, "the server is shutting down")
+        self.break_off(ErrorCode.NO_ERROR, reason)
