@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -338,6 +339,31 @@ def test_tls_that_one_side_alone_speaks_is_named_on_both(
             while not caplog.records:
                 await anyio.lowlevel.checkpoint()
         assert [said in each.getMessage() for each in caplog.records] == [True]
+
+    run(main, loop=loop)
+
+
+def test_a_renewed_certificate_is_taken_up_without_a_restart(
+    loop: LoopName, certificates: Certificates, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "certificate", tmp_path / "key"
+
+    def renew(name: str) -> None:
+        certificate.write_bytes(getattr(certificates, name).read_bytes())
+        key.write_bytes(getattr(certificates, f"{name}_key").read_bytes())
+
+    async def main() -> None:
+        renew("stranger")
+        tls = wire.ServerTls(certificate, key)
+        async with serving(tls=tls) as (_, address), wire.Channel(address, tls=wire.ClientTls(verify=False)) as any_:
+            assert await ProbeStub(any_).unary(b"1") == b"1"
+            async with wire.Channel(address, tls=wire.ClientTls(certificates.ca)) as channel:
+                assert (await status_of(ProbeStub(channel).unary(b"")))[0] is StatusCode.UNAVAILABLE
+            renew("server")
+            tls.reload()
+            async with wire.Channel(address, tls=wire.ClientTls(certificates.ca)) as channel:
+                assert await ProbeStub(channel).unary(b"2") == b"2"
+            assert await ProbeStub(any_).unary(b"3") == b"3"
 
     run(main, loop=loop)
 

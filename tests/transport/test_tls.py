@@ -142,3 +142,31 @@ def test_a_file_that_cannot_be_used_is_told_in_one_sentence(
     with pytest.raises(TlsError) as caught:
         make(certificates, tmp_path)
     assert str(caught.value).startswith(sentence.format(c=certificates, d=tmp_path))
+
+
+def test_nothing_is_verified_when_that_is_asked_for(certificates: Certificates) -> None:
+    tls = ClientTls(verify=False)
+    assert (tls.context.verify_mode, tls.context.check_hostname) == (ssl.CERT_NONE, False)
+    assert pickle.loads(pickle.dumps(tls)) == tls
+    with pytest.raises(ConfigurationError, match="of no use with verify=False"):
+        ClientTls(certificates.ca, verify=False)
+
+
+def test_files_that_cannot_be_used_change_nothing_when_reloaded(certificates: Certificates, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate", tmp_path / "key"
+    certificate.write_bytes(certificates.server.read_bytes())
+    key.write_bytes(certificates.server_key.read_bytes())
+    server, client = ServerTls(certificate, key), ClientTls(certificates.ca, certificate, key)
+    for tls in (server, client):
+        tls.reload()
+    key.write_bytes(certificates.stranger_key.read_bytes())
+    for tls in (server, client):
+        with pytest.raises(TlsError, match="does not belong"):
+            tls.reload()
+    ServerTls(certificates.server.read_bytes(), certificates.server_key.read_bytes(), certificates.ca).reload()
+
+
+def test_contexts_of_ones_own_are_not_reloaded() -> None:
+    for kind in (ServerTls, ClientTls):
+        with pytest.raises(ConfigurationError, match="reloaded by whoever made it"):
+            kind.from_context(ssl.create_default_context()).reload()

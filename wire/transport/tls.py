@@ -2,8 +2,7 @@
 
 Both sides speak TLS 1.2 or newer and negotiate `h2` by ALPN (RFC 9113 §3.3, §9.2; RFC 7301). Files are read once,
 when the object is made, and a file that cannot be used raises `TlsError` then; a certificate of one's own that has
-expired, or is not valid yet, is warned of. To take up renewed certificates, make
-a new object. Imports only `errors`.
+expired, or is not valid yet, is warned of. `reload` takes up renewed files without a restart. Imports only `errors`.
 """
 
 from __future__ import annotations
@@ -63,6 +62,20 @@ class ServerTls:
         """A context cannot be pickled; another process reads the files again."""
         return ServerTls, (self.certificate, self.key, self.client_ca)
 
+    def reload(self) -> None:
+        """Read the files again: connections made from now on have the new certificate, those that are open go on.
+
+        Raises `TlsError`, and changes nothing, when they cannot be used. A CA that is no longer in `client_ca` is
+        trusted until the server is made anew."""
+        _check_reloadable(self.key)
+        ServerTls(self.certificate, self.key, self.client_ca)  # whether they can be used
+        with _files(self.certificate, self.key, self.client_ca) as (certificate, key, client_ca):
+            assert certificate is not None
+            assert key is not None
+            self.context.load_cert_chain(certificate, key, _no_passphrase)
+            if client_ca is not None:
+                _load_roots(self.context, client_ca)
+
     @classmethod
     def from_context(cls, context: ssl.SSLContext) -> Self:
         """With a context of one's own making, which must offer h2 by ALPN. It does not pickle."""
@@ -76,22 +89,30 @@ class ClientTls:
     PEM, as for `ServerTls`. `root_ca`: None trusts what the system trusts. `certificate`, `key`: for servers that ask
     for one (mTLS).
     `server_name`: the name the server's certificate must be valid for, where it is not the host in the address
-    (always so over VSOCK); None takes that host, or "localhost" for transports that have none.
+    (always so over VSOCK); None takes that host, or "localhost" for transports that have none; it is also what is asked
+    for by SNI.
+    `verify`: False takes any certificate, so that whoever is in between can read and change everything: for trials.
     """
 
     root_ca: Pem | None = None
     certificate: Pem | None = None
     key: Pem | None = field(default=None, repr=False)
     server_name: str | None = None
+    verify: bool = True
     context: ssl.SSLContext = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             raise ConfigurationError("a client certificate needs its key, and a key its certificate")
+        if not self.verify and self.root_ca is not None:
+            raise ConfigurationError("a root_ca is of no use with verify=False: nothing is verified")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the server's certificate and its name
         _common(context)
         with _files(self.root_ca, self.certificate, self.key) as (root_ca, certificate, key):
-            if root_ca is None:
+            if not self.verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            elif root_ca is None:
                 context.load_default_certs()
             else:
                 _load_roots(context, root_ca)
@@ -100,13 +121,34 @@ class ClientTls:
         object.__setattr__(self, "context", context)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ClientTls, (self.root_ca, self.certificate, self.key, self.server_name)
+        return ClientTls, (self.root_ca, self.certificate, self.key, self.server_name, self.verify)
+
+    def reload(self) -> None:
+        """As `ServerTls.reload`."""
+        _check_reloadable(self.key)
+        ClientTls(self.root_ca, self.certificate, self.key, self.server_name, self.verify)
+        with _files(self.root_ca, self.certificate, self.key) as (root_ca, certificate, key):
+            if root_ca is not None:
+                _load_roots(self.context, root_ca)
+            if certificate is not None and key is not None:
+                self.context.load_cert_chain(certificate, key, _no_passphrase)
 
     @classmethod
     def from_context(cls, context: ssl.SSLContext, server_name: str | None = None) -> Self:
         """With a context of one's own making, which must offer h2 by ALPN. It does not pickle."""
-        fields = {"root_ca": _shown(context), "certificate": None, "key": None, "server_name": server_name}
+        fields = {
+            "root_ca": _shown(context),
+            "certificate": None,
+            "key": "",
+            "server_name": server_name,
+            "verify": True,
+        }
         return _of_context(cls, context, fields)
+
+
+def _check_reloadable(key: Pem | None) -> None:
+    if key == "":
+        raise ConfigurationError("a context of one's own is reloaded by whoever made it: context.load_cert_chain(...)")
 
 
 def _shown(context: ssl.SSLContext) -> str:
