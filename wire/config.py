@@ -315,6 +315,10 @@ class ServerConfig:
     grace_s: float = 30.0
     """How long `Server.stop` lets open calls go on before it cancels them."""
 
+    handler_threads: int | None = None
+    """Threads for handlers that are plain `def`s, so that they may block; made as they are needed, and calls wait when
+    all are busy. None: those handlers run in the event loop, which is fastest."""
+
     slow_handler_s: float | None = 0.1
     """A handler that holds the event loop for longer, without an `await`, is named in the log, once for each method;
     None: nothing watches. 0.1 s: other calls wait that long, and what takes so long belongs in a thread. A thread looks
@@ -331,6 +335,7 @@ class ServerConfig:
                 "preface_timeout_s": (0.001, 86_400),
                 "reply_buffer_bytes": (1, 1 << 40),
                 "grace_s": (0, 86_400),
+                "handler_threads": (1, 1 << 16),
                 "slow_handler_s": (0.001, 86_400),
                 "hang_timeout_s": (0.1, 86_400),
             },

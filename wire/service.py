@@ -161,7 +161,9 @@ class Servicer(ABC):
     streams responses is a generator, async or plain, or returns an (async) iterable; an `async def` may also send them
     itself, by `context.send`, and return None.
     A plain `def` runs inline in the event loop: it is fastest, and must not
-    block. It may return an awaitable, which then runs in a task, as every `async def` does.
+    block. It may return an awaitable, which then runs in a task, as every `async def` does. With
+    `ServerConfig.handler_threads` it runs in a thread, and may block; a stream of requests is then iterated over by
+    `for`. What its context does that concerns the connection is done by the event loop meanwhile.
     It runs in a copy of the context in which the server was entered, so context variables that it sets are its call's.
 
     `RpcError` is the status that the caller sees; any other exception is logged and UNKNOWN, also a `CallError` of a
@@ -170,6 +172,9 @@ class Servicer(ABC):
     """
 
     service: ClassVar[Service]
+
+    inline: ClassVar[bool] = False
+    """Whether plain handlers run in the event loop although the server has threads for them."""
 
     def on_attach(self, servicers: Sequence[Servicer]) -> None:  # noqa: B027
         """A server was made of these servicers, this one among them."""

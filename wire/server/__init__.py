@@ -3,6 +3,7 @@
     connection      one client's connection: which handler a request goes to, how many run, how it ends
     context         what a handler may know and say about its call
     responses       whatever a handler may return as its stream of responses
+    handler_threads plain handlers in threads; thread_streams: those that stream
     call            one call, from its request's headers to its status
     request_calls   its two kinds: with one request, with a stream of them
     slow_handlers   names handlers that hold the event loop

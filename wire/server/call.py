@@ -25,6 +25,7 @@ from wire.rpc.framing import MessageReader, frame, pack_prefix
 from wire.rpc.headers import OK_TRAILER_FIELDS, RequestHead, status_response, status_trailers
 from wire.server.connection import ServerConnection
 from wire.server.context import OK_HEADERS, ServerContext
+from wire.server.handler_threads import InThread
 from wire.server.responses import generator_of
 from wire.service import Handler, Method
 from wire.status import CallError, RpcError, StatusCode
@@ -321,7 +322,13 @@ class ServerCall(ServerContext):
             response = context.run(route.handler, request, self)
             if response.__class__ is route.response_type:
                 self._send_response(response)
-            elif route.streams_responses or response.__class__ is CoroutineType or isinstance(response, Awaitable):
+            elif route.streams_responses or response.__class__ is CoroutineType:
+                self._spawn(self._run(response), context)
+            elif response.__class__ is InThread:
+                connection.running.add(self)
+                self._task = response
+                response.give_to(self)
+            elif isinstance(response, Awaitable):
                 self._spawn(self._run(response), context)
             else:
                 self._send_response(response)
@@ -331,6 +338,22 @@ class ServerCall(ServerContext):
             self._fail_with(error)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 connection.runtime.call_soon(_raise, error)
+
+    def returned(self, response: Any, error: BaseException | None, context: Context) -> None:
+        """A handler in a thread has ended."""
+        connection = self.connection
+        self._task = None
+        if error is not None:
+            self._fail_with(error)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                connection.runtime.call_soon(_raise, error)
+        elif response.__class__ is not self.route.response_type and isinstance(response, Awaitable):
+            self._spawn(self._run(response), context)
+            return
+        else:
+            self._send_response(response)
+        connection.handler_ended(self)
+        connection.wake()
 
     def _spawn(self, run: Coroutine[Any, Any, None], context: Context) -> None:
         self.connection.running.add(self)

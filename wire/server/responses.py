@@ -6,7 +6,7 @@ Imports nothing of wire.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Generator, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 R = TypeVar("R")
 
@@ -23,12 +23,17 @@ async def generator_of(
         return responses
     if isinstance(responses, AsyncIterable):
         return _closing(responses)
-    if isinstance(responses, Iterable) and not isinstance(responses, _NO_STREAM):
+    if is_plain_stream(responses):
         return _asynchronous(responses)
     raise TypeError(
         f"a handler that streams responses must return a generator or an iterable of them, and "
         f"returned {type(responses).__name__}"
     )
+
+
+def is_plain_stream(responses: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a `for` can go over them, and nothing has to be awaited."""
+    return isinstance(responses, Iterable) and not isinstance(responses, (*_NO_STREAM, AsyncIterable, Awaitable))
 
 
 async def _asynchronous(responses: Iterable[R]) -> AsyncGenerator[R, None]:

@@ -23,8 +23,10 @@ from wire.live import ListenerState, ServerState, enter_server, next_number
 from wire.rpc.compression import compressor
 from wire.server.call import Route
 from wire.server.connection import ServerConnection
+from wire.server.handler_threads import HandlerThreads, is_plain
 from wire.server.request_calls import route_to
 from wire.server.slow_handlers import SlowHandlers
+from wire.server.thread_streams import threaded
 from wire.service import Handler, Inspector, Method, ServerInterceptor, Servicer
 from wire.throttle import Throttle
 from wire.transport import sockets
@@ -72,7 +74,9 @@ class Server:
             compressor(self._config.calls.compression)  # raises now for what this Python does not have
         self._tls = tls
         self._servicers = tuple(servicers)
-        self.routes = _routes(self._servicers, interceptors, self._config.calls)
+        most = self._config.handler_threads
+        self._handler_threads = None if most is None else HandlerThreads(most)
+        self.routes = _routes(self._servicers, interceptors, self._config.calls, self._handler_threads)
         self.fallback = None if fallback is None else _fallback(fallback, interceptors, self._config.calls)
         for servicer in self._servicers:
             servicer.on_attach(self._servicers)
@@ -112,6 +116,9 @@ class Server:
         self.context = copy_context()
         runtime = await self._exits.enter_async_context(open_runtime())
         self._runtime = runtime if self._trace is None else self._trace.around(runtime)
+        if self._handler_threads is not None:
+            self._handler_threads.open(self._runtime)
+            self._exits.callback(self._handler_threads.close)
         if self._config.slow_handler_s is not None:
             watch = SlowHandlers(self._runtime, self._config.slow_handler_s, self.routes, self.connections)
             watch.start()
@@ -307,7 +314,12 @@ def _intercepted(method: Method[Any, Any], handler: Handler, interceptors: Seque
     return handler
 
 
-def _routes(servicers: Iterable[Servicer], interceptors: Sequence[ServerInterceptor], calls: CallConfig) -> Routes:
+def _routes(
+    servicers: Iterable[Servicer],
+    interceptors: Sequence[ServerInterceptor],
+    calls: CallConfig,
+    threads: HandlerThreads | None,
+) -> Routes:
     routes: Routes = {}
     for servicer in servicers:
         if isinstance(servicer, type):
@@ -322,6 +334,8 @@ def _routes(servicers: Iterable[Servicer], interceptors: Sequence[ServerIntercep
                 continue
             if not callable(handler):
                 raise ServiceError(f"{type(servicer).__name__}.{method.name} cannot be called")
+            if threads is not None and not servicer.inline and is_plain(handler):
+                handler = threaded(threads, method, handler)
             path = method.path.encode()
             if path in routes:
                 raise ServiceError(f"two servicers answer {method.path}")

@@ -29,6 +29,8 @@ class Channelz(ChannelzBase):
     Whoever may call it sees the addresses of all peers: on a server that strangers reach, put an interceptor in front.
     """
 
+    inline = True
+
     def get_servers(self, request: v1.GetServersRequest, context: wire.ServerContext) -> v1.GetServersResponse:
         states = [state for state in live.servers() if state.number >= request.start_server_id]
         page, end = _page(states, request.max_results)

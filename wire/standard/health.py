@@ -29,6 +29,8 @@ class Health(HealthBase):
     The name "" stands for the server as a whole.
     """
 
+    inline = True
+
     def __init__(self) -> None:
         self._statuses = {"": ServingStatus.SERVING}
         self._draining = False

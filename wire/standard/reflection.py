@@ -127,6 +127,8 @@ def _answer(index: _Index, messages: Any, request: Any) -> Any:
 
 
 class _Reflection(ServerReflectionBase):
+    inline = True
+
     def __init__(self, index: _Index) -> None:
         self._index = index
 
@@ -142,6 +144,8 @@ class _Reflection(ServerReflectionBase):
 
 
 class _ReflectionAlpha(ServerReflectionBaseAlpha):
+    inline = True
+
     def __init__(self, index: _Index) -> None:
         self._index = index
 
