@@ -60,6 +60,7 @@ from wire.process import tune_process
 from wire.server.activation import inherited_sockets
 from wire.server.context import ServerContext
 from wire.server.server import Server, bind
+from wire.server.workers import Worker, run_workers
 from wire.service import Handler, Method, Responses, ServerInterceptor, Service, Servicer
 from wire.status import CallError, RpcError, StatusCode
 from wire.stub import AnyChannel, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
@@ -122,11 +123,13 @@ __all__ = [
     "UnaryUnaryCall",
     "UsageError",
     "WireError",
+    "Worker",
     "__version__",
     "bind",
     "blocking",
     "codec_for",
     "inherited_sockets",
     "run",
+    "run_workers",
     "tune_process",
 ]
