@@ -1,4 +1,4 @@
-"""Channelz (gRPC proposal A14): a process tells of its channels, servers and sockets, to `bin.client top`, grpcdebug
+"""Channelz (gRPC proposal A14): a process tells of its channels, servers and sockets, to grpcdebug
 and others.
 
 What it says comes from `wire.live`, when it is asked for. Timestamps and counts of single messages are not kept, as
