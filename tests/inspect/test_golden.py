@@ -56,6 +56,7 @@ async def trace_of(what: Callable[[EchoServiceStub], Awaitable[None]], engine: E
 def normalised(text: str) -> str:
     text = re.sub(r"^ *\d+\.\d{6}", "   0.000000", text, flags=re.MULTILINE)
     text = re.sub(r"\d+\.\d{3} ms", "0.000 ms", text)
+    text = text.replace(f"grpc-python-wire/{wire.__version__}", "grpc-python-wire/VERSION")
     return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
 
 
