@@ -67,13 +67,14 @@ class _Peer:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self._sock = sock
+        self._buffer = bytearray(1 << 18)
         self.send = sock.sendall
 
     async def receive(self) -> int:
         """The size of what comes next, once something has."""
         while True:
             try:
-                received = len(self._sock.recv(1 << 20))
+                received = self._sock.recv_into(self._buffer)
             except BlockingIOError:
                 await asyncio.sleep(0)
             else:

@@ -4,7 +4,7 @@
 # This file has been @generated
 
 __all__ = (
-    "EnumDescriptor",
+    "EnumTypeDescriptor",
     "FieldDescriptor",
     "FileDescriptor",
     "MessageDescriptor",
@@ -15,7 +15,6 @@ __all__ = (
 from dataclasses import dataclass
 
 import betterproto2
-from google.protobuf.descriptor import EnumDescriptor
 
 from ..message_pool import default_message_pool
 
@@ -24,13 +23,13 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
 @dataclass(eq=False, repr=False)
-class EnumDescriptor(betterproto2.Message):
+class EnumTypeDescriptor(betterproto2.Message):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     value: "list[NamedDescriptor]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
-default_message_pool.register_message("descriptor_index", "EnumDescriptor", EnumDescriptor)
+default_message_pool.register_message("descriptor_index", "EnumTypeDescriptor", EnumTypeDescriptor)
 
 
 @dataclass(eq=False, repr=False)
@@ -55,7 +54,7 @@ class FileDescriptor(betterproto2.Message):
 
     message_type: "list[MessageDescriptor]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    enum_type: "list[EnumDescriptor]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
+    enum_type: "list[EnumTypeDescriptor]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
 
     service: "list[ServiceDescriptor]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
 
@@ -73,7 +72,7 @@ class MessageDescriptor(betterproto2.Message):
 
     nested_type: "list[MessageDescriptor]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    enum_type: "list[EnumDescriptor]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
+    enum_type: "list[EnumTypeDescriptor]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
 
     extension: "list[FieldDescriptor]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
 
