@@ -48,6 +48,9 @@ class _Loader(Loader):
 
 _SHOWN = {f"{_OURS}.{name}": "grpc" for name in ("_abstract", "_credentials", "_enums")}
 _SHOWN[f"{_OURS}.aio._any_call"] = "grpc.aio._call"
+_SHOWN |= {f"{_OURS}.{name}": "grpc._channel" for name in ("_call", "_callables")} | {
+    f"{_OURS}._context": "grpc._server"
+}
 _IN_CYGRPC = ("AbortError", "BaseError", "ExecuteBatchError", "InternalError", "UsageError")
 
 

@@ -52,7 +52,7 @@ class Call(RpcContext):
     async def wait_for_connection(self) -> None: ...
 
 
-class UnaryUnaryCall(Call, Generic[Q, R]):
+class UnaryUnaryCall(Generic[Q, R], Call):
     """One request, one response."""
 
     __slots__ = ()
@@ -61,7 +61,7 @@ class UnaryUnaryCall(Call, Generic[Q, R]):
     def __await__(self) -> Generator[Any, Any, Any]: ...
 
 
-class UnaryStreamCall(Call, Generic[Q, R]):
+class UnaryStreamCall(Generic[Q, R], Call):
     """One request, a stream of responses."""
 
     __slots__ = ()
@@ -73,7 +73,7 @@ class UnaryStreamCall(Call, Generic[Q, R]):
     async def read(self) -> Any: ...
 
 
-class StreamUnaryCall(Call, Generic[Q, R]):
+class StreamUnaryCall(Generic[Q, R], Call):
     """A stream of requests, one response."""
 
     __slots__ = ()
@@ -88,7 +88,7 @@ class StreamUnaryCall(Call, Generic[Q, R]):
     def __await__(self) -> Generator[Any, Any, Any]: ...
 
 
-class StreamStreamCall(Call, Generic[Q, R]):
+class StreamStreamCall(Generic[Q, R], Call):
     """Streams both ways."""
 
     __slots__ = ()

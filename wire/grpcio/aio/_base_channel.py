@@ -9,7 +9,7 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 
-class UnaryUnaryMultiCallable(abc.ABC, Generic[Q, R]):
+class UnaryUnaryMultiCallable(Generic[Q, R], abc.ABC):
     """A method with one request and one response."""
 
     @abc.abstractmethod
@@ -25,7 +25,7 @@ class UnaryUnaryMultiCallable(abc.ABC, Generic[Q, R]):
     ) -> Any: ...
 
 
-class UnaryStreamMultiCallable(abc.ABC, Generic[Q, R]):
+class UnaryStreamMultiCallable(Generic[Q, R], abc.ABC):
     """A method with one request and a stream of responses."""
 
     @abc.abstractmethod
@@ -41,7 +41,7 @@ class UnaryStreamMultiCallable(abc.ABC, Generic[Q, R]):
     ) -> Any: ...
 
 
-class StreamUnaryMultiCallable(abc.ABC, Generic[Q, R]):
+class StreamUnaryMultiCallable(Generic[Q, R], abc.ABC):
     """A method with a stream of requests and one response."""
 
     @abc.abstractmethod
@@ -56,7 +56,7 @@ class StreamUnaryMultiCallable(abc.ABC, Generic[Q, R]):
     ) -> Any: ...
 
 
-class StreamStreamMultiCallable(abc.ABC, Generic[Q, R]):
+class StreamStreamMultiCallable(Generic[Q, R], abc.ABC):
     """A method with streams both ways."""
 
     @abc.abstractmethod

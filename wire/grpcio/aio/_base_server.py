@@ -34,7 +34,7 @@ class Server(abc.ABC):
         """Handlers by their methods' names; these come before generic ones."""
 
 
-class ServicerContext(abc.ABC, Generic[Q, R]):
+class ServicerContext(Generic[Q, R], abc.ABC):
     """What a handler may know and say about its call."""
 
     @abc.abstractmethod
