@@ -15,7 +15,7 @@ from bin.workloads import Echo, EchoStream, Sign
 from proto.crypto.v1 import SignRequest
 from proto.echo.v1 import EchoRequest
 from wire.programs import bench, cli
-from wire.programs.bench import Subject, Target, several
+from wire.programs.bench_plan import Subject, Target, several
 from wire.programs.knob_flags import checked_settings, print_knobs, shown_settings
 
 PROG: Final = "bin.bench"

@@ -258,3 +258,69 @@ def test_knobs_are_set_on_both_sides_and_reported(capsys: pytest.CaptureFixture[
     assert "there is no knob grace_s" in capsys.readouterr().err
     assert bench.main(["--list-knobs", "--set", "server.grace_s=1"]) == 0
     assert "grace_s = 1   default 30" in capsys.readouterr().out
+
+
+def test_a_rate_may_change_and_a_run_is_told_in_parts(capsys: pytest.CaptureFixture[str], target: str) -> None:
+    flags = ("--target", target, "--duration", "0.6", "--processes", "2", "--connections", "2")
+    report = measured(capsys, *flags, "--shape", "step:200,1000")
+    assert report["answered"] == pytest.approx(360, abs=2)
+    assert report["settings"]["load"] == "step:200,1000, at most 1,000 in flight"
+    parts = report["parts"]
+    assert len(parts) >= 8
+    late = sum(part["throughput_per_s"] for part in parts if part["at_s"] >= 0.35)
+    early = sum(part["throughput_per_s"] for part in parts if part["at_s"] < 0.25)
+    assert late > 3 * early
+    assert report["machine"]["python"]
+
+
+def test_trace_is_replayed(capsys: pytest.CaptureFixture[str], target: str, tmp_path: Path) -> None:
+    calls = [{"kind": "CALL", "method": "/a/B", "at_s": at, "took_s": 0.001} for at in (5.0, 5.01, 5.05)]
+    (tmp_path / "trace").write_text("\n".join(map(json.dumps, calls)))
+    report = measured(capsys, "--target", target, "--shape", f"replay:{tmp_path}/trace")
+    assert (report["answered"], report["unsent"]) == (3, 0)
+
+
+def test_rounds_are_compared(capsys: pytest.CaptureFixture[str], target: str, tmp_path: Path) -> None:
+    flags = ("--target", target, "--requests", "50", "--warmup", "0", "--rounds", "3")
+    for name in ("a", "b"):
+        assert bench.main([*flags, "--json", f"{tmp_path}/{name}"]) == 0
+    assert "mean rate" in capsys.readouterr().out
+    assert bench.main(["compare", f"{tmp_path}/a", f"{tmp_path}/b"]) == 0
+    assert "B/A, 95 % confidence" in capsys.readouterr().out
+
+
+def test_knob_of_both_sides_is_swept(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--duration", "0.05", "--warmup", "0", "--rounds", "3", "--json", "-"]
+    assert bench.main([*flags, "--sweep", "engine=tuned,h2"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["sweep"]["knob"] == "engine"
+    assert [each["value"] for each in report["sweep"]["values"]] == ["tuned", "h2"]
+    assert all(len(each["rounds"]) == 3 for each in report["sweep"]["values"])
+
+
+def test_limit_is_searched_for(capsys: pytest.CaptureFixture[str], target: str) -> None:
+    flags = ["--target", target, "--duration", "0.05", "--warmup", "0", "--find-limit", "p50=1us", "--json", "-"]
+    assert bench.main(flags) == 1  # nothing answers that fast
+    limit = json.loads(capsys.readouterr().out)["limit"]
+    assert limit["rate_per_s"] is None
+    assert limit["probes"][0]["why_not"] == "p50 is above 1 µs"
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--rate", "1", "--shape", "step:1,2"], "not allowed with"),
+        (["--shape", "wave:1"], "is not a shape"),
+        (["--shape", "step:1,2", "--requests", "3"], "does not go with --shape"),
+        (["--rate", "5", "--find-limit", "p99=5ms"], "do not go together"),
+        (["--sweep", "engine=h2,tuned", "--find-limit", "p99=5ms"], "do not go together"),
+        (["--sweep", "engine=h2,tuned", "--requests", "3"], "do not go with --sweep"),
+        (["--sweep", "engin=h2,tuned"], "did you mean engine"),
+        (["--target", "h:1", "--sweep", "grace_s=1,2"], "there is no knob grace_s"),
+        (["--find-limit", "p99"], "is not a bound"),
+    ],
+)
+def test_searches_and_shapes_that_do_not_go_together_are_refused(
+    capsys: pytest.CaptureFixture[str], flags: list[str], complaint: str
+) -> None:
+    test_flags_that_do_not_go_together_are_refused(capsys, flags, complaint)

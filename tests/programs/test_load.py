@@ -13,6 +13,7 @@ import wire
 from tests.support import run
 from wire.programs.latency import UNITS_PER_S
 from wire.programs.load import Load, LoadRun, NewExchange, Tally
+from wire.programs.shapes import Constant
 from wire.transport.runtime import LoopName, open_runtime
 
 AsyncExchange = Callable[[], Coroutine[Any, Any, None]]
@@ -27,6 +28,10 @@ def carry_out(load: Load, *exchanges: AsyncExchange, loop: LoopName = "asyncio")
             return await LoadRun(load, connections, runtime).run(time.monotonic())
 
     return run(main, loop=loop)
+
+
+def shape_of(rate_per_s: float | None) -> Constant | None:
+    return None if rate_per_s is None else Constant(rate_per_s)
 
 
 class Peer:
@@ -53,7 +58,7 @@ def test_closed_loop_makes_exactly_the_requests_with_all_callers_in_flight(loop:
 
 def test_open_loop_makes_exactly_the_requests_spread_over_connections(loop: LoopName) -> None:
     one, other = Peer(), Peer()
-    tally = carry_out(Load(callers=10, rate_per_s=2000, requests=100), one.answer, other.answer, loop=loop)
+    tally = carry_out(Load(callers=10, shape=Constant(2000), requests=100), one.answer, other.answer, loop=loop)
     assert sum(tally.answered.values()) == 100
     assert one.calls == other.calls == 50
 
@@ -65,7 +70,7 @@ def test_open_loop_sends_no_request_before_it_is_due() -> None:
         sent.append(time.monotonic())
 
     begun = time.monotonic()
-    carry_out(Load(callers=10, rate_per_s=1000, requests=30), answer)
+    carry_out(Load(callers=10, shape=Constant(1000), requests=30), answer)
     assert all(at >= begun + index / 1000 - 1e-6 for index, at in enumerate(sent))
 
 
@@ -79,7 +84,7 @@ def test_open_loop_counts_a_stall_for_every_request_that_was_due_meanwhile(loop:
             await anyio.sleep(0.1)
 
     # One call in flight: a closed loop would see one slow call, and 99 fast ones.
-    tally = carry_out(Load(callers=1, rate_per_s=1000, requests=100), stall_once, loop=loop)
+    tally = carry_out(Load(callers=1, shape=Constant(1000), requests=100), stall_once, loop=loop)
     slow = sum(count for units, count in tally.answered.items() if units >= 0.05 * UNITS_PER_S)
     assert slow >= 50
     assert sum(tally.answered.values()) == 100
@@ -89,7 +94,7 @@ def test_requests_that_a_server_was_too_slow_for_are_unsent() -> None:
     async def slow() -> None:
         await anyio.sleep(0.03)
 
-    tally = carry_out(Load(callers=1, rate_per_s=1000, duration_s=0.1), slow)
+    tally = carry_out(Load(callers=1, shape=Constant(1000), duration_s=0.1), slow)
     assert sum(tally.answered.values()) + tally.unsent == 100
     assert tally.unsent >= 96
 
@@ -105,7 +110,7 @@ def test_warm_up_leaves_no_trace() -> None:
         nonlocal begun
         async with open_runtime() as runtime:
             begun = time.monotonic()
-            load = Load(callers=1, rate_per_s=1000, warmup_s=0.05, requests=20)
+            load = Load(callers=1, shape=Constant(1000), warmup_s=0.05, requests=20)
             return await LoadRun(load, [lambda: answer], runtime).run(begun)
 
     tally = run(main)
@@ -121,7 +126,7 @@ def test_requests_that_the_warm_up_left_over_are_not_made_up_for() -> None:
             await anyio.sleep(0.1)  # past the warm-up, and all that is due afterwards
         await peer.answer()
 
-    tally = carry_out(Load(callers=1, rate_per_s=1000, warmup_s=0.05, requests=20), stall_once)
+    tally = carry_out(Load(callers=1, shape=Constant(1000), warmup_s=0.05, requests=20), stall_once)
     assert sum(tally.answered.values()) == 20
     assert peer.calls == 21
 
@@ -135,7 +140,7 @@ def test_requests_that_were_due_while_the_event_loop_was_busy_are_sent_at_the_en
             blocked = True
             time.sleep(0.25)  # not anyio.sleep: nothing else runs
 
-    tally = carry_out(Load(callers=30, rate_per_s=100, duration_s=0.2), block_once)
+    tally = carry_out(Load(callers=30, shape=Constant(100), duration_s=0.2), block_once)
     assert sum(tally.answered.values()) == 20
     assert tally.unsent == 0
 
@@ -145,7 +150,7 @@ def test_after_stop_no_request_is_sent_although_some_are_overdue() -> None:
 
     async def main() -> Tally:
         async with open_runtime() as runtime:
-            load_run = LoadRun(Load(callers=30, rate_per_s=1000), [lambda: block_and_stop], runtime)
+            load_run = LoadRun(Load(callers=30, shape=Constant(1000)), [lambda: block_and_stop], runtime)
 
             async def block_and_stop() -> None:
                 nonlocal calls
@@ -167,14 +172,14 @@ def test_errors_are_counted_by_code(rate_per_s: float | None) -> None:
         if code := next(codes, None):
             raise wire.RpcError(code)
 
-    tally = carry_out(Load(callers=1, rate_per_s=rate_per_s, requests=10), fail)
+    tally = carry_out(Load(callers=1, shape=shape_of(rate_per_s), requests=10), fail)
     assert tally.errors == {"INTERNAL": 2, "UNAVAILABLE": 1}
     assert sum(tally.answered.values()) == 7
 
 
 @pytest.mark.parametrize("rate_per_s", [None, 1000.0])
 def test_calls_that_are_never_answered_are_given_up(rate_per_s: float | None, loop: LoopName) -> None:
-    load = Load(callers=3, rate_per_s=rate_per_s, requests=3, grace_s=0.01)
+    load = Load(callers=3, shape=shape_of(rate_per_s), requests=3, grace_s=0.01)
     tally = carry_out(load, anyio.sleep_forever, loop=loop)
     assert tally.unanswered == 3
     assert not tally.answered
@@ -186,7 +191,7 @@ def test_stop_ends_a_load_without_an_end(rate_per_s: float | None, loop: LoopNam
 
     async def main() -> tuple[Tally, int]:
         async with open_runtime() as runtime:
-            load_run = LoadRun(Load(callers=2, rate_per_s=rate_per_s), [lambda: stop_after_ten], runtime)
+            load_run = LoadRun(Load(callers=2, shape=shape_of(rate_per_s)), [lambda: stop_after_ten], runtime)
 
             async def stop_after_ten() -> None:
                 await peer.answer()

@@ -9,16 +9,24 @@ import argparse
 import importlib.util
 import json
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 import wire
-from wire.programs import cli
-from wire.programs.bench_report import Run, as_json, as_text
+from wire.errors import ConfigurationError
+from wire.programs import cli, compare
+from wire.programs.bench_plan import (
+    Subject,
+    Target,
+    add_load_flags,
+    check_load_flags,
+    plans,
+    settings_shown,
+    several,
+)
+from wire.programs.bench_report import Run, as_json, as_text, rounds_as_json
 from wire.programs.channel_flags import (
     DEFAULT_TIMEOUT_S,
     add_metadata_flags,
@@ -29,22 +37,28 @@ from wire.programs.channel_flags import (
     tls_of,
 )
 from wire.programs.json_values import json_values, open_data
-from wire.programs.knob_flags import add_knob_flags, checked_settings, config_of, print_knobs, shown_settings
-from wire.programs.load import Load
-from wire.programs.load_process import Plan, Workload
-from wire.programs.measurement import Show, measure
-from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
+from wire.programs.knob_flags import add_knob_flags, checked_settings, print_knobs, shown_settings
+from wire.programs.limit import Bound, find_limit, limit_as_json, limit_as_text, parse_bound
+from wire.programs.measurement import measure
+from wire.programs.progress import progress
+from wire.programs.shapes import Constant
+from wire.programs.sweep import Swept, parse_sweep, sweep, sweep_as_json, sweep_as_text
+from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of
 from wire.programs.workload import CallWorkload
 
 PROG: Final = "wire-bench"
 
-_CALLERS: Final = 100
-_MOST_IN_FLIGHT: Final = 1000
-_DURATION_S: Final = 10.0
+_SHORT_S: Final = {"--sweep": 2.0, "--find-limit": 5.0}
+_SWEEP_ROUNDS: Final = 5
 
 _NOTES: Final = """\
 With --rate, latency counts from the time when a request was due, so that a server that stalls cannot hide it; requests
 that were due and could not be sent any more are reported. Ctrl-C prints what has been measured so far.
+
+shapes: step:R,R,…  ramp:R..R  spike:BASE..PEAK[@START+LENGTH] over --duration; replay:FILE, when calls of a
+--trace-file began. --sweep http2.stream_window_bytes=64KiB..8MiB doubles the value, NAME=A,B,C takes those; --rounds of
+each, in turn, against the first. --find-limit p99=5ms doubles a rate, then halves the gap. `compare A.json B.json` says
+what differs between two runs that --json wrote.
 
 --call: requests are encoded once, those of one request a call go round all of --data, those of a stream send all of it;
 a call ends with its last response. Responses are not decoded.
@@ -53,23 +67,6 @@ _EXAMPLES: Final = """\
   %(prog)s --target 127.0.0.1:50051 --call shop.v1.Shop/Get --data '{"name": "nail"}'
   %(prog)s --target vsock:3:5000 --call shop.v1.Shop/Get --data @requests.jsonl --rate 5000 --duration 30
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Whom the load is for, and whose CPU time is counted (None: nobody's)."""
-
-    address: str
-    pid: int | None
-    own: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is called, and how that is said."""
-
-    workload: Workload
-    shown: str
 
 
 class Bench:
@@ -82,8 +79,12 @@ class Bench:
     examples: ClassVar[str] = _EXAMPLES
 
     def main(self, arguments: list[str] | None = None) -> int:
+        words = arguments_of(arguments)
+        if words[:1] == ["compare"]:
+            return compare.main(words[1:], f"{self.prog} compare")
         parser = self._parser()
-        args = parser.parse_args(arguments_of(arguments))
+        args = parser.parse_args(words)
+        args.parser = parser
         if args.list_knobs:
             self.check_knobs(parser, args)
             self.list_knobs(args)
@@ -92,21 +93,52 @@ class Bench:
         if importlib.util.find_spec("hdrh") is None:
             raise SystemExit("hdrhistogram is not installed; `pip install 'wire-grpc[bench]'` does that")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if args.sweep:
+            return self._sweep(args)
+        if args.find_limit:
+            return self._find_limit(args)
+        reports: list[dict[str, Any]] = []
+        while len(reports) < args.rounds and not (reports and reports[-1]["interrupted"]):
+            reports.append(self.measured(args))
+        report = rounds_as_json(reports)
+        _write(args, report, as_text(report))
+        if report["interrupted"]:
+            return cli.INTERRUPTED
+        return 0 if report["answered"] else cli.FAILED
+
+    def measured(self, args: argparse.Namespace) -> dict[str, Any]:
+        """The report of one run, with a server of its own where one is started."""
+        with self.target(args) as target:
+            return self._measured_on(args, target, self.subject(args, target))
+
+    def _measured_on(self, args: argparse.Namespace, target: Target, subject: Subject) -> dict[str, Any]:
+        with progress(args.requests, args.duration) as show:
+            measured = measure(plans(args, target, subject), target.pid, show)
+        return as_json(Run(settings=settings_shown(args, target, subject, self.shown_knobs(args)), measured=measured))
+
+    def _sweep(self, args: argparse.Namespace) -> int:
+        def measured(name: str, text: str) -> dict[str, Any]:
+            one = argparse.Namespace(**vars(args))
+            one.set = [*args.set, (name, text)]
+            self.check_knobs(one.parser, one)
+            return self.measured(one)
+
+        result = sweep(args.sweep, args.rounds, measured)
+        _write(args, sweep_as_json(result), sweep_as_text(result))
+        return cli.INTERRUPTED if result.interrupted else 0
+
+    def _find_limit(self, args: argparse.Namespace) -> int:
         with self.target(args) as target:
             subject = self.subject(args, target)
-            with _progress(args) as show:
-                measured = measure(_plans(args, target, subject), target.pid, show)
-        run = Run(settings=_settings(args, target, subject, self.shown_knobs(args)), measured=measured)
-        report = as_json(run)
-        if args.json != "-":
-            print(as_text(report), end="")
-        if args.json == "-":
-            print(json.dumps(report))
-        elif args.json:
-            Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
-        if measured.interrupted:
-            return cli.INTERRUPTED
-        return 0 if measured.answered else cli.FAILED
+
+            def measured(rate_per_s: float) -> dict[str, Any]:
+                one = argparse.Namespace(**vars(args))
+                one.rate, one.shape = rate_per_s, Constant(rate_per_s)
+                return self._measured_on(one, target, subject)
+
+            limit = find_limit(args.find_limit, measured)
+        _write(args, limit_as_json(limit), limit_as_text(limit))
+        return cli.INTERRUPTED if limit.interrupted else 0 if limit.rate_per_s else cli.FAILED
 
     # What a derived program adds to.
 
@@ -125,20 +157,20 @@ class Bench:
         check_tls_flags(parser, args)
         if not args.call and (args.data or args.proto or args.protoset or args.metadata):
             parser.error("--data, --metadata, --proto and --protoset go with --call")
-        if args.connections is None:
-            args.connections = args.processes
-        if args.concurrency is None:
-            args.concurrency = max(_MOST_IN_FLIGHT if args.rate else _CALLERS, args.connections)
-        if args.requests is None and args.duration is None:
-            args.duration = _DURATION_S
-        if args.connections < args.processes:
-            parser.error(f"--connections must be at least --processes: {args.processes}")
-        if args.concurrency < args.connections:
-            parser.error(f"--concurrency must be at least --connections: {args.connections}")
-        if args.requests and args.requests < args.processes:
-            parser.error(f"--requests must be at least --processes: {args.processes}")
+        mode = [flag for flag, on in (("--sweep", args.sweep), ("--find-limit", args.find_limit)) if on]
+        if len(mode) + (args.rate is not None and args.find_limit is not None) > 1:
+            parser.error("--sweep, --find-limit and --rate do not go together")
+        if mode:
+            if args.requests or args.load_shape:
+                parser.error(f"--requests and --shape do not go with {mode[0]}")
+            args.duration = args.duration or _SHORT_S[mode[0]]
+        args.rounds = args.rounds or (_SWEEP_ROUNDS if args.sweep else 1)
+        check_load_flags(parser, args)
         self.check_target(parser, args)
         self.check_knobs(parser, args)
+        for each in args.sweep.texts if args.sweep else ():  # all of them, before the first is measured
+            one = argparse.Namespace(**{**vars(args), "set": [*args.set, (args.sweep.name, each)]})
+            self.check_knobs(parser, one)
 
     def check_knobs(self, parser: cli.Parser, args: argparse.Namespace) -> None:
         """Read --set and --config into `args.knobs`, and refuse what is wrong with them."""
@@ -175,7 +207,12 @@ class Bench:
         add("--target", type=cli.address, metavar="ADDR", help="where a server listens")
         add("--server-pid", type=cli.integer(1, 2**31), metavar="PID", help="count the CPU time of this process as its")
         self.add_flags(parser)
-        _add_load_flags(parser)
+        add_load_flags(parser)
+        search = parser.add_argument_group("searches")
+        search.add_argument(
+            "--sweep", type=_swept, metavar="NAME=LOW..HIGH", help="measure with values of a knob (see below)"
+        )
+        search.add_argument("--find-limit", type=_bound, metavar="pN=T", help="highest rate at which pN is below T")
         cli.add_engine_flag(parser.add_argument)
         cli.add_loop_flag(parser)
         parser.add_argument(
@@ -188,11 +225,6 @@ class Bench:
         add_knob_flags(parser.add_argument_group("knobs").add_argument)
         add_trace_flags(parser.add_argument_group("trace").add_argument)
         return parser
-
-
-def several(count: int, thing: str) -> str:
-    """ "1 byte", "2 bytes"."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 async def _call_workload(args: argparse.Namespace, target: Target) -> CallWorkload:
@@ -218,102 +250,34 @@ async def _call_workload(args: argparse.Namespace, target: Target) -> CallWorklo
         )
 
 
-def _config(args: argparse.Namespace) -> wire.ChannelConfig:
-    return config_of(wire.ChannelConfig(), args.knobs, engine=args.engine)
-
-
-def _plans(args: argparse.Namespace, target: Target, subject: Subject) -> Iterator[Plan]:
-    """What each process is to do: its share of connections, callers, rate and requests."""
-    config = _config(args)
-    for index in range(args.processes):
-
-        def share(total: int, index: int = index) -> int:
-            count: int = args.processes
-            return total // count + (index < total % count)
-
-        yield Plan(
-            target=target.address,
-            tls=tls_of(args),
-            config=config,
-            loop=args.loop,
-            connections=share(args.connections),
-            workload=subject.workload,
-            load=Load(
-                callers=share(args.concurrency),
-                rate_per_s=args.rate and args.rate / args.processes,
-                warmup_s=args.warmup,
-                duration_s=args.duration or float("inf"),
-                requests=args.requests and share(args.requests),
-                phase=index / args.processes,
-            ),
-            trace=trace_flags(args),
-        )
-
-
-@contextmanager
-def _progress(args: argparse.Namespace) -> Iterator[Show]:
-    """Moves a bar, where there is a terminal and rich; else nothing is shown."""
-    if not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
-        yield lambda elapsed_s, ended: None
+def _write(args: argparse.Namespace, report: dict[str, Any], text: str) -> None:
+    """The text to standard output, and the report to where --json says."""
+    if args.json == "-":
+        print(json.dumps(report))
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    text = TextColumn("{task.description}")
-    with Progress(BarColumn(20), text, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("warming up", total=args.requests or args.duration)
-
-        def show(elapsed_s: float, ended: int) -> None:
-            if elapsed_s > 0:
-                rate = f"{ended / elapsed_s:,.0f} calls/s"
-                progress.update(task, completed=ended if args.requests else elapsed_s, description=rate)
-
-        yield show
+    print(text, end="")
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _settings(args: argparse.Namespace, target: Target, subject: Subject, knobs: dict[str, str]) -> dict[str, str]:
-    load = f"{args.rate:g} calls/s, at most" if args.rate else "closed loop,"
-    over = f"{several(args.connections, 'connection')} of {args.processes:,} process{'es' * (args.processes > 1)}"
-    settings = {
-        "target": f"{target.address}{' (started for this)' if target.own else ''}",
-        "load": f"{load} {args.concurrency:,} in flight",
-        "over": over,
-        "method": subject.shown,
-        "engine": f"{_config(args).engine}, loop {args.loop}",
-    }
-    settings |= knobs
-    if trace_flags(args) is not None:
-        settings["trace"] = "on: what it costs is in the figures"
-    return settings
+def _swept(text: str) -> Swept:
+    try:
+        return parse_sweep(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _bound(text: str) -> Bound:
+    try:
+        return parse_bound(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _json_file(text: str) -> str:
     if text != "-":
         cli.writable_file(text)
     return text
-
-
-def _add_load_flags(parser: cli.Parser) -> None:
-    load = parser.add_argument_group("load")
-    add = load.add_argument
-    add(
-        "--rate",
-        type=cli.number(0.001, 1e7, unit=" of calls a second"),
-        metavar="R",
-        help="calls a second (all it takes)",
-    )
-    add(
-        "--concurrency",
-        type=cli.integer(1, 1_000_000),
-        metavar="N",
-        help=f"most calls in flight, over all connections ({_CALLERS}; with --rate {_MOST_IN_FLIGHT})",
-    )
-    add("--connections", type=cli.integer(1, 100_000), metavar="C", help="in all (one a process)")
-    add("--processes", type=cli.integer(1, 1024), default=1, metavar="P", help="that share the load (1)")
-    end = load.add_mutually_exclusive_group()
-    end.add_argument("--duration", type=cli.seconds, metavar="S", help=f"measure so long ({_DURATION_S:g} s)")
-    end.add_argument("--requests", type=cli.integer(1, 10**12), metavar="N", help="measure so many calls")
-    add("--warmup", type=cli.number(0, 86_400, unit=" of seconds"), default=1.0, metavar="S", help="before that (1 s)")
 
 
 def run() -> NoReturn:

@@ -19,7 +19,8 @@ from typing import Any
 
 import anyio
 
-from wire.programs.latency import Counts, Recorder
+from wire.programs.latency import Counts, Recorder, add_up
+from wire.programs.shapes import Shape
 from wire.programs.ticker import tick
 from wire.status import RpcError, StatusCode
 from wire.transport.contract import Future, Runtime
@@ -30,6 +31,7 @@ NewExchange = Callable[[], Exchange]
 
 _NEVER = math.inf
 _POLL_S = 0.05
+_PARTS = 100
 _PAUSE_S = 0.05
 """After UNAVAILABLE in a closed loop, so that a server that is gone is not called as fast as errors come."""
 
@@ -38,18 +40,31 @@ _PAUSE_S = 0.05
 class Load:
     """What one process is to do.
 
-    `callers`: most calls in flight, spread over the connections. `rate_per_s`: requests due each second; None: a
+    `callers`: most calls in flight, spread over the connections. `shape`: when requests are due; None: a
     closed loop. The first `warmup_s` leave no trace. Measuring ends after `duration_s`, or with `requests` calls.
     `phase` (from 0 to below 1): this process's place in the timetable of several. `grace_s`: for calls in flight then.
+    `part_s`: what is counted by itself, too.
     """
 
     callers: int
-    rate_per_s: float | None = None
+    shape: Shape | None = None
     warmup_s: float = 0.0
     duration_s: float = _NEVER
     requests: int | None = None
     phase: float = 0.0
     grace_s: float = 5.0
+    part_s: float = 1.0
+
+
+@dataclass(slots=True)
+class Part:
+    """What came of it in a while: `seconds` from `at_s` after measuring began."""
+
+    at_s: float
+    seconds: float
+    answered: Counts
+    errors: Counter[str]
+    cpu_s: float
 
 
 @dataclass(slots=True)
@@ -67,20 +82,31 @@ class Tally:
     lateness: Counts = field(default_factory=dict)
     seconds: float = 0.0
     cpu_s: float = 0.0
+    parts: list[Part] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Lane:
-    """One connection, and in an open loop its timetable: the next request is `due`, then one each `interval_s`.
+    """One connection, and in an open loop its timetable: the next request is number `number`, and `due` then.
 
-    `callers`: tasks that have not ended. `waiting`: those that have no request at the moment.
+    It has every `step`th request of the process. `callers`: tasks that have not ended. `waiting`: those that have no
+    request at the moment.
     """
 
     new_exchange: NewExchange
     callers: int
-    interval_s: float = _NEVER
+    shape: Shape | None = None
+    from_s: float = _NEVER
+    number: float = 0.0
+    step: int = 1
     due: float = _NEVER
     waiting: list[Future[float]] = field(default_factory=list)
+
+    def advance(self, requests: int = 1) -> None:
+        """To the next request, or one further on."""
+        assert self.shape is not None
+        self.number += requests * self.step
+        self.due = self.from_s + self.shape.time_of(self.number)
 
     @property
     def in_flight(self) -> int:
@@ -96,6 +122,8 @@ class LoadRun:
         self._tally = Tally()
         self._answers = Recorder()
         self._lateness = Recorder()
+        self._part_from, self._part_cpu_s = _NEVER, 0.0
+        self._part_errors = Counter[str]()
         self._done = 0
         self._left = _NEVER if load.requests is None else load.requests
         self._stopped = False
@@ -118,28 +146,32 @@ class LoadRun:
         load, tally = self._load, self._tally
         self._start = start_s
         self._from = start_s + load.warmup_s
-        if load.rate_per_s is not None:
-            self._draw_up_timetable(load.rate_per_s)
+        if load.shape is not None:
+            self._draw_up_timetable(load.shape)
         self._stop_at = self._from + load.duration_s
         self._until = min(self._until, self._stop_at)
-        call = self._call_closed if load.rate_per_s is None else self._call_open
+        call = self._call_closed if load.shape is None else self._call_open
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._begin_measuring)
             for lane in self._lanes:
                 for _ in range(lane.callers):
                     tasks.start_soon(call, lane)
-            if load.rate_per_s is not None:
-                tasks.start_soon(self._keep_timetable)
+            if load.shape is not None:
+                tasks.start_soon(self._keep_timetable, load.shape)
             await self._wait_for_end()
             tally.cpu_s = time.process_time() - tally.cpu_s
             tally.unanswered = sum(lane.in_flight for lane in self._lanes)
             tasks.cancel_scope.cancel()
         until = min(self._until, self._stop_at)
-        overdue = [lane for lane in self._lanes if lane.due < until]
-        tally.unsent = sum(math.ceil((until - lane.due) / lane.interval_s) for lane in overdue)
+        if load.shape is not None and until < _NEVER:
+            due = load.shape.count(until - self._from)
+            tally.unsent = sum(max(0, math.ceil((due - lane.number) / lane.step)) for lane in self._lanes)
         ended = self._last if self._stop_at == _NEVER else max(self._last, self._stop_at)
         tally.seconds = max(0.0, ended - self._from)
-        tally.answered = self._answers.counts()
+        self._end_part()
+        for part, counts in zip(tally.parts, self._answers.parts(), strict=False):
+            part.answered = counts
+        tally.answered = add_up(part.answered for part in tally.parts)
         tally.lateness = self._lateness.counts()
         return tally
 
@@ -147,8 +179,24 @@ class LoadRun:
         await _sleep_until(self._from)
         for lane in self._lanes:
             if lane.due < self._from:  # what the warm-up left over is nobody's latency
-                lane.due += math.ceil((self._from - lane.due) / lane.interval_s) * lane.interval_s
-        self._tally.cpu_s = time.process_time()
+                lane.advance(math.ceil(-lane.number / lane.step))
+        self._tally.cpu_s = self._part_cpu_s = time.process_time()
+        self._part_from = self._from
+        part_s = self._load.part_s
+        while True:
+            await _sleep_until(self._part_from + part_s)
+            self._end_part()
+            if len(self._tally.parts) % _PARTS == 0:  # nobody said how long it would last
+                part_s *= 2
+
+    def _end_part(self) -> None:
+        if self._part_from == _NEVER:  # it never came to measuring
+            return
+        now, cpu_s, tally = time.monotonic(), time.process_time(), self._tally
+        at_s, seconds = self._part_from - self._from, now - self._part_from
+        tally.parts.append(Part(at_s, seconds, {}, self._part_errors, cpu_s - self._part_cpu_s))
+        self._part_from, self._part_cpu_s, self._part_errors = now, cpu_s, Counter()
+        self._answers.split()
 
     async def _wait_for_end(self) -> None:
         """Until no call is in flight and none is to come, or the grace time has passed."""
@@ -159,7 +207,7 @@ class LoadRun:
             await anyio.sleep(_POLL_S)
 
     def _more_to_come(self) -> bool:
-        if self._load.rate_per_s is None:
+        if self._load.shape is None:
             return self._left > 0
         return any(lane.due < self._until for lane in self._lanes)
 
@@ -196,7 +244,7 @@ class LoadRun:
                 break
             due = lane.due
             if due <= now:
-                lane.due = due + lane.interval_s
+                lane.advance()
             else:
                 waiter: Future[float] = self._runtime.future()
                 lane.waiting.append(waiter)
@@ -216,18 +264,19 @@ class LoadRun:
             self._last = now
         lane.callers -= 1
 
-    def _draw_up_timetable(self, rate_per_s: float) -> None:
-        # Whole nanoseconds, as the timer's: it would drift away from the timetable otherwise.
-        interval_s = round(1e9 / rate_per_s) / 1e9
-        # Half an interval before a request is due, so that rounding does not decide which ones are measured.
-        self._from = self._start + (round(self._load.warmup_s / interval_s) + self._load.phase - 0.5) * interval_s
+    def _draw_up_timetable(self, shape: Shape) -> None:
+        rate_per_s = shape.first_rate_per_s
+        early = round(self._load.warmup_s * rate_per_s)
+        # Requests lie half an interval behind whole numbers, so that rounding does not decide which ones are measured.
+        self._from = self._start + early / rate_per_s + self._load.phase / rate_per_s
         if self._load.requests is not None:
-            self._until = self._from + self._load.requests * interval_s
+            self._until = self._from + shape.time_of(self._load.requests)
         for index, lane in enumerate(self._lanes):
-            lane.interval_s = interval_s * len(self._lanes)
-            lane.due = self._start + interval_s * (index + self._load.phase)
+            lane.shape, lane.from_s, lane.step = shape, self._from, len(self._lanes)
+            lane.number = index - early + 0.5 - lane.step
+            lane.advance()
 
-    async def _keep_timetable(self) -> None:
+    async def _keep_timetable(self, shape: Shape) -> None:
         """Hand each request, when it is due, to a caller of its connection that waits."""
         lanes, clock, record = self._lanes, time.monotonic, self._lateness.record
 
@@ -238,14 +287,16 @@ class LoadRun:
                     lane.waiting.pop().set_result(lane.due)
                     if lane.due >= self._from:
                         record(now - lane.due)
-                    lane.due += lane.interval_s
+                    lane.advance()
             return not self._more_to_come()
 
-        await tick(lanes[0].due, lanes[0].interval_s / len(lanes), send_due, on_asyncio=self._runtime.name != "trio")
+        first_s = min(lane.due for lane in lanes)
+        await tick(first_s, 1 / shape.peak_rate_per_s, send_due, on_asyncio=self._runtime.name != "trio")
 
     def _failed(self, error: RpcError, due: float) -> None:
         if due >= self._from:
             self._tally.errors[error.code.name] += 1
+            self._part_errors[error.code.name] += 1
             self._done += 1
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from multiprocessing.connection import wait
 
 from wire.programs.load import Tally
@@ -17,6 +18,10 @@ from wire.programs.usage import cpu_s
 
 _START_IN_S = 0.1  # time for every process to hear of it
 _REFRESH_S = 0.1
+_SAMPLE_EACH_S = 0.1
+
+Sample = tuple[float, float]
+"""Seconds since measuring began, and CPU seconds of the server until then."""
 
 Show = Callable[[float, int], None]
 """Told the seconds since measuring began (below 0 before that) and how many calls have ended."""
@@ -24,11 +29,14 @@ Show = Callable[[float, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`server_cpu_s`: CPU seconds of the server while it was measured; None where it is not known."""
+    """`server_cpu_s`: CPU seconds of the server while it was measured; None where it is not known. `server_samples`:
+    its CPU seconds as they grew."""
 
     tallies: list[Tally]
-    server_cpu_s: float | None
-    interrupted: bool
+    server_cpu_s: float | None = None
+    interrupted: bool = False
+    server_samples: list[Sample] = field(default_factory=list)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def answered(self) -> bool:
@@ -61,6 +69,8 @@ class _Measurement:
         for process in self._processes:
             if isinstance(report := process.receive(), Failed):
                 raise SystemExit(report.reason)
+        began = datetime.now(UTC)
+        samples: list[Sample] = []
         start_s = time.monotonic() + _START_IN_S
         measuring_s = start_s + self._warmup_s
         used_before_s = self._used_s()
@@ -87,7 +97,12 @@ class _Measurement:
                             raise SystemExit(failed.reason)
                         case int(ended):
                             calls[process] = ended
-                self._show(time.monotonic() - measuring_s, sum(calls.values()))
+                elapsed_s = time.monotonic() - measuring_s
+                if elapsed_s >= 0 and (not samples or elapsed_s - samples[-1][0] >= _SAMPLE_EACH_S):
+                    used_s = self._used_s()
+                    if used_s is not None:
+                        samples.append((elapsed_s, used_s))
+                self._show(elapsed_s, sum(calls.values()))
             except KeyboardInterrupt:
                 if interrupted:
                     raise
@@ -96,7 +111,7 @@ class _Measurement:
                     process.stop()
         used_s = self._used_s()
         used = None if used_s is None or used_before_s is None else used_s - used_before_s
-        return Measured(tallies, used, interrupted)
+        return Measured(tallies, used, interrupted, samples, began)
 
     def _used_s(self) -> float | None:
         return None if self._server_pid is None else cpu_s(self._server_pid)
