@@ -282,6 +282,7 @@ def test_a_handler_that_was_not_begun_is_not_begun_for_a_call_that_has_ended() -
         first = pair.stub.unary(b"wait")
         await anyio.to_thread.run_sync(begun.wait)
         assert (await status_of(pair.stub.unary(b"late", timeout=0.01)))[0] is StatusCode.DEADLINE_EXCEEDED
+        assert [each async for each in pair.stub.bidi([b"x"])] == [b"x"]  # in the loop: the server has read the reset
         release.set()
         assert await first == b"wait"
         assert await pair.stub.unary(b"next") == b"next"
