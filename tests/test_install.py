@@ -84,3 +84,32 @@ def test_no_program_gives_the_usage(arguments: tuple[str, ...]) -> None:
     status, said = run("-m", "wire.grpclib", *arguments)
     assert status == 1
     assert said.startswith("usage: python -m wire.grpclib SCRIPT ARGS…\n")
+
+
+def test_grpc_is_ours_and_its_classes_say_where_grpcio_has_them() -> None:
+    status, said = run(
+        "-c",
+        "import wire.grpcio; wire.grpcio.install(); wire.grpcio.install()\n"
+        "import grpc, grpc.aio\n"
+        "print(grpc is wire.grpcio, grpc.aio is wire.grpcio.aio)\n"
+        "print(grpc.StatusCode.__module__, grpc.RpcError.__module__, grpc.aio.UsageError.__module__)\n"
+        "print(grpc.aio.AioRpcError.__module__, type(grpc.insecure_channel('127.0.0.1:1')).__module__)\n",
+    )
+    assert (status, said.splitlines()) == (
+        0,
+        ["True True", "grpc grpc grpc._cython.cygrpc", "grpc.aio._call grpc._channel"],
+    )
+
+
+def test_what_is_no_part_of_grpcios_interface_is_said_to_be_missing() -> None:
+    status, said = run("-c", "import wire.grpcio; wire.grpcio.install(); import grpc._nothing")
+    assert status == 1
+    assert said.splitlines()[-1] == (
+        "ModuleNotFoundError: wire has no grpc._nothing, which is no part of grpcio's public interface"
+    )
+
+
+def test_a_program_for_grpcio_runs_as_python_would_run_it(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import sys, grpc\nprint(__name__, sys.argv[1:], grpc.__name__)\n")
+    status, said = run("-m", "wire.grpcio", str(tmp_path / "script.py"), "-m", "b")
+    assert (status, said) == (0, "__main__ ['-m', 'b'] wire.grpcio\n")

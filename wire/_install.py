@@ -18,13 +18,18 @@ from types import ModuleType
 
 from wire.errors import UsageError
 
+Shown = Callable[[str, str], str | None]
+"""(module below the package, class) → the module that the class says it is of: ("", "Channel") → "grpc"."""
+
 
 class _Alias(MetaPathFinder, Loader):
     """Finds `name` and its submodules as `package` and its submodules: the same module objects under both names."""
 
-    def __init__(self, name: str, package: str) -> None:
+    def __init__(self, name: str, package: str, shown: Shown, missing: str | None) -> None:
         self.name = name
         self.package = package
+        self._shown = shown
+        self._missing = missing
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -33,11 +38,18 @@ class _Alias(MetaPathFinder, Loader):
             return None
         own = find_spec(self.package + fullname[len(self.name) :])
         if own is None:
-            return None  # nobody else has it: the parent's __path__ is ours, where Python's finders see the same
+            # Nobody else has it: the parent's __path__ is ours, where Python's finders see the same.
+            return None if self._missing is None else ModuleSpec(fullname, self)
         return ModuleSpec(fullname, self, is_package=own.submodule_search_locations is not None)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = import_module(self.package + spec.name[len(self.name) :])
+        own = self.package + spec.name[len(self.name) :]
+        try:
+            module = import_module(own)
+        except ModuleNotFoundError as error:
+            if self._missing is None or error.name != own:
+                raise
+            raise ModuleNotFoundError(self._missing.format(spec.name), name=spec.name) from None
         spec.loader_state = module.__spec__
         return module
 
@@ -50,22 +62,31 @@ class _Alias(MetaPathFinder, Loader):
         """Classes say that they are the other package's, in tracebacks and pickles, as programs expect."""
         for name, module in list(sys.modules.items()):
             if module is not None and (name == self.package or name.startswith(f"{self.package}.")):
+                below = name[len(self.package) + 1 :]
                 for each in list(vars(module).values()):
                     if isinstance(each, type) and each.__module__ == name:
-                        each.__module__ = self.name + name[len(self.package) :]
+                        shown = self._shown(below, each.__name__)
+                        each.__module__ = self.name + name[len(self.package) :] if shown is None else shown
 
 
-def install_as(name: str, package: str) -> None:
+def install_as(name: str, package: str, *, shown: Shown = lambda module, cls: None, missing: str | None = None) -> None:
     """Let `import name` mean `package`, and its submodules likewise, in the whole process. Once is as good as twice.
+
+    `shown`: where classes say that they are, other than in the module of the same name below `name`, for which it gives
+    None. `missing`: what is said of a module that the package does not have, with "{}" for its name; None: what Python
+    says.
 
     Raises `UsageError` when the package of that name was imported before: whoever did so would keep it, and the two
     would meet in one program.
     """
     if any(isinstance(finder, _Alias) and finder.name == name for finder in sys.meta_path):
         return
-    if name in sys.modules:
+    imported = sys.modules.get(name)
+    if imported is not None:
+        if imported.__name__ == package:
+            return
         raise UsageError(f"{name} was imported already; call {package}.install() before anything imports it")
-    sys.meta_path.insert(0, _Alias(name, package))
+    sys.meta_path.insert(0, _Alias(name, package, shown, missing))
 
 
 def run_program(install: Callable[[], None], command: str) -> None:

@@ -1,7 +1,7 @@
-"""`python -m wire.grpcio SCRIPT ARGS…`: see `_install`."""
+"""`python -m wire.grpcio SCRIPT ARGS…` or `-m MODULE ARGS…`: run a program with `import grpc` meaning `wire.grpcio`."""
 
-import sys
+from wire._install import run_program
+from wire.grpcio._install import install
 
-from wire.grpcio._install import run
-
-run(sys.argv[1:])
+if __name__ == "__main__":
+    run_program(install, "python -m wire.grpcio")
