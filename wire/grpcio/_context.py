@@ -15,7 +15,7 @@ from wire.grpcio._enums import StatusCode
 from wire.grpcio._errors import RpcError
 from wire.grpcio._metadata import from_wire, to_wire
 from wire.grpcio._options import COMPRESSIONS
-from wire.grpcio._peer import auth_context, identity_key, peer_text
+from wire.grpcio._peer import PeerInfo
 from wire.grpcio._pumping import Returns
 
 _LOGGER = logging.getLogger("grpc._server")
@@ -24,7 +24,7 @@ _NO_DEADLINE_S = 9.2233720368e18
 """`time_remaining` of a call that has no deadline, as grpcio has it."""
 
 
-class _Context(_abstract.ServicerContext):
+class _Context(PeerInfo, _abstract.ServicerContext):
     """One call, as its handler sees it. Its methods may be called by any thread."""
 
     # What most calls never set costs them nothing.
@@ -67,19 +67,8 @@ class _Context(_abstract.ServicerContext):
     def invocation_metadata(self) -> Any:
         return from_wire(self.call.metadata)
 
-    def peer(self) -> str:
-        return peer_text(self.call.peer.address)
-
-    def peer_identities(self) -> list[bytes] | None:
-        context = self.auth_context()
-        key = identity_key(context)
-        return None if key is None else context[key]
-
-    def peer_identity_key(self) -> str | None:
-        return identity_key(self.auth_context())
-
-    def auth_context(self) -> dict[str, list[bytes]]:
-        return auth_context(self.call.peer)
+    def _peer_of_call(self) -> Any:
+        return self.call.peer
 
     def set_compression(self, compression: Any) -> None:
         self.returns.call(_set_compression, self.call, COMPRESSIONS[compression])

@@ -12,24 +12,20 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import wire
 from wire.grpcio._call import NOTHING, deserialized
 from wire.grpcio._context import BadRequest, Requests, Responses, _Context
 from wire.grpcio._enums import StatusCode
 from wire.grpcio._metadata import from_wire, to_wire
+from wire.grpcio._methods import Methods, _HandlerCallDetails
 from wire.grpcio._pumping import Pump, Returns
 
 _LOGGER = logging.getLogger("grpc._server")
 
 LATER: Any = object()
 """Of a handler that ends its call itself."""
-
-
-class _HandlerCallDetails(NamedTuple):
-    method: str
-    invocation_metadata: tuple[Any, ...]
 
 
 class Status(Exception):  # noqa: N818
@@ -50,14 +46,12 @@ class Handling:
 
     def __init__(
         self,
-        registered: dict[str, Any],
-        generic: list[Any],
+        methods: Methods,
         interceptors: tuple[Any, ...],
         thread_pool: Executor,
         maximum_concurrent_rpcs: int | None,
     ) -> None:
-        self._registered = registered
-        self._generic = generic
+        self._methods = methods
         self.interceptors = interceptors
         self._thread_pool = thread_pool
         self._limit = maximum_concurrent_rpcs
@@ -73,18 +67,9 @@ class Handling:
         self.returns = Returns(loop)
         self._pump = Pump(self._thread_pool, loop)
 
-    def _query(self, details: Any) -> Any:
-        handler = self._registered.get(details.method)
-        if handler is None:
-            for generic in self._generic:
-                handler = generic.service(details)
-                if handler is not None:
-                    break
-        return handler
-
     def _intercept(self, index: int, details: Any) -> Any:
         if index == len(self.interceptors):
-            return self._query(details)
+            return self._methods.find(details)
         return self.interceptors[index].intercept_service(partial(self._intercept, index + 1), details)
 
     def _find(self, context: _Context) -> Any:

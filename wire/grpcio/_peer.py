@@ -55,6 +55,28 @@ def _names(certificate: bytes) -> tuple[bytes, list[bytes], bytes | None]:
     return parsed.subject.rfc4514_string().encode(), found, str(common[0].value).encode() if common else None
 
 
+class PeerInfo:
+    """What a context says of the other end of its call."""
+
+    def _peer_of_call(self) -> Any:
+        """As wire knows it."""
+        raise NotImplementedError
+
+    def peer(self) -> str:
+        return peer_text(self._peer_of_call().address)
+
+    def peer_identities(self) -> list[bytes] | None:
+        context = self.auth_context()
+        key = identity_key(context)
+        return None if key is None else context[key]
+
+    def peer_identity_key(self) -> str | None:
+        return identity_key(self.auth_context())
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return auth_context(self._peer_of_call())
+
+
 def status_number(code: Any) -> int:
     """The number of a status that a handler named: a `StatusCode`, or its number; UNKNOWN for what is none."""
     if isinstance(code, int):

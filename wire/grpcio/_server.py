@@ -16,9 +16,8 @@ from typing import Any
 
 import wire
 from wire.grpcio import _abstract, _options
-from wire.grpcio._credentials import ServerCredentials
 from wire.grpcio._handling import Handling
-from wire.grpcio._utilities import DictionaryGenericHandler
+from wire.grpcio._methods import Methods, MethodsAndPorts
 from wire.grpcio.aio._servicers import servicers
 
 _LOGGER = logging.getLogger("grpc._server")
@@ -32,8 +31,10 @@ def _validate(generic_rpc_handlers: Iterable[Any]) -> None:
             )
 
 
-class _Server(_abstract.Server):
+class _Server(MethodsAndPorts, _abstract.Server):
     """Serves any number of services on any number of addresses."""
+
+    _logger = _LOGGER
 
     def __init__(
         self,
@@ -47,11 +48,8 @@ class _Server(_abstract.Server):
         found = _options.read(options)
         self._config = _options.server_config(found, compression)
         self._reuse_port = bool(found.get("grpc.so_reuseport", 1))
-        self._registered: dict[str, Any] = {}
-        self._generic = list(generic_handlers)
-        self._handling = Handling(
-            self._registered, self._generic, tuple(interceptors), thread_pool, maximum_concurrent_rpcs
-        )
+        self._methods = Methods(generic_handlers)
+        self._handling = Handling(self._methods, tuple(interceptors), thread_pool, maximum_concurrent_rpcs)
         self._ports: list[tuple[socket.socket, wire.ServerTls | None]] = []
         self._started = False
         self._running = _Running()
@@ -59,51 +57,26 @@ class _Server(_abstract.Server):
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[Any]) -> None:
         handlers = list(generic_rpc_handlers)
         _validate(handlers)
-        self._generic += handlers
+        self._methods.generic += handlers
 
-    def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
-        if self._started:
-            _LOGGER.warning("Cannot register method handlers once server has started")
-            return
-        self._registered.update({f"/{service_name}/{name}": handler for name, handler in method_handlers.items()})
-
-    def add_insecure_port(self, address: str) -> int:
-        return self._add_port(address, None)
-
-    def add_secure_port(self, address: str, server_credentials: ServerCredentials) -> int:
-        if not isinstance(server_credentials, ServerCredentials):
-            name = type(server_credentials).__name__
-            raise AttributeError(f"'{name}' object has no attribute '_credentials'")
-        return self._add_port(address, server_credentials.tls())
-
-    def _add_port(self, address: str, tls: wire.ServerTls | None) -> int:
-        try:
-            sock = _options.bind(address, reuse_port=self._reuse_port)
-        except wire.WireError as error:
-            raise RuntimeError(f"Failed to bind to address {address}: {error}") from None
+    def _take_port(self, sock: socket.socket, tls: wire.ServerTls | None) -> None:
         if self._started:
             self._running.call(lambda server: server.serve(sock, tls=tls or False))
         else:
             self._ports.append((sock, tls))
-        return _options.port_of(sock)
 
     def start(self) -> None:
         if self._started:
             raise ValueError("Cannot start already-started server!")
         self._started = True
         handling = self._handling
-        known: dict[str, Any] = {}
-        for generic in reversed(self._generic):
-            if isinstance(generic, DictionaryGenericHandler):
-                known.update(generic._method_handlers)
-        known.update(self._registered)
         methods = {
             path: (
                 bool(handler.request_streaming),
                 bool(handler.response_streaming),
                 partial(handling.handle, None if handling.interceptors else handler, bool(handler.response_streaming)),
             )
-            for path, handler in known.items()
+            for path, handler in self._methods.known().items()
         }
         server = wire.Server(servicers(methods), config=self._config, fallback=partial(handling.handle, None, True))
         self._running.start(server, self._ports, handling.open)

@@ -173,7 +173,15 @@ class _StreamRequest(Call):
 
     # Without slots, which one base can have and not two.
 
-    def _take_requests(self, requests: Any, serializer: Callable[[Any], bytes] | None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        call: Any,
+        deserializer: Callable[[bytes], Any] | None,
+        requests: Any,
+        serializer: Callable[[Any], bytes] | None,
+    ) -> None:
+        super().__init__(channel, call, deserializer)
         self._serializer = serializer
         self._done_writing_flag = False
         self._pump: asyncio.Task[None] | None = (
@@ -245,17 +253,6 @@ class _StreamRequest(Call):
 class StreamUnaryCall(_StreamRequest, _UnaryResponse, _base_call.StreamUnaryCall[Any, Any]):
     """A stream of requests, one response."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        call: Any,
-        deserializer: Callable[[bytes], Any] | None,
-        requests: Any,
-        serializer: Callable[[Any], bytes] | None,
-    ) -> None:
-        super().__init__(channel, call, deserializer)
-        self._take_requests(requests, serializer)
-
     async def initial_metadata(self) -> Metadata:
         try:
             return Metadata(*from_wire(await self._call.read_initial_metadata()))
@@ -265,14 +262,3 @@ class StreamUnaryCall(_StreamRequest, _UnaryResponse, _base_call.StreamUnaryCall
 
 class StreamStreamCall(_StreamRequest, _StreamResponse, _base_call.StreamStreamCall[Any, Any]):
     """Streams both ways."""
-
-    def __init__(
-        self,
-        channel: Channel,
-        call: Any,
-        deserializer: Callable[[bytes], Any] | None,
-        requests: Any,
-        serializer: Callable[[Any], bytes] | None,
-    ) -> None:
-        super().__init__(channel, call, deserializer)
-        self._take_requests(requests, serializer)

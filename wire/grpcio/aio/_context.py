@@ -11,7 +11,7 @@ import wire
 from wire.grpcio._errors import EOF, AbortError, UsageError
 from wire.grpcio._metadata import check_trailing, from_wire, to_wire
 from wire.grpcio._options import COMPRESSIONS
-from wire.grpcio._peer import auth_context, identity_key, peer_text, status_number
+from wire.grpcio._peer import PeerInfo, status_number
 
 _RPC_FINISHED_DETAILS = "RPC already finished."
 
@@ -28,7 +28,7 @@ def as_bytes(data: Any) -> bytes:
     raise TypeError(f"Expected bytes, got {type(data).__name__}")
 
 
-class ServicerContext:
+class ServicerContext(PeerInfo):
     """One call, as its handler sees it."""
 
     # What most calls never set costs them nothing.
@@ -142,19 +142,8 @@ class ServicerContext:
     def disable_next_message_compression(self) -> None:
         self._plain_next = True
 
-    def peer(self) -> str:
-        return peer_text(self._call.peer.address)
-
-    def peer_identities(self) -> list[bytes] | None:
-        context = self.auth_context()
-        key = identity_key(context)
-        return None if key is None else context[key]
-
-    def peer_identity_key(self) -> str | None:
-        return identity_key(self.auth_context())
-
-    def auth_context(self) -> dict[str, list[bytes]]:
-        return auth_context(self._call.peer)
+    def _peer_of_call(self) -> Any:
+        return self._call.peer
 
     def time_remaining(self) -> float | None:
         remaining: float | None = self._call.time_remaining()

@@ -12,11 +12,12 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import wire
 from wire.grpcio._errors import EOF, AbortError
 from wire.grpcio._metadata import from_wire, to_wire
+from wire.grpcio._methods import Methods, _HandlerCallDetails
 from wire.grpcio.aio._context import ServicerContext, SyncServicerContext, as_bytes
 
 _log = logging.getLogger("grpc._cython.cygrpc")
@@ -25,42 +26,26 @@ Serve = Callable[[Any, Any], Coroutine[Any, Any, Any]]
 """(the request's bytes or the stream of them, wire's call) → the response's bytes, or () behind a stream."""
 
 
-class _HandlerCallDetails(NamedTuple):
-    method: str
-    invocation_metadata: tuple[Any, ...]
-
-
 class Handling:
     """What all methods of a server share."""
 
     def __init__(
         self,
-        registered: dict[str, Any],
-        generic: list[Any],
+        methods: Methods,
         interceptors: tuple[Any, ...],
         thread_pool: Executor | None,
         maximum_concurrent_rpcs: int | None,
     ) -> None:
-        self._registered = registered
-        self._generic = generic
+        self._methods = methods
         self.interceptors = interceptors
         self.thread_pool = thread_pool
         self.limit = maximum_concurrent_rpcs
         self._running = 0
 
-    def _query(self, details: Any) -> Any:
-        handler = self._registered.get(details.method)
-        if handler is None:
-            for generic in self._generic:
-                handler = generic.service(details)
-                if handler is not None:
-                    break
-        return handler
-
     async def _intercept(self, interceptors: Iterator[Any], details: Any) -> Any:
         interceptor = next(interceptors, None)
         if interceptor is None:
-            return self._query(details)
+            return self._methods.find(details)
         return await interceptor.intercept_service(partial(self._intercept, interceptors), details)
 
     async def handle_any(self, request: Any, call: Any) -> Any:

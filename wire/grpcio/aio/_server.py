@@ -11,9 +11,8 @@ from typing import Any
 
 import wire
 from wire.grpcio import _options
-from wire.grpcio._credentials import ServerCredentials
 from wire.grpcio._errors import UsageError
-from wire.grpcio._utilities import DictionaryGenericHandler
+from wire.grpcio._methods import Methods, MethodsAndPorts
 from wire.grpcio.aio import _base_server
 from wire.grpcio.aio._handling import Handling, handler_of
 from wire.grpcio.aio._interceptor import ServerInterceptor
@@ -22,8 +21,10 @@ from wire.grpcio.aio._servicers import servicers
 _log = logging.getLogger("grpc._cython.cygrpc")
 
 
-class Server(_base_server.Server):
+class Server(MethodsAndPorts, _base_server.Server):
     """Serves any number of services on any number of addresses."""
+
+    _logger = _log
 
     def __init__(
         self,
@@ -41,11 +42,8 @@ class Server(_base_server.Server):
         found = _options.read(options)
         self._config = _options.server_config(found, compression)
         self._reuse_port = bool(found.get("grpc.so_reuseport", 1))
-        self._registered: dict[str, Any] = {}
-        self._generic: list[Any] = list(generic_handlers)
-        self._handling = Handling(
-            self._registered, self._generic, tuple(interceptors), thread_pool, maximum_concurrent_rpcs
-        )
+        self._methods = Methods(generic_handlers)
+        self._handling = Handling(self._methods, tuple(interceptors), thread_pool, maximum_concurrent_rpcs)
         self._ports: list[tuple[socket.socket, wire.ServerTls | None]] = []
         self._server: wire.Server | None = None
         self._started = False
@@ -54,32 +52,15 @@ class Server(_base_server.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[Any]) -> None:
-        self._generic.extend(generic_rpc_handlers)
-
-    def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
-        if self._started:
-            _log.warning("Cannot register method handlers once server has started")
-            return
-        self._registered.update({f"/{service_name}/{name}": handler for name, handler in method_handlers.items()})
-
-    def add_insecure_port(self, address: str) -> int:
-        return self._add_port(address, None)
-
-    def add_secure_port(self, address: str, server_credentials: ServerCredentials) -> int:
-        if not isinstance(server_credentials, ServerCredentials):
-            name = type(server_credentials).__name__
-            raise AttributeError(f"'{name}' object has no attribute '_credentials'")
-        return self._add_port(address, server_credentials.tls())
+        self._methods.generic.extend(generic_rpc_handlers)
 
     def _add_port(self, address: str, tls: wire.ServerTls | None) -> int:
         if self._started:
             raise RuntimeError("ports are added before the server is started")
-        try:
-            sock = _options.bind(address, reuse_port=self._reuse_port)
-        except wire.WireError as error:
-            raise RuntimeError(f"Failed to bind to address {address}: {error}") from None
+        return super()._add_port(address, tls)
+
+    def _take_port(self, sock: socket.socket, tls: wire.ServerTls | None) -> None:
         self._ports.append((sock, tls))
-        return _options.port_of(sock)
 
     async def start(self) -> None:
         if self._started:
@@ -95,15 +76,10 @@ class Server(_base_server.Server):
         self._ports.clear()
 
     def _make(self) -> wire.Server:
-        known: dict[str, Any] = {}
-        for generic in reversed(self._generic):
-            if isinstance(generic, DictionaryGenericHandler):
-                known.update(generic._method_handlers)
-        known.update(self._registered)
         handling = self._handling
         methods = {
             path: (bool(handler.request_streaming), bool(handler.response_streaming), handler_of(handling, handler))
-            for path, handler in known.items()
+            for path, handler in self._methods.known().items()
         }
         return wire.Server(servicers(methods), config=self._config, fallback=handling.handle_any)
 
