@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from threading import Thread
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from wire.blocking.attendant import Attendant
 from wire.blocking.futures import ThreadFuture
@@ -242,6 +242,19 @@ class _Requests(_StreamingCall[R], Generic[Q, R]):
     __slots__ = ()
 
     _exchange: BidiExchange[Q, R]
+    _exchange_type: ClassVar[type[BidiExchange[Any, Any]]] = BidiExchange
+
+    def __init__(
+        self,
+        channel: ThreadsChannel,
+        variant: Variant,
+        method: Method[Q, R],
+        requests: Iterable[Q] | None,
+        options: Options,
+    ) -> None:
+        super().__init__(channel, lambda: self._exchange_type(variant(), method, at_hand(requests), options))
+        if requests is not None:
+            self._feed(requests)
 
     def _feed(self, requests: Iterable[Q]) -> None:
         """Send all of the caller's requests in a thread of their own, since getting at them may take long. A list or a
@@ -279,17 +292,7 @@ class StreamUnaryCall(_Requests[Q, R]):
 
     __slots__ = ("_response",)
 
-    def __init__(
-        self,
-        channel: ThreadsChannel,
-        variant: Variant,
-        method: Method[Q, R],
-        requests: Iterable[Q] | None,
-        options: Options,
-    ) -> None:
-        super().__init__(channel, lambda: ClientStreamExchange(variant(), method, at_hand(requests), options))
-        if requests is not None:
-            self._feed(requests)
+    _exchange_type = ClientStreamExchange
 
     def result(self) -> R:
         """The response, when it has come. Raises `RpcError` for every status but OK."""
@@ -305,18 +308,6 @@ class StreamStreamCall(_Requests[Q, R], _Responses[R]):
     """Streams both ways: `call.send(request)`, `call.end()`, `for response in call` or `call.recv()`."""
 
     __slots__ = ()
-
-    def __init__(
-        self,
-        channel: ThreadsChannel,
-        variant: Variant,
-        method: Method[Q, R],
-        requests: Iterable[Q] | None,
-        options: Options,
-    ) -> None:
-        super().__init__(channel, lambda: BidiExchange(variant(), method, at_hand(requests), options))
-        if requests is not None:
-            self._feed(requests)
 
 
 def at_hand(requests: Iterable[Q] | None) -> list[Q] | tuple[Q, ...] | None:
