@@ -92,8 +92,6 @@ class Subchannel:
         self.new_connection: NewConnection = ClientConnection
         self.ready: list[ClientConnection] = []
         self.failure: str | None = None
-        self.last_failure: str | None = None
-        """The same, for good."""
 
     @property
     def address(self) -> str:
@@ -271,7 +269,7 @@ class Subchannel:
 
     def _failed(self, reason: str) -> None:
         pause_s = self._backoff.next_s()
-        self.failure = self.last_failure = reason
+        self.failure = reason
         if self._pause is None and not self._dropped:
             self._pause = self._runtime.call_later(pause_s, self._retry)
         self._keeper.changed(self)

@@ -32,7 +32,7 @@ _SERVER_FAULTS = frozenset(
 
 
 class _Side:
-    """Spans and durations of one side."""
+    """What all methods of one side share."""
 
     def __init__(
         self,
@@ -40,34 +40,34 @@ class _Side:
         tracers: trace.TracerProvider | None,
         meters: metrics.MeterProvider | None,
     ) -> None:
-        self._kind = kind
-        self._tracer = trace.get_tracer("wire", tracer_provider=tracers)
+        self.kind = kind
+        self.tracer = trace.get_tracer("wire", tracer_provider=tracers)
         side = kind.name.lower()
-        self._duration = metrics.get_meter("wire", meter_provider=meters).create_histogram(
+        self.duration = metrics.get_meter("wire", meter_provider=meters).create_histogram(
             f"rpc.{side}.call.duration", unit="s", description=f"How long the calls of a {side} took."
         )
 
-    def begin(self, method: wire.Method[Any, Any], parent: otel_context.Context | None) -> Span:
-        name = (method.path or "").lstrip("/")
-        attributes = {"rpc.system.name": "grpc", "rpc.method": name}
-        return self._tracer.start_span(name, parent, self._kind, attributes)
 
-    def end(
-        self, span: Span, method: wire.Method[Any, Any], code: wire.StatusCode | None, message: str, begun: float
-    ) -> None:
-        attributes = {
-            "rpc.system.name": "grpc",
-            "rpc.method": (method.path or "").lstrip("/"),
-            "rpc.response.status_code": str(code),
-        }
-        failed = code in _SERVER_FAULTS if self._kind is SpanKind.SERVER else code is not wire.StatusCode.OK
-        span.set_attribute("rpc.response.status_code", str(code))
+class _OfMethod:
+    """Spans and durations of one method."""
+
+    def __init__(self, side: _Side, method: wire.Method[Any, Any]) -> None:
+        self._side = side
+        self._name = (method.path or "").lstrip("/")
+        self._attributes = {"rpc.system.name": "grpc", "rpc.method": self._name}
+
+    def begin(self, parent: otel_context.Context | None) -> Span:
+        return self._side.tracer.start_span(self._name, parent, self._side.kind, self._attributes)
+
+    def end(self, span: Span, code: wire.StatusCode | None, message: str, begun: float) -> None:
+        ended = {"rpc.response.status_code": str(code)}
+        failed = code in _SERVER_FAULTS if self._side.kind is SpanKind.SERVER else code is not wire.StatusCode.OK
         if failed:
-            attributes["error.type"] = str(code)
-            span.set_attribute("error.type", str(code))
+            ended["error.type"] = str(code)
             span.set_status(Status(SpanStatus.ERROR, message))
+        span.set_attributes(ended)
         span.end()
-        self._duration.record(perf_counter() - begun, attributes)
+        self._side.duration.record(perf_counter() - begun, {**self._attributes, **ended})
 
 
 def server_telemetry(
@@ -80,15 +80,17 @@ def server_telemetry(
     side = _Side(SpanKind.SERVER, tracers, meters)
 
     def interceptor(method: wire.Method[Any, Any], handler: wire.Handler) -> wire.Handler:
+        of_method = _OfMethod(side, method)
+
         def intercepted(request: Any, context: wire.ServerContext) -> Any:
             begun = perf_counter()
             carrier = {key: value for key, value in context.metadata if isinstance(value, str)}
-            span = side.begin(method, propagate.extract(carrier))
+            span = of_method.begin(propagate.extract(carrier))
             host, _, port = context.peer.address.rpartition(":")
             span.set_attribute("network.peer.address", host or context.peer.address)
             if port.isdigit():
                 span.set_attribute("network.peer.port", int(port))
-            context.add_done_callback(lambda context: side.end(span, method, context.code, context.message, begun))
+            context.add_done_callback(lambda context: of_method.end(span, context.code, context.message, begun))
             # Never detached: handlers run in a context of their own, which ends with the call.
             otel_context.attach(trace.set_span_in_context(span))
             return handler(request, context)
@@ -105,9 +107,11 @@ def client_telemetry(
     side = _Side(SpanKind.CLIENT, tracers, meters)
 
     def interceptor(method: wire.Method[Any, Any], start: wire.StartCall) -> wire.StartCall:
+        of_method = _OfMethod(side, method)
+
         def intercepted(request: Any = None, *, metadata: wire.MetadataInput = (), **options: Any) -> Any:
             begun = perf_counter()
-            span = side.begin(method, None)
+            span = of_method.begin(None)
             carrier: dict[str, str] = {}
             propagate.inject(carrier, trace.set_span_in_context(span))
             try:
@@ -115,7 +119,7 @@ def client_telemetry(
             except BaseException:
                 span.end()
                 raise
-            call.add_done_callback(lambda call: side.end(span, method, call.code, call.message, begun))
+            call.add_done_callback(lambda call: of_method.end(span, call.code, call.message, begun))
             return call
 
         return intercepted
