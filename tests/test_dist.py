@@ -15,30 +15,9 @@ import pytest
 
 import wire
 
-ROOT = Path(__file__).parent.parent
 
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both, made of a copy: setuptools leaves things beside what it builds."""
-    pytest.importorskip("build")
-    folder = tmp_path_factory.mktemp("dist")
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
-    if tracked.returncode:
-        pytest.skip("this is no checkout of git's")
-    source = folder / "source"
-    for name in tracked.stdout.decode().split("\0"):
-        if name.startswith(("wire/", "pyproject", "README", "LICENSE", "CHANGELOG")) and (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "out"), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "out"
-
-
-def test_the_wheel_holds_wire_and_says_what_it_is(built: Path) -> None:
-    (path,) = built.glob("*.whl")
+def test_the_wheel_holds_wire_and_says_what_it_is(distributions: Path) -> None:
+    (path,) = distributions.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
         names = set(wheel.namelist())
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
@@ -53,17 +32,17 @@ def test_the_wheel_holds_wire_and_says_what_it_is(built: Path) -> None:
     assert needed == {"anyio", "betterproto2", "h2", "hpack"}
 
 
-def test_the_source_distribution_can_be_built_from(built: Path) -> None:
-    (path,) = built.glob("*.tar.gz")
+def test_the_source_distribution_can_be_built_from(distributions: Path) -> None:
+    (path,) = distributions.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "wire/__init__.py", "wire/py.typed"} <= names
 
 
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
-def test_each_installs_in_a_bare_environment(built: Path, kind: str, tmp_path: Path) -> None:
+def test_each_installs_in_a_bare_environment(distributions: Path, kind: str, tmp_path: Path) -> None:
     """Without its dependencies, which are not fetched here: what is installed is found, with its commands."""
-    (path,) = built.glob(kind)
+    (path,) = distributions.glob(kind)
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     site = subprocess.run(

@@ -24,19 +24,12 @@ pytest.importorskip("grpc_tools", reason="the generator's extra is not installed
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the wheel holds: nothing else of this repository can be imported from it."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "wire", source / "wire", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([*command, str(source)], check=True, capture_output=True, text=True)
-    (wheel,) = folder.glob("*.whl")
-    shutil.unpack_archive(wheel, folder / "site", "zip")
-    return folder / "site"
+    folder = tmp_path_factory.mktemp("site")
+    (wheel,) = distributions.glob("*.whl")
+    shutil.unpack_archive(wheel, folder, "zip")
+    return folder
 
 
 @pytest.fixture
