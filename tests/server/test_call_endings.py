@@ -249,10 +249,12 @@ def test_a_stream_behind_a_closed_window_waits_and_its_deadline_frees_it(
     loop: LoopName, engine: EngineName, method: str, clock: ManualClock
 ) -> None:
     yielded = 0
+    ended_with: list[StatusCode | None] = []
     closed = anyio.Event()
 
     async def stream(request: Any, context: ServerContext) -> AsyncIterator[bytes]:
         nonlocal yielded
+        context.add_done_callback(lambda context: ended_with.append(context.code))
         try:
             for _ in range(10_000):
                 yielded += 1
@@ -271,6 +273,7 @@ def test_a_stream_behind_a_closed_window_waits_and_its_deadline_frees_it(
         assert (await peer.answer(1)).reset is ErrorCode.CANCEL
         await closed.wait()
         assert queued_bytes(server) == 0
+        assert ended_with == [StatusCode.DEADLINE_EXCEEDED]
 
     ask(
         test,

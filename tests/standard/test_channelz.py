@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Awaitable, Callable
 
+import anyio
 import pytest
 
 import wire
-from tests.support import Probe, ProbeStub, end_of, run
+from tests.support import Probe, ProbeStub, end_of, run, serving
 from wire import StatusCode, live
 from wire.config import EngineName
 from wire.standard import Channelz
@@ -52,12 +53,20 @@ def test_a_server_counts_its_calls_also_those_of_connections_that_are_gone(engin
             assert server.data is not None
             counts = (server.data.calls_started, server.data.calls_succeeded, server.data.calls_failed)
             assert counts == (4, 1, 1)  # the open one is neither, nor is the one that asks
+        asked = 2  # counting the questions, of which the one that is asked is open
         async with wire.Channel(address) as other:
             await ProbeStub(other).unary(b"x")
+            await end_of(ProbeStub(other).server_stream(b"x"), "ServerStream")
+        assert server.ref is not None
+        sockets = v1.GetServerSocketsRequest(server_id=server.ref.server_id)
+        with anyio.fail_after(10):
+            while len((await channelz.get_server_sockets(sockets)).socket_ref) > 2:
+                asked += 1
         server = await _own(channelz, address)
         assert server.data is not None
-        assert (server.data.calls_started, server.data.calls_succeeded) == (6, 3)
-        assert server.data.calls_failed == 2  # the stream that was cancelled
+        assert server.data.calls_started == 5 + asked + 1
+        assert server.data.calls_succeeded == 2 + asked
+        assert server.data.calls_failed == 3  # among them the stream that was cancelled
 
     _serve(test, engine)
 
@@ -121,6 +130,22 @@ def test_a_channel_tells_of_its_calls_its_subchannel_and_its_connection() -> Non
         assert socket.remote_name == address
 
     _serve(test)
+
+
+def test_a_channel_counts_the_calls_of_connections_that_are_gone() -> None:
+    async def main() -> None:
+        async with serving(Probe(ServerStream=_refuses)) as (server, address), wire.Channel(address) as channel:
+            probe = ProbeStub(channel)
+            await probe.unary(b"x")
+            await end_of(probe.server_stream(b"x"), "ServerStream")
+            await server.stop(0)
+            with anyio.fail_after(10):
+                while channel.live_state().connections:
+                    await anyio.lowlevel.checkpoint()
+            state = channel.live_state()
+            assert (state.calls_started, state.calls_failed, state.calls_open) == (2, 1, 0)
+
+    run(main)
 
 
 def test_answers_come_in_pages() -> None:
