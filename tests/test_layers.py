@@ -32,7 +32,7 @@ LAYERS = [
 # These use wire as any program does: what it exports, the modules of OPEN, and the units that stand behind each.
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "generate": (),
-    "grpcio": ("blocking",),
+    "grpcio": ("blocking", "standard"),
     "grpclib": ("grpcio", "standard"),
     "interceptors": (),
     "programs": ("config", "generate", "inspect", "metadata", "process", "service", "standard", "status", "transport"),

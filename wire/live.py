@@ -1,14 +1,16 @@
 """What servers and channels of this process are doing now, as plain data: for channelz, dashboards and debuggers.
 
 Every `Server` and `Channel` enters itself here when it is made and is gone when nobody holds it any more. A state is
-put together when it is asked for, from what is there anyway, so that nothing is counted on a call's way. Read it in the
-thread of the event loop. Imports nothing of wire but `transport`'s contract.
+put together when it is asked for, from what is there anyway, so that nothing is counted on a call's way. Any thread may
+ask: what it is told of another thread's server or channel is what was so at some moment of its asking, each figure by
+itself. Imports nothing of wire but `transport`'s contract.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
+from threading import Lock
 from typing import Protocol
 from weakref import WeakSet
 
@@ -99,25 +101,39 @@ class LiveChannel(Protocol):
     def live_state(self) -> ChannelState: ...
 
 
+_lock = Lock()  # a set that another thread adds to cannot be gone over
 _servers: WeakSet[LiveServer] = WeakSet()
 _channels: WeakSet[LiveChannel] = WeakSet()
+_hidden: WeakSet[LiveServer | LiveChannel] = WeakSet()
 
 
 def enter_server(server: LiveServer) -> None:
     """A server was made."""
-    _servers.add(server)
+    with _lock:
+        _servers.add(server)
 
 
 def enter_channel(channel: LiveChannel) -> None:
     """A channel was opened."""
-    _channels.add(channel)
+    with _lock:
+        _channels.add(channel)
+
+
+def hide(entry: LiveServer | LiveChannel) -> None:
+    """Never tell of this server or channel, as of one that only serves who looks at the others."""
+    with _lock:
+        _hidden.add(entry)
 
 
 def servers() -> list[ServerState]:
     """Every server of this process, in the order in which they were made."""
-    return sorted((server.live_state() for server in list(_servers)), key=lambda state: state.number)
+    with _lock:
+        shown = [server for server in _servers if server not in _hidden]
+    return sorted((server.live_state() for server in shown), key=lambda state: state.number)
 
 
 def channels() -> list[ChannelState]:
     """Every channel of this process that was opened, in the order in which they were made."""
-    return sorted((channel.live_state() for channel in list(_channels)), key=lambda state: state.number)
+    with _lock:
+        shown = [channel for channel in _channels if channel not in _hidden]
+    return sorted((channel.live_state() for channel in shown), key=lambda state: state.number)

@@ -14,6 +14,7 @@ import pytest
 PACKAGES = Path(__file__).parent / "packages"
 NEEDED = {
     "api_core": ("google.api_core", "google-api-core"),
+    "channelz": ("grpc_channelz", "grpcio-channelz"),
     "health": ("grpc_health", "grpcio-health-checking"),
     "interceptor": ("grpc_interceptor", "grpc-interceptor"),
     "otel": ("opentelemetry.instrumentation.grpc", "opentelemetry-instrumentation-grpc"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import threading
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -187,3 +189,31 @@ def test_a_server_that_nobody_holds_is_not_told_of() -> None:
     assert [state.services for state in live.servers()[before:]] == [("probe.v1.Probe",)]
     del server
     assert len(live.servers()) == before
+
+
+def test_a_server_that_is_hidden_is_not_told_of() -> None:
+    before = live.servers()
+    server = wire.Server([Probe()])
+    live.hide(server)
+    assert live.servers() == before
+
+
+def test_any_thread_may_ask_while_connections_come_and_go() -> None:
+    async def main() -> None:
+        async with wire.Server([Probe()]) as server:
+            address = await server.listen("127.0.0.1:0")
+            over = threading.Event()
+            asking = asyncio.create_task(asyncio.to_thread(ask, over))
+            for _ in range(50):
+                async with wire.Channel(address) as channel:
+                    await ProbeStub(channel).unary(b"x")
+            over.set()
+            await asking
+            await server.stop(0)
+
+    def ask(over: threading.Event) -> None:
+        while not over.is_set():
+            live.servers()
+            live.channels()
+
+    asyncio.run(main())

@@ -92,7 +92,9 @@ class Pool:
 
     def live_state(self, number: int, target: str) -> ChannelState:
         """What the channel is doing now (`wire.live`)."""
-        connections = [each.state(each.transport.peer) for each in self._all if each.transport is not None]
+        connections = [
+            each.state(transport.peer) for each in list(self._all) if (transport := each.transport) is not None
+        ]
         started, failed = self._past_calls
         return ChannelState(
             number,
@@ -102,7 +104,7 @@ class Pool:
             failed + sum(each.streams_failed for each in connections),
             sum(each.streams_open for each in connections),
             len(self.queue) + len(self.held),
-            tuple(each.live_state() for each in self._subchannels.values()),
+            tuple(each.live_state() for each in list(self._subchannels.values())),
             tuple(sorted(connections, key=lambda each: each.number)),
         )
 

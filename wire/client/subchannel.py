@@ -119,7 +119,7 @@ class Subchannel:
             return ConnectivityState.READY
         if self.failure is not None:
             return ConnectivityState.TRANSIENT_FAILURE
-        for watch in self._connected.values():
+        for watch in list(self._connected.values()):
             if watch is not None and watch.reason is not None:
                 return ConnectivityState.TRANSIENT_FAILURE
         if self._dials or self._connected:
@@ -127,7 +127,7 @@ class Subchannel:
         return ConnectivityState.IDLE
 
     def live_state(self) -> SubchannelState:
-        numbers = tuple(sorted(connection.number for connection in self._connected))
+        numbers = tuple(sorted(connection.number for connection in list(self._connected)))
         return SubchannelState(self.number, self.address, self.state.name, numbers)
 
     @property

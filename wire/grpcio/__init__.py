@@ -22,6 +22,8 @@ Files are named as theirs, so that what knows its way there finds it here.
 Imports wire's public names.
 """
 
+import logging
+
 from wire.grpcio import _common, aio, experimental
 from wire.grpcio._abstract import (
     AuthMetadataContext,
@@ -88,6 +90,8 @@ from wire.grpcio._utilities import (
     unary_unary_rpc_method_handler,
 )
 from wire.grpcio.version import __version__
+
+logging.getLogger("grpc").addHandler(logging.NullHandler())  # as grpcio: silent, until the program configures logging
 
 _ALSO = (_common, _cygrpc, aio, experimental, install, __version__)  # reached as `grpc.…`, as in grpcio; not exported
 

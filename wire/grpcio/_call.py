@@ -164,14 +164,16 @@ def serialized(request: Any, serializer: Callable[[Any], bytes] | None) -> bytes
 NOTHING = object()
 
 
-def deserialized(data: bytes, deserializer: Callable[[bytes], Any] | None) -> Any:
-    """A response; `NOTHING` for one that cannot be read."""
+def deserialized(
+    data: bytes, deserializer: Callable[[bytes], Any] | None, failure: str = "Exception deserializing message!"
+) -> Any:
+    """A response; `NOTHING` for one that cannot be read, with a line in the log."""
     if deserializer is None:
         return data
     try:
         response = deserializer(data)
     except Exception:
-        logging.getLogger("grpc._common").exception("Exception deserializing message!")
+        logging.getLogger("grpc._common").exception(failure)
         return NOTHING
     return NOTHING if response is None else response
 

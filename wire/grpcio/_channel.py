@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import wire
 import wire.blocking
-from wire.grpcio import _abstract, _options
+from wire.grpcio import _abstract, _channelz, _options
 from wire.grpcio._call import (
     _InactiveRpcError,
     _MultiThreadedRendezvous,
@@ -56,6 +56,7 @@ class Channel(_abstract.Channel):
         except wire.AddressError:  # as in grpc, its calls learn of it: they are UNAVAILABLE
             target = _options.unreachable(target)
             self.wire = wire.blocking.Channel(target, config=config, tls=tls)
+        _channelz.heed(found, self.wire)
         self._closed = False
         self._watch = _Watch(self.wire)
 

@@ -230,7 +230,7 @@ class _Rpc:
         return request
 
     def _serialized(self, response: Any, handler: Any) -> bytes:
-        data = deserialized(response, handler.response_serializer)
+        data = deserialized(response, handler.response_serializer, "Exception serializing message!")
         if data is NOTHING or data is None:
             raise _failed(self.context, StatusCode.INTERNAL, "Failed to serialize response!")
         if isinstance(data, str):

@@ -150,6 +150,7 @@ _APPLY: dict[str, Callable[[Any, Any], Any]] = {
     # What others read, or what is so here anyway.
     "grpc.ssl_target_name_override": _ignored,
     "grpc.so_reuseport": _ignored,
+    "grpc.enable_channelz": _ignored,
     "grpc.use_local_subchannel_pool": _ignored,
     "grpc.http2.max_pings_without_data": _ignored,
     "grpc.enable_http_proxy": _ignored,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import wire
-from wire.grpcio import _abstract, _options
+from wire.grpcio import _abstract, _channelz, _options
 from wire.grpcio._handling import Handling
 from wire.grpcio._methods import Methods, MethodsAndPorts
 from wire.grpcio.aio._servicers import servicers
@@ -47,6 +47,7 @@ class _Server(MethodsAndPorts, _abstract.Server):
     ) -> None:
         found = _options.read(options)
         self._config = _options.server_config(found, compression)
+        self._options = found
         self._reuse_port = bool(found.get("grpc.so_reuseport", 1))
         self._methods = Methods(generic_handlers)
         self._handling = Handling(self._methods, tuple(interceptors), thread_pool, maximum_concurrent_rpcs)
@@ -79,6 +80,7 @@ class _Server(MethodsAndPorts, _abstract.Server):
             for path, handler in self._methods.known().items()
         }
         server = wire.Server(servicers(methods), config=self._config, fallback=partial(handling.handle, None, True))
+        _channelz.heed(self._options, server)
         self._running.start(server, self._ports, handling.open)
         self._ports = []
 

@@ -87,7 +87,7 @@ class Server:
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self._slow_handlers: SlowHandlers | None = None
-        self._listeners: list[tuple[int, Listener, socket.socket]] = []
+        self._listeners: list[tuple[Listener, ListenerState]] = []
         self.warnings = Throttle(_log)
         self.number = next_number()
         self._past_calls = [0, 0]  # started and failed, of connections that are gone
@@ -162,7 +162,7 @@ class Server:
             tls=self._tls if tls is True else tls or None,
             config=self._config.transport,
         )
-        self._listeners.append((next_number(), listener, sock))
+        self._listeners.append((listener, ListenerState(next_number(), sockets.bound_address(sock))))
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Accept nothing more, let open calls end within `grace_s` (None: as configured), then cancel them.
@@ -174,7 +174,7 @@ class Server:
             self.stopping = True
             for servicer in self._servicers:
                 servicer.on_drain()
-        for _, listener, _ in self._listeners:
+        for listener, _ in self._listeners:
             listener.on_arrived = self._notify_if_gone
             listener.drain()  # what waits to be accepted may have sent requests: they are answered
             self._draining.append(listener)
@@ -229,14 +229,12 @@ class Server:
 
     def live_state(self) -> ServerState:
         """What the server is doing now (`wire.live`)."""
-        states = [
-            connection.state(connection.peer) for connection in self.connections if connection.transport is not None
-        ]
+        states = [each.state(each.peer) for each in list(self.connections) if each.transport is not None]
         started, failed = self._past_calls
         return ServerState(
             self.number,
             tuple(servicer.service.name for servicer in self._servicers),
-            tuple(ListenerState(number, sockets.bound_address(sock)) for number, _, sock in self._listeners),
+            tuple(state for _, state in list(self._listeners)),
             started + sum(state.streams_opened for state in states),
             failed + sum(state.streams_failed for state in states),
             sum(state.streams_open for state in states),

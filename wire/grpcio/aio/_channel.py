@@ -8,7 +8,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import wire
-from wire.grpcio import _options
+from wire.grpcio import _channelz, _options
 from wire.grpcio._credentials import CallCredentials, ChannelCredentials
 from wire.grpcio._enums import ChannelConnectivity, StatusCode
 from wire.grpcio._errors import UsageError
@@ -317,6 +317,7 @@ class Channel(_base_channel.Channel):
             None if credentials is None else credentials.tls(found.get("grpc.ssl_target_name_override")),
             None if credentials is None else credentials.provider(),
         )
+        _channelz.heed(found, self.wire)
         self._credentials = credentials
         self.loop = self._loop = working_loop()
         self.opened = False

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 import wire
-from wire.grpcio import _options
+from wire.grpcio import _channelz, _options
 from wire.grpcio._errors import UsageError
 from wire.grpcio._methods import Methods, MethodsAndPorts
 from wire.grpcio.aio import _base_server
@@ -41,6 +41,7 @@ class Server(MethodsAndPorts, _base_server.Server):
             raise ValueError("maximum_concurrent_rpcs should be a positive integer")
         found = _options.read(options)
         self._config = _options.server_config(found, compression)
+        self._options = found
         self._reuse_port = bool(found.get("grpc.so_reuseport", 1))
         self._methods = Methods(generic_handlers)
         self._handling = Handling(self._methods, tuple(interceptors), thread_pool, maximum_concurrent_rpcs)
@@ -81,7 +82,9 @@ class Server(MethodsAndPorts, _base_server.Server):
             path: (bool(handler.request_streaming), bool(handler.response_streaming), handler_of(handling, handler))
             for path, handler in self._methods.known().items()
         }
-        return wire.Server(servicers(methods), config=self._config, fallback=handling.handle_any)
+        server = wire.Server(servicers(methods), config=self._config, fallback=handling.handle_any)
+        _channelz.heed(self._options, server)
+        return server
 
     async def stop(self, grace: float | None) -> None:
         if self._server is None or self._stopped.is_set():

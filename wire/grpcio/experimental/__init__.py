@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from wire.grpcio import aio as aio
 from wire.grpcio._credentials import insecure_channel_credentials
 from wire.grpcio._simple_stubs import stream_stream, stream_unary, unary_stream, unary_unary
 
