@@ -1,7 +1,7 @@
 """A few threads for work that is too long for the event loop and lets go of the interpreter lock, as signing does.
 
 Leaner than `run_in_executor` and anyio's threads, whose hand-over costs several times as much
-(docs/performance.md, "Signing"). Imports nothing of wire.
+(docs/performance-details.md, "Signing"). Imports nothing of wire.
 """
 
 from __future__ import annotations
