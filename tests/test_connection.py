@@ -86,6 +86,17 @@ def test_a_sender_that_never_waits_is_written_out_on_its_way(server: Rig) -> Non
     assert written == [False] * 6 + [True] + [False] * 6 + [True]
 
 
+def test_of_many_calls_in_one_turn_the_first_leave_while_the_others_are_made(engine: EngineName) -> None:
+    client = Rig(engine, client=True)
+    for number in range(60):
+        client.connection.engine.ping(b"%08d" % number)  # what stands for the call's frames
+        client.connection.call_started(None)
+        assert len(client.transport.written) == (number + 1) // 24
+    assert len(client.transport.sent()) == 48
+    assert len(client.turn()) == 12
+    assert client.turn() == []
+
+
 def test_senders_of_many_small_messages_let_others_run_until_the_turn_is_over(server: Rig) -> None:
     wrote = server.connection.wrote
     assert not any(wrote(6) for _ in range(256))
