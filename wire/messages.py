@@ -37,7 +37,6 @@ class IncomingMessages(Generic[M]):
         "_connection",
         "_decode",
         "_decoder",
-        "_ended",
         "_error",
         "_error_type",
         "_failed",
@@ -47,6 +46,7 @@ class IncomingMessages(Generic[M]):
         "_runtime",
         "_stream",
         "_waiter",
+        "ended",
         "reader",
         "received",
         "task",
@@ -77,7 +77,8 @@ class IncomingMessages(Generic[M]):
         """Messages that have come."""
         self._messages: deque[bytes] = deque()
         self._packed = bytearray()  # further messages, as they travelled: as objects small ones take ten times as much
-        self._ended = False
+        self.ended = False
+        """No more will come."""
         self._error: BaseException | None = None
         self._waiter: Future[None] | None = None
         self.task: Resumable | None = None
@@ -91,11 +92,11 @@ class IncomingMessages(Generic[M]):
     def feed(self, data: bytes) -> None:
         """DATA has come. Raises `RpcError` as `MessageReader` does."""
         reader = self.reader
-        if self._waiter is not None and not self._messages and not self._packed:
+        if not self._messages and not self._packed:
             message = reader.whole(data)
             if message is not None:
                 self.received += 1
-                if self.task is None or not self.task.resume(message):
+                if self._waiter is None or self.task is None or not self.task.resume(message):
                     self._messages.append(message)
                     self._wake()
                 return
@@ -133,8 +134,8 @@ class IncomingMessages(Generic[M]):
 
     def end(self, error: BaseException | None = None) -> None:
         """No more will come. An error is raised once the messages before it were taken."""
-        if not self._ended:
-            self._ended = True
+        if not self.ended:
+            self.ended = True
             self._error = error
             self._abandoned = self._failed = None  # methods of the call that holds this
             self._wake()
@@ -160,7 +161,7 @@ class IncomingMessages(Generic[M]):
             if self._packed:
                 self._cut()
                 break
-            if self._ended:
+            if self.ended:
                 if self._error is not None:
                     raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
                 raise StopAsyncIteration
@@ -200,7 +201,7 @@ class IncomingMessages(Generic[M]):
         self.discard()
         if self._failed is not None:
             self._failed(failure)
-        self._ended = True
+        self.ended = True
         self._error = copy(failure)
         try:
             raise failure

@@ -113,6 +113,9 @@ class ServerCall(ServerContext):
     def on_end(self) -> None:
         """The request is complete, without DATA in its last frame."""
 
+    def start(self) -> None:
+        """Call the handler of a call that waits for no more than its headers."""
+
     def on_trailers(self, trailers: HeaderList) -> None:
         """A request with trailers: gRPC gives them no meaning."""
         self.on_end()
@@ -170,7 +173,8 @@ class ServerCall(ServerContext):
     async def send(self, response: Any, *, compress: bool = True) -> None:
         if not self.route.streams_responses:
             raise UsageError(f"{self.route.path} has one response: return it, or send it by `send_last`")
-        assert self.outgoing is not None
+        if self.outgoing is None:
+            self.outgoing = OutgoingMessages(self.connection, self.stream)
         await self.outgoing.sent(self._send(self._encode_open(response), compress))
 
     def send_last(self, response: Any) -> None:
@@ -364,7 +368,12 @@ class ServerCall(ServerContext):
         try:
             connection = self.connection
             if self.route.streams_responses:
-                await self._stream(response)
+                if response.__class__ is not CoroutineType:
+                    await self._stream(response)
+                elif (responses := await response) is None:  # it has sent them itself
+                    self._succeed()
+                else:
+                    await self._stream(responses)
             elif (
                 waited
                 or connection.engine.held_bytes <= connection.hold_at_bytes
@@ -381,11 +390,6 @@ class ServerCall(ServerContext):
 
     async def _stream(self, responses: Any) -> None:
         self.outgoing = outgoing = OutgoingMessages(self.connection, self.stream)
-        if responses.__class__ is CoroutineType:
-            responses = await responses
-            if responses is None:  # it has sent them itself
-                self._succeed()
-                return
         generator = await generator_of(responses)
         async with aclosing(generator):
             async for response in generator:

@@ -44,6 +44,9 @@ class Call(Protocol):
     def begin(self, what: Any) -> bool:
         """There is room for the reply: go on with what `ServerConnection.hold` was given. True when a task does."""
 
+    def start(self) -> None:
+        """Call the handler, where that was not done and the call has not ended."""
+
     def fail(self, code: StatusCode, message: str) -> None:
         """End the call with a status; does nothing on one that has ended."""
 
@@ -106,6 +109,7 @@ class ServerConnection(Connection):
         "_routes",
         "_server",
         "_stall_s",
+        "_unstarted",
         "_waiting",
         "_waiting_timer",
         "_wake_due",
@@ -134,6 +138,7 @@ class ServerConnection(Connection):
         self.peer = Peer("")
         self.running: set[Call] = set()
         """Calls whose handlers run in tasks, also those whose streams are gone: the set keeps the tasks alive."""
+        self._unstarted: list[Call] = []
         self.compress = None if config.calls.compression is None else compressor(config.calls.compression)
         self._encoding = (config.calls.compression or "identity").encode()
         self.max_receive_bytes = config.calls.max_receive_message_bytes
@@ -233,6 +238,17 @@ class ServerConnection(Connection):
         call = head.route.call_type(self, stream, head)
         if end_stream:
             call.on_end()
+
+    def start_soon(self, call: Call) -> None:
+        """Have the call started at the loop's next turn, where what else this read brings does not do it."""
+        if not self._unstarted:
+            self.runtime.call_soon(self._start_calls)
+        self._unstarted.append(call)
+
+    def _start_calls(self) -> None:
+        calls, self._unstarted = self._unstarted, []
+        for call in calls:
+            call.start()
 
     def _parse(self, headers: HeaderList) -> RequestHead:
         if self._last_head is not None:

@@ -133,9 +133,10 @@ class UnaryRequestCall(ServerCall):
 
 
 class StreamRequestCall(ServerCall):
-    """A call with a stream of requests: its handler starts with the headers, and takes them as they come."""
+    """A call with a stream of requests: its handler starts with the first of them, or without any at the loop's next
+    turn, and takes them as they come."""
 
-    __slots__ = ("_incoming", "_opened_at")
+    __slots__ = ("_incoming", "_opened_at", "_started")
 
     def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
         super().__init__(connection, stream, head)
@@ -143,9 +144,18 @@ class StreamRequestCall(ServerCall):
         reader = MessageReader(connection.max_receive_bytes, head.decompress)
         self._incoming = IncomingMessages(connection.runtime, reader, self.route.decoder)
         self._incoming.attach(connection, stream)
-        self._start(self._incoming)
+        self._started = False
+        connection.start_soon(self)
+
+    def start(self) -> None:
+        if not self._started and not self._finished:
+            self._started = True
+            self._start(self._incoming)
 
     def _spawn(self, run: Coroutine[Any, Any, None], context: Context) -> None:
+        if self._incoming.ended:  # there is nothing to wait for: it need not go on at once
+            super()._spawn(run, context)
+            return
         resumable = self.connection.runtime.resumable(run, context)
         if resumable is None:
             super()._spawn(run, context)
@@ -167,6 +177,8 @@ class StreamRequestCall(ServerCall):
             return
         if end_stream:
             self.on_end()
+        elif not self._started:
+            self.start()
 
     def on_reset(self, code: int, by_peer: bool) -> bool:
         # Headers that a reset follows in the same read started a handler that nobody ever waited for. A later reset,
@@ -180,11 +192,15 @@ class StreamRequestCall(ServerCall):
             self.cancel()
         else:
             self._incoming.end()
+            if not self._started:
+                self.start()
 
     def _finish(self) -> None:
         super()._finish()
-        self._incoming.end(RpcError(StatusCode.CANCELLED, "the call has ended"))
-        self._incoming.discard()
+        incoming = self._incoming
+        if not incoming.ended:
+            incoming.end(RpcError(StatusCode.CANCELLED, "the call has ended"))
+        incoming.discard()
 
 
 class ObservedUnaryRequestCall(ObservedCall, UnaryRequestCall):
