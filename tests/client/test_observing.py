@@ -115,3 +115,61 @@ def test_an_observed_call_leaves_nothing_to_the_collector(method: str) -> None:
             gc.enable()
 
     on_pair(test, Probe())
+
+
+# What a call tells of its response.
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_call_knows_its_peer_and_whether_the_response_has_begun(loop: LoopName, method: str) -> None:
+    async def test(pair: Pair) -> None:
+        call = start(pair.stub, method)
+        assert not call.answered
+        await end_of(call, method)
+        assert call.answered
+        assert call.peer is not None
+        assert call.peer.address == pair.address
+
+    on_pair(test, loop=loop)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_status_alone_is_no_answer(loop: LoopName, method: str) -> None:
+    def refuse(request: Any, context: wire.ServerContext) -> Any:
+        raise wire.RpcError(StatusCode.NOT_FOUND)
+
+    async def test(pair: Pair) -> None:
+        call = start(pair.stub, method)
+        await end_of(call, method)
+        assert not call.answered
+        assert call.initial_metadata == wire.Metadata()
+
+    on_pair(test, Probe(**{method: refuse}), loop=loop)
+
+
+def test_a_call_without_a_connection_has_no_peer(loop: LoopName) -> None:
+    async def main() -> None:
+        async with wire.Channel("unix:/nowhere/at/all") as channel:
+            call = ProbeStub(channel).unary(b"x")
+            assert call.peer is None
+            await end_of(call, "Unary")
+            assert call.peer is None
+
+    run(main, loop=loop)
+
+
+def test_a_response_beside_a_bad_status_can_be_looked_at(loop: LoopName) -> None:
+    async def both(requests: Any, context: wire.ServerContext) -> None:
+        await context.send(b"half")
+        context.end(StatusCode.DATA_LOSS, "the rest is gone")
+
+    async def test(pair: Pair) -> None:
+        call = pair.channel.unary_unary("/probe.v1.Probe/Bidi", bytes, bytes)(b"x")
+        assert call.response is None
+        assert await end_of(call, "Unary") == (StatusCode.DATA_LOSS, "the rest is gone")
+        assert call.response == b"half"
+        well = pair.stub.unary(b"x")
+        await well
+        assert well.response == b"x"
+
+    on_pair(test, Probe(Bidi=both), loop=loop)

@@ -21,6 +21,7 @@ from wire.errors import UsageError
 from wire.metadata import Metadata
 from wire.service import Method
 from wire.status import StatusCode
+from wire.transport.contract import Peer
 
 _log = logging.getLogger("wire.client")
 
@@ -69,6 +70,17 @@ class ClientCall(Generic[R]):
         """What the server sent with the status; None before it came."""
         fields = self._exchange.trailing
         return None if fields is None else Metadata.from_fields(fields)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the response has begun: its headers have come, and not the status alone."""
+        return bool(self._exchange.initial)
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who is called; None before the call is on a connection, and once that is gone."""
+        connection = self._exchange.connection
+        return None if connection is None or connection.transport is None else connection.transport.peer
 
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, at least 0; None when there is none."""
@@ -125,6 +137,15 @@ class UnaryUnaryCall(ClientCall[R]):
         if exchange.code is not StatusCode.OK:
             raise exchange.error()
         return exchange.response
+
+    @property
+    def response(self) -> R | None:
+        """The response, once the call has ended: also one beside a status other than OK, which `await` raises. None
+        where none has come. Raises `DecodeError`."""
+        exchange = self._exchange
+        if exchange.code is StatusCode.OK:
+            return exchange.response
+        return None if exchange.code is None or exchange.body is None else exchange.decoder.decode(exchange.body)
 
 
 class _StreamingCall(ClientCall[R]):

@@ -95,7 +95,6 @@ class Exchange(Generic[R]):
 
     __slots__ = (
         "_channel",
-        "_decoder",
         "_extra",
         "_headers",
         "_observers",
@@ -105,6 +104,7 @@ class Exchange(Generic[R]):
         "code",
         "connection",
         "deadline",
+        "decoder",
         "initial",
         "message",
         "queued",
@@ -116,7 +116,7 @@ class Exchange(Generic[R]):
     def __init__(self, channel: Caller, method: Method[Any, R], options: Options) -> None:
         timeout_s, metadata, wait_for_ready = options
         self._channel = channel
-        self._headers, self._decoder = channel.prepared(method)
+        self._headers, self.decoder = channel.prepared(method)
         if get_ident() != channel.thread:
             raise UsageError("a channel's calls are made in the thread whose event loop it was opened on")
         self._extra: Fields = Metadata(metadata).to_fields() if metadata else ()
@@ -179,7 +179,7 @@ class Exchange(Generic[R]):
     def repeat(self, call: Exchange[R], extra: Fields) -> None:
         """In place of `__init__`: another attempt of a call, which keeps its deadline itself. `extra`: its metadata."""
         self._channel = call._channel
-        self._headers, self._decoder = call._headers, call._decoder
+        self._headers, self.decoder = call._headers, call.decoder
         self._extra = extra
         self.initial = self.trailing = None
         self.attempts = 0
@@ -402,13 +402,13 @@ class UnaryExchange(Exchange[R]):
     """One request, one response. `waiter`: what the task that awaits the call waits for; `response`: once `code` is
     OK."""
 
-    __slots__ = ("_body", "_reader", "_request", "response", "waiter")
+    __slots__ = ("_reader", "_request", "body", "response", "waiter")
 
     def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
         super().__init__(channel, method, options)
         self.response: R
         self.waiter: Future[None] | None = None
-        self._body: bytes | None = None
+        self.body: bytes | None = None
         self._reader: MessageReader | None = None
         self._request = self._encode(method, request)
         channel.entrance.submit(self)
@@ -416,7 +416,7 @@ class UnaryExchange(Exchange[R]):
     def repeat(self, call: Exchange[R], extra: Fields) -> None:
         super().repeat(call, extra)
         assert isinstance(call, UnaryExchange)
-        self.waiter = self._body = self._reader = None
+        self.waiter = self.body = self._reader = None
         self._request = call._request
 
     def _wake(self) -> None:
@@ -437,12 +437,12 @@ class UnaryExchange(Exchange[R]):
         size = len(data) - PREFIX_BYTES
         # One frame with one whole message, uncompressed: as a number, its prefix is the message's length.
         if (
-            self._body is None
+            self.body is None
             and self._reader is None
             and int.from_bytes(data[:PREFIX_BYTES], "big") == size
             and 0 <= size <= self._channel.config.calls.max_receive_message_bytes
         ):
-            self._body = data[PREFIX_BYTES:]
+            self.body = data[PREFIX_BYTES:]
         else:
             self._collect(data)
         if end_stream and self.code is None:
@@ -456,11 +456,11 @@ class UnaryExchange(Exchange[R]):
             self._reader = MessageReader(self._channel.config.calls.max_receive_message_bytes)
         try:
             messages = self._reader.feed(data, 2)
-            if len(messages) + self._reader.partial + (self._body is not None) > 1:
+            if len(messages) + self._reader.partial + (self.body is not None) > 1:
                 raise RpcError(StatusCode.UNIMPLEMENTED, "the server sent more than the one response of this method")
             if messages:
                 self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(messages[0]))
-                self._body = self._reader.plain(messages[0])
+                self.body = self._reader.plain(messages[0])
             else:
                 self.connection.engine.expect(self.stream, self._reader.missing_bytes)
         except RpcError as error:
@@ -470,18 +470,18 @@ class UnaryExchange(Exchange[R]):
         if outcome.code is StatusCode.OK:
             if self._reader is not None and self._reader.partial:
                 outcome = Outcome(outcome.fields, StatusCode.INTERNAL, "the response ended in the middle of a message")
-            elif self._body is None:
+            elif self.body is None:
                 # statuscodes.md: the wrong number of messages is UNIMPLEMENTED on either side.
                 outcome = Outcome(outcome.fields, StatusCode.UNIMPLEMENTED, "the server sent no response")
-            elif len(self._body) > self._decoder.inline_bytes and self._decoder.is_heavy(self._body):
+            elif len(self.body) > self.decoder.inline_bytes and self.decoder.is_heavy(self.body):
                 runtime = self._channel.runtime
-                self._decoder.decode_in_thread(
-                    runtime, self._body, lambda: self.code is None, partial(self._end_decoded, outcome)
+                self.decoder.decode_in_thread(
+                    runtime, self.body, lambda: self.code is None, partial(self._end_decoded, outcome)
                 )
                 return
             else:
                 try:
-                    self.response = self._decoder.decode(self._body)
+                    self.response = self.decoder.decode(self.body)
                 except CodecError as error:
                     outcome = _undecodable(outcome, error)
         super()._end(outcome)

@@ -36,7 +36,7 @@ class _StreamExchange(Exchange[R]):
         self.incoming: IncomingMessages[R] = IncomingMessages(
             channel.runtime,
             MessageReader(channel.config.calls.max_receive_message_bytes),
-            self._decoder,
+            self.decoder,
             self.cancel,
             lambda error: self._abort(error.code, error.message),
             CallError,
