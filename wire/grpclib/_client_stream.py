@@ -18,6 +18,7 @@ import wire
 from wire.grpclib import _core, events
 from wire.grpclib.const import Cardinality, Status
 from wire.grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
+from wire.grpclib.encoding.proto import decoder, encoder
 from wire.grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from wire.grpclib.metadata import Deadline, _Metadata, _MetadataLike, checked, received
 from wire.grpclib.protocol import Peer
@@ -26,6 +27,17 @@ from wire.grpclib.stream import StreamIterator, _RecvType, _SendType
 _RESET = "Stream reset by remote party, error_code: 0"
 _CLOCK_SLACK_S = 0.02
 _NO_OPTIONS: dict[str, Any] = {}
+
+
+class CalledMethod:
+    """One method with its messages' types on one channel: what its calls have in common."""
+
+    __slots__ = ("decode", "encode", "path")
+
+    def __init__(self, codec: CodecBase, path: str, send_type: Any, recv_type: Any) -> None:
+        self.path = path
+        self.encode = encoder(codec, send_type)
+        self.decode = decoder(codec, recv_type)
 
 
 class Caller(Protocol):
@@ -46,17 +58,9 @@ class Caller(Protocol):
     _last_call_started: float | None
 
     @property
-    def _connected(self) -> bool: ...
+    def _core(self) -> _core.Connection | None: ...
 
     async def __connect__(self) -> None: ...
-
-    def _unary_call(self, path: str) -> Any: ...
-
-    def _stream_call(self, path: str) -> Any: ...
-
-    def _encoder(self, message_type: Any) -> Any: ...
-
-    def _decoder(self, message_type: Any) -> Any: ...
 
 
 class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
@@ -70,60 +74,34 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
     cancels the call. `initial_metadata` and `trailing_metadata` are multi-dicts once they were received, None before.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_call",
-        "_cancelled",
-        "_cardinality",
-        "_channel",
-        "_deadline",
-        "_end_done",
-        "_initial",
-        "_initial_done",
-        "_metadata",
-        "_method_name",
-        "_received",
-        "_recv_type",
-        "_request_done",
-        "_send_done",
-        "_send_type",
-        "_trailers_only",
-        "_trailing",
-        "_trailing_done",
-        "_unary",
-    )
+    _call: Any = None
+    _unary = False
+    """Whether the call is unary for wire, too."""
+    _received = False
+    """Whether the response of a unary call was taken."""
+    _request_done = False
+    _send_done = False
+    _end_done = False
+    _initial_done = False
+    _trailing_done = False
+    _trailers_only = False
+    _cancelled = False
+    _initial: _Metadata | None = None
+    _trailing: _Metadata | None = None
 
     def __init__(
         self,
         channel: Caller,
-        method_name: str,
+        method: CalledMethod,
         metadata: _MetadataLike | None,
         cardinality: Cardinality,
-        send_type: type[_SendType],
-        recv_type: type[_RecvType],
         deadline: Deadline | None,
     ) -> None:
         self._channel = channel
-        self._method_name = method_name
+        self._method = method
         self._metadata = metadata
         self._cardinality = cardinality
-        self._send_type = send_type
-        self._recv_type = recv_type
         self._deadline = deadline
-        self._call: Any = None
-        self._unary = False
-        """Whether the call is unary for wire, too."""
-        self._request_done = False
-        self._send_done = False
-        self._end_done = False
-        self._received = False
-        """Whether the response of a unary call was taken."""
-        self._initial_done = False
-        self._trailing_done = False
-        self._trailers_only = False
-        self._cancelled = False
-        self._initial: _Metadata | None = None
-        self._trailing: _Metadata | None = None
 
     @property
     def initial_metadata(self) -> _Metadata | None:
@@ -140,7 +118,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
     @property
     def peer(self) -> Peer | None:
         """Who is called; None before the request was sent."""
-        return None if self._call is None else Peer(_core.peer_of(self._call))
+        return None if self._call is None else Peer(self._call.peer)
 
     # Sending.
 
@@ -154,7 +132,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         if end and not self._cardinality.client_streaming:
             raise ProtocolError("Unary request requires a message to be sent before ending outgoing stream")
         options = await self._prepare()
-        self._call = self._channel._stream_call(self._method_name)(**options)
+        self._call = self._core().stream_call(self._method.path)(**options)
         self._request_done = True
         if end:
             await self._call.end()
@@ -169,13 +147,13 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         listeners = channel._request_listeners
         metadata = self._metadata
         if self._deadline is None:
-            if not channel._connected:
+            if channel._core is None or not channel._core.connected:
                 await channel.__connect__()
             if listeners:
                 metadata = await self._notify_request(listeners)
             return {"metadata": checked(metadata)} if metadata else _NO_OPTIONS
         timeout = self._deadline.time_remaining()
-        if not channel._connected or listeners:
+        if listeners or channel._core is None or not channel._core.connected:
             try:
                 async with asyncio.timeout(timeout):
                     await channel.__connect__()
@@ -191,7 +169,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
     async def _notify_request(self, listeners: list[Any]) -> _MetadataLike:
         event = events.SendRequest(
             metadata=MultiDict(self._metadata or ()),
-            method_name=self._method_name,
+            method_name=self._method.path,
             deadline=self._deadline,
             content_type=self._channel._content_type,
         )
@@ -205,17 +183,31 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         if self._end_done:
             raise ProtocolError("Stream is ended")
         channel = self._channel
-        options = None if self._request_done else await self._prepare()
+        core = channel._core
+        options: dict[str, Any] | None = None
+        if not self._request_done:
+            if (
+                self._deadline is None
+                and not self._metadata
+                and core is not None
+                and core.connected
+                and not channel._request_listeners
+            ):
+                options = _NO_OPTIONS  # nothing to wait for
+            else:
+                options = await self._prepare()
         listeners = channel._send_listeners
         if listeners:
             message = (await events.notify(listeners, events.SendMessage(message=message))).message
-        data = channel._encoder(self._send_type)(message)
+        data = self._method.encode(message)
         if options is not None:
+            if core is None or options is not _NO_OPTIONS:
+                core = self._core()
             if unary and not self._cardinality.server_streaming:
                 self._unary = True
-                self._call = channel._unary_call(self._method_name)(data, **options)
+                self._call = core.unary_call(self._method.path)(data, **options)
             else:
-                self._call = channel._stream_call(self._method_name)(**options)
+                self._call = core.stream_call(self._method.path)(**options)
             self._request_done = True
         elif self._deadline is not None:
             self._check_deadline()
@@ -224,6 +216,12 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         self._send_done = True
         if end:
             self._end_done = True
+
+    def _core(self) -> _core.Connection:
+        core = self._channel._core
+        if core is None:  # it was closed while a listener was asked
+            raise StreamTerminatedError("Connection lost")
+        return core
 
     async def _send(self, data: bytes, end: bool) -> None:
         call = self._call
@@ -274,7 +272,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
                 await call
             except wire.RpcError:
                 pass
-        if _core.head_came(call):
+        if call.answered:
             self._initial_done = True
             await self._notify_initial(call.initial_metadata)
         elif call.trailing_metadata is None:
@@ -293,32 +291,27 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
     async def recv_message(self) -> _RecvType | None:
         """The next message; None when the server has ended its stream."""
         channel = self._channel
-        if self._initial_done:
-            data = await self._receive()
+        data: bytes | None
+        if self._unary and not self._initial_done and not channel._initial_listeners:
+            if self._deadline is not None:
+                self._check_deadline()
+            try:
+                data = await self._call
+                self._initial_done = self._received = True
+            except wire.RpcError:  # step by step, then
+                await self.recv_initial_metadata()
+                data = await self._receive()
         else:
-            data = await self._receive_first()
+            if not self._initial_done:
+                await self.recv_initial_metadata()
+            data = await self._receive()
         if data is None:
             return None
-        message: _RecvType = channel._decoder(self._recv_type)(data)
+        message: _RecvType = self._method.decode(data)
         listeners = channel._recv_listeners
         if listeners:
             message = (await events.notify(listeners, events.RecvMessage(message=message))).message
         return message
-
-    async def _receive_first(self) -> bytes | None:
-        """The first message's bytes, after the response's headers, which nobody has asked for."""
-        if self._unary and not self._channel._initial_listeners:
-            if self._deadline is not None:
-                self._check_deadline()
-            try:
-                data: bytes = await self._call
-            except wire.RpcError:
-                pass  # step by step, then
-            else:
-                self._initial_done = self._received = True
-                return data
-        await self.recv_initial_metadata()
-        return await self._receive()
 
     async def _receive(self) -> bytes | None:
         """The next message's bytes. A status that is not OK is kept for `recv_trailing_metadata`, as grpclib does."""
@@ -335,7 +328,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         except wire.RpcError:
             if call.trailing_metadata is None or (self._cardinality.client_streaming and not self._end_done):
                 raise self._ended() from None
-            return _core.body(call) if self._unary else None
+            return call.response if self._unary else None
         return data
 
     async def recv_trailing_metadata(self) -> None:

@@ -66,107 +66,71 @@ def server_tls(context: ssl.SSLContext) -> wire.ServerTls:
     return wire.ServerTls.from_context(context)
 
 
-def method(path: str, *, unary: bool) -> wire.UnaryUnary[bytes, bytes] | wire.StreamStream[bytes, bytes]:
-    """One method of bytes. All that is not plainly unary is a stream both ways, which gRPC cannot tell from the other
-    kinds. Raises `wire.ServiceError` for a path that is not "/package.Service/Method"."""
-    _, service, name = path.split("/")
-    kind = wire.UnaryUnary if unary else wire.StreamStream
-    made = kind(name, bytes, bytes)
-    wire.Service(service, [made])
-    return made
-
-
 class Connection:
-    """A wire channel that opens by itself."""
+    """A wire channel, and the calls on it by path. `probe` makes a connection as asyncio does."""
 
-    def __init__(self, target: str, config: wire.ChannelConfig, tls: wire.ClientTls | None) -> None:
+    def __init__(
+        self,
+        target: str,
+        config: wire.ChannelConfig,
+        tls: wire.ClientTls | None,
+        probe: Callable[[], Awaitable[tuple[asyncio.BaseTransport, Any]]],
+    ) -> None:
         self._channel = wire.Channel(target, config=config, tls=tls)
+        self._probe = probe
         self._unary: dict[str, Any] = {}
         self._streams: dict[str, Any] = {}
-        self._open = False
 
     @property
     def connected(self) -> bool:
-        return self._open and bool(self._channel.pool._ready)
+        return self._channel.state is wire.ConnectivityState.READY
 
     async def connect(self) -> None:
-        """Raises OSError when there is no connection and none can be made."""
-        if not self._open:
-            self._open = True
-            await self._channel.__aenter__()
-        if not self._channel.pool._ready:
-            turn: Any = _Turn()
-            self._channel.pool.submit(turn)
-            await turn.ready
+        """Raises what asyncio's own attempt raises, OSError mostly, when there is no connection and none can be made.
+
+        wire says why it could not connect in words of its own; programs look for the exceptions of sockets and of
+        `ssl`, and for what is in them.
+        """
+        channel = self._channel
+        tried = False
+        while (state := channel.state) is not wire.ConnectivityState.READY:
+            if state is wire.ConnectivityState.SHUTDOWN:
+                raise StreamTerminatedError("Connection lost")
+            if state is wire.ConnectivityState.TRANSIENT_FAILURE and tried:
+                transport, _ = await self._probe()
+                transport.close()
+            tried = state is not wire.ConnectivityState.TRANSIENT_FAILURE
+            channel.connect()
+            await channel.state_changed(state)
 
     def unary_call(self, path: str) -> Any:
-        """What starts unary calls of a path: a callable as a stub's method is."""
+        """What starts unary calls of a path, with their request."""
         call = self._unary.get(path)
         if call is None:
-            call = self._unary[path] = self._callable(path, unary=True)
+            call = self._unary[path] = self._channel.unary_unary(path, bytes, bytes)
         return call
 
     def stream_call(self, path: str) -> Any:
-        """What starts calls of a path that stream both ways."""
+        """What starts calls of a path that stream both ways: the other kinds can be told from these by nobody."""
         call = self._streams.get(path)
         if call is None:
-            call = self._streams[path] = self._callable(path, unary=False)
+            call = self._streams[path] = self._channel.stream_stream(path, bytes, bytes)
         return call
 
-    def _callable(self, path: str, *, unary: bool) -> Any:
-        stub: Any = type("_Stub", (wire.Stub,), {"method": method(path, unary=unary)})(self._channel)
-        return stub.method
-
     async def close(self) -> None:
-        if self._open:
-            await self._channel.__aexit__(None, None, None)
-
-
-class _Turn:
-    """Stands in the queue for a connection as a call does, and makes no call when it gets one."""
-
-    wait_for_ready = False
-    queued = False
-
-    def __init__(self) -> None:
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def start(self, connection: Any) -> None:
-        if not self.ready.done():
-            self.ready.set_result(None)
-
-    def fail(self, code: wire.StatusCode, message: str) -> None:
-        if not self.ready.done():
-            kind = ConnectionRefusedError if "refused" in message else ConnectionError
-            self.ready.set_exception(kind(message))
-
-
-def peer_of(call: Any) -> Any:
-    connection = call._exchange.connection
-    return None if connection is None or connection.transport is None else connection.transport.peer
-
-
-def head_came(call: Any) -> bool:
-    """Whether the response began with headers of its own, rather than with the status."""
-    return bool(call._exchange.initial)
-
-
-def body(call: Any) -> bytes | None:
-    """The response that came before a status other than OK."""
-    body: bytes | None = call._exchange._body
-    return body
+        await self._channel.close()
 
 
 async def ended(call: Any) -> None:
     """Until the call has ended, whatever it ends with."""
-    if isinstance(call, wire.UnaryUnaryCall):
+    if call.code is None:
+        done = asyncio.get_running_loop().create_future()
+        call.add_done_callback(lambda _: None if done.done() else done.set_result(None))
         try:
-            await call
-        except wire.RpcError:
-            pass
-    else:
-        while call.code is None:
-            await call._exchange.wait()
+            await done
+        except BaseException:
+            call.cancel()
+            raise
 
 
 def local_error(call: Any) -> Exception:
@@ -187,12 +151,13 @@ def local_error(call: Any) -> Exception:
 
 
 def servicer(path: str, handler: Callable[[Any, Any], Awaitable[Any]]) -> wire.Servicer:
-    """Has `handler` called with the requests' iterator and the context of each call of `path`."""
-    made = method(path, unary=False)
-    _, service, _ = path.split("/")
-    kind = type("_Servicer", (wire.Servicer,), {"service": wire.Service(service, [made])})
+    """Has `handler` called with the requests' iterator and the context of each call of `path`, as one that streams both
+    ways. Raises `wire.ServiceError` for a path that is not "/package.Service/Method"."""
+    _, service, name = path.split("/")
+    method = wire.StreamStream(name, bytes, bytes)
+    kind = type("_Servicer", (wire.Servicer,), {"service": wire.Service(service, [method])})
     result: wire.Servicer = kind()
-    setattr(result, made.attribute, handler)
+    setattr(result, method.attribute, handler)
     return result
 
 

@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from wire.grpclib import _core, events
-from wire.grpclib._client_stream import Stream
+from wire.grpclib._client_stream import CalledMethod, Stream
 from wire.grpclib._registry import channels
 from wire.grpclib.config import Configuration
 from wire.grpclib.const import Cardinality
 from wire.grpclib.encoding.base import GRPC_CONTENT_TYPE, CodecBase, StatusDetailsCodecBase
-from wire.grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec, decoder, encoder, googleapis_available
+from wire.grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec, googleapis_available
 from wire.grpclib.metadata import USER_AGENT, Deadline, _MetadataLike
 from wire.grpclib.stream import _RecvType, _SendType
 from wire.grpclib.utils import warn_of_loop
@@ -100,16 +100,11 @@ class Channel:
         self._recv_listeners = listeners(events.RecvMessage)
         self._initial_listeners = listeners(events.RecvInitialMetadata)
         self._trailing_listeners = listeners(events.RecvTrailingMetadata)
-        self._encoders: dict[Any, Any] = {}
-        self._decoders: dict[Any, Any] = {}
+        self._methods: dict[tuple[str, Any, Any], CalledMethod] = {}
         channels.add(self)
 
     def __repr__(self) -> str:
         return f"Channel({self._host!r}, {self._port!r}, ..., path={self._path!r})"
-
-    @property
-    def _connected(self) -> bool:
-        return self._core is not None and self._core.connected
 
     async def __connect__(self) -> None:
         """Have a connection. Raises OSError when none can be made."""
@@ -127,29 +122,18 @@ class Channel:
         tls = None
         if self._ssl is not None:
             tls = _core.client_tls(self._ssl, self._config.ssl_target_name_override)
-        return _core.Connection(target, _core.channel_config(self._config, USER_AGENT, authority), tls)
+        return _core.Connection(target, _core.channel_config(self._config, USER_AGENT, authority), tls, self._probe)
 
-    def _unary_call(self, path: str) -> Any:
-        """What starts unary calls of a path, with their request."""
-        assert self._core is not None
-        return self._core.unary_call(path)
-
-    def _stream_call(self, path: str) -> Any:
-        """What starts calls of a path that stream both ways."""
-        assert self._core is not None
-        return self._core.stream_call(path)
-
-    def _encoder(self, message_type: Any) -> Any:
-        found = self._encoders.get(message_type)
-        if found is None:
-            found = self._encoders[message_type] = encoder(self._codec, message_type)
-        return found
-
-    def _decoder(self, message_type: Any) -> Any:
-        found = self._decoders.get(message_type)
-        if found is None:
-            found = self._decoders[message_type] = decoder(self._codec, message_type)
-        return found
+    async def _probe(self) -> tuple[asyncio.Transport, Any]:
+        """One connection as asyncio makes it."""
+        name = self._config.ssl_target_name_override if self._ssl is not None else None
+        if self._path is not None:
+            return await self._loop.create_unix_connection(
+                asyncio.Protocol, self._path, ssl=self._ssl, server_hostname=name
+            )
+        return await self._loop.create_connection(
+            asyncio.Protocol, self._host, self._port, ssl=self._ssl, server_hostname=name
+        )
 
     def request(
         self,
@@ -167,7 +151,11 @@ class Channel:
         if timeout is not None:
             own = Deadline.from_timeout(timeout)
             deadline = own if deadline is None else min(own, deadline)
-        return Stream(self, name, metadata, cardinality, request_type, reply_type, deadline)
+        key = name, request_type, reply_type
+        method = self._methods.get(key)
+        if method is None:
+            method = self._methods[key] = CalledMethod(self._codec, name, request_type, reply_type)
+        return Stream(self, method, metadata, cardinality, deadline)
 
     def close(self) -> None:
         """Close the connection; calls that are open end with StreamTerminatedError."""
@@ -255,7 +243,9 @@ class UnaryUnaryMethod(ServiceMethod[_SendType, _RecvType]):
     async def __call__(
         self, message: _SendType, *, timeout: float | None = None, metadata: _MetadataLike | None = None
     ) -> _RecvType:
-        async with self.open(timeout=timeout, metadata=metadata) as stream:
+        async with self.channel.request(
+            self.name, self._cardinality, self.request_type, self.reply_type, timeout=timeout, metadata=metadata
+        ) as stream:
             await stream.send_message(message, end=True)
             reply = await stream.recv_message()
         assert reply is not None

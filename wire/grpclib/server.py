@@ -44,32 +44,19 @@ class Stream(StreamIterator[_RecvType], Generic[_RecvType, _SendType]):
     sent with its request, as a multi-dict.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_cancelled",
-        "_context",
-        "_held",
-        "_initial_done",
-        "_metadata",
-        "_method",
-        "_requests",
-        "_send_done",
-        "_trailing_done",
-        "deadline",
-    )
+    deadline: Deadline | None = None
+    _metadata: _Metadata | None = None
+    _held: bytes | None = None
+    """The one response of a call, until the end of the loop's turn: sent with the status, both are one write."""
+    _initial_done = False
+    _send_done = False
+    _trailing_done = False
+    _cancelled = False
 
     def __init__(self, method: _Method, requests: Any, context: wire.ServerContext) -> None:
         self._method = method
         self._requests = requests
         self._context = context
-        self._metadata: _Metadata | None = None
-        self._held: bytes | None = None
-        """The one response of a call, until the end of the loop's turn: sent with the status, both are one write."""
-        self._initial_done = False
-        self._send_done = False
-        self._trailing_done = False
-        self._cancelled = False
-        self.deadline: Deadline | None = None
         if context.deadline is not None:
             self.deadline = Deadline.from_timeout(context.time_remaining() or 0.0)
 
@@ -246,7 +233,8 @@ class Server:
         self._server: _sockets.Listening | None = None
         self._closed: asyncio.Future[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[wire.ServerContext] = set()  # calls whose handlers have not ended
+        self._emptied: asyncio.Event | None = None
         self.__dispatch__ = events.server_dispatch()
         servers.add(self)
 
@@ -310,8 +298,10 @@ class Server:
         await asyncio.shield(self._closed)
         assert self._stopping is not None
         await asyncio.shield(self._stopping)
-        if self._running:
-            await asyncio.wait(self._running)
+        if self._running:  # wire has stopped waiting for handlers that take long to end
+            if self._emptied is None:
+                self._emptied = asyncio.Event()
+            await self._emptied.wait()
 
     def _peer(self, context: wire.ServerContext) -> Peer:
         return Peer(context.peer)
@@ -361,10 +351,8 @@ class _Method:
 
     async def handle(self, requests: Any, context: wire.ServerContext) -> None:
         """One call, from its request's headers to its status."""
-        task = asyncio.current_task()
-        assert task is not None
         running = self.server._running
-        running.add(task)
+        running.add(context)
         stream: Stream[Any, Any] = Stream(self, requests, context)
         try:
             if self.request_listeners:
@@ -379,10 +367,16 @@ class _Method:
         except Exception as error:
             await self._fail(stream, error)
         else:
-            if not stream._trailing_done and not stream._cancelled:
+            data = stream._held
+            if data is not None and not self.trailing_listeners and not context.done:
+                stream._held = None
+                context.send_last(data)
+            elif not stream._trailing_done and not stream._cancelled:
                 await self._succeed(stream)
         finally:
-            running.discard(task)
+            running.discard(context)
+            if self.server._emptied is not None and not running:
+                self.server._emptied.set()
 
     async def _notify(self, stream: Stream[Any, Any], context: wire.ServerContext) -> tuple[_Metadata, Any]:
         event = events.RecvRequest(
@@ -398,13 +392,8 @@ class _Method:
         return event.metadata, event.method_func
 
     async def _succeed(self, stream: Stream[Any, Any]) -> None:
-        context = stream._context
-        data = stream._held
-        if context.done:
+        if stream._context.done:
             log.error("Failed to handle cancellation")
-        elif data is not None and not self.trailing_listeners:
-            stream._held = None
-            context.send_last(data)
         elif stream._send_done or self.streams:
             await stream.send_trailing_metadata()
         else:

@@ -13,8 +13,6 @@ _RecvType = TypeVar("_RecvType")
 class StreamIterator(ABC, AsyncIterator[_RecvType], Generic[_RecvType]):
     """Iterates over what `recv_message` gives, to its first None."""
 
-    __slots__ = ()
-
     @abstractmethod
     async def recv_message(self) -> _RecvType | None:
         """The next message; None when the other side has ended its stream."""

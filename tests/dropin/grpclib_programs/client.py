@@ -641,6 +641,41 @@ async def tls(say: Say, name: str, world: World) -> None:
 
 
 @program
+async def nobody_listens(say: Say, name: str, world: World) -> None:
+    for options in ({"host": "127.0.0.1", "port": 1}, {"path": "/nowhere/at/all.sock"}):
+        channel = Channel(**options)
+        stub = cafe_grpc.CafeStub(channel)
+        for _ in range(2):
+            for call in (stub.Unary(Order()), stub.Bidi([Order()]), stub.Unary(Order(), timeout=5)):
+                try:
+                    await call
+                except OSError as error:
+                    say(type(error).__name__, error.errno)
+        try:
+            async with stub.Bidi.open() as stream:
+                await stream.send_request()
+        except OSError as error:
+            say(type(error).__name__, stream.peer)
+        channel.close()
+
+
+@program
+async def tls_refusals(say: Say, name: str, world: World) -> None:
+    context = client_context(world.certificates)
+    stranger = client_context(world.certificates, ca="stranger-ca")
+    async with world.channel("tls", ssl=stranger) as channel:
+        try:
+            await cafe_grpc.CafeStub(channel).Unary(Order())
+        except OSError as error:
+            say([each.__name__ for each in type(error).__mro__], error.verify_message)
+    async with world.channel("tls", ssl=context, config=Configuration(ssl_target_name_override="other")) as channel:
+        try:
+            await cafe_grpc.CafeStub(channel).Unary(Order())
+        except OSError as error:
+            say(type(error).__name__, error.verify_message)
+
+
+@program
 async def mutual_tls(say: Say, name: str, world: World) -> None:
     context = client_context(world.certificates, certificate="client")
     async with world.channel("mutual", ssl=context) as channel:
