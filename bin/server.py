@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import ctypes
 import logging
-import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
-
-import anyio
 
 import wire
 from services.crypto import CryptoServicer
@@ -23,14 +19,11 @@ from wire.programs import cli
 from wire.programs.knob_flags import add_knob_flags, checked_settings, config_of, print_knobs
 from wire.programs.logs import set_up_logging
 from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
-from wire.server.workers import Worker, run_workers
+from wire.server.serving import SYSTEMD
 from wire.standard import Channelz, Health, reflection
-from wire.transport import sockets
 
 PROG: Final = "bin.server"
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
-SYSTEMD: Final = "systemd:"
-"""In place of an address: the sockets that the service manager hands over (LISTEN_FDS)."""
 
 _DESCRIPTION = "Serve echo.v1.EchoService and crypto.v1.CryptoService."
 _EPILOG = f"""\
@@ -81,75 +74,16 @@ def main(arguments: list[str] | None = None) -> int:
         for address in bound:
             print(f"listening on {address}", file=sys.stderr, flush=True)
 
-    if args.workers == 1:
-        wire.run(_serve_alone, make_server, addresses, say_listening, loop=args.loop)
-        return 0
-    return run_workers(
+    return wire.serve(
+        make_server,
         addresses,
-        args.workers,
-        lambda worker: wire.run(_serve_as_worker, make_server, worker, loop=args.loop),
+        workers=args.workers,
+        loop=args.loop,
         started=say_listening,
         grace_s=config.grace_s,
         backlog=config.transport.backlog,
         hang_timeout_s=config.hang_timeout_s,
     )
-
-
-async def _serve_alone(
-    make_server: Callable[[], wire.Server], addresses: list[str], say_listening: Callable[[Iterable[str]], None]
-) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with make_server() as server:
-            bound = [each for address in addresses for each in await _listen(server, address)]
-            wire.tune_process()
-            say_listening(bound)
-            await anext(signals)
-            _log.info("stopping: open calls may end; a second signal cuts them off")
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_exit_at, signals)
-                await server.stop()
-                _leave_behind(server.still_running)
-                tasks.cancel_scope.cancel()
-
-
-async def _listen(server: wire.Server, address: str) -> list[str]:
-    """The addresses as bound."""
-    if address != SYSTEMD:
-        return [await server.listen(address)]
-    inherited = wire.inherited_sockets()
-    for sock in inherited:
-        server.serve(sock)
-    return [sockets.bound_address(sock) for sock in inherited]
-
-
-async def _exit_at(signals: AsyncIterator[signal.Signals]) -> None:
-    await anext(signals)
-    _log.warning("stopping at once")
-    os._exit(cli.FAILED)
-
-
-def _leave_behind(methods: list[str]) -> None:
-    """End the process where handlers swallow their cancellation: the event loop would wait for them for ever."""
-    if methods:
-        logging.shutdown()
-        os._exit(cli.FAILED)
-
-
-async def _serve_as_worker(make_server: Callable[[], wire.Server], worker: Worker) -> None:
-    """The supervisor sees to further signals."""
-    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-        async with make_server() as server:
-            for sock in worker.sockets:
-                server.serve(sock)
-            wire.tune_process()
-            worker.accepting()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(worker.keep_beating)
-                await anext(signals)
-                tasks.cancel_scope.cancel()
-            worker.draining()
-            await server.stop()
-            _leave_behind(server.still_running)
 
 
 def _address(text: str) -> str:

@@ -61,7 +61,7 @@ ONLY_IN = {
     "dpkt": ("inspect/capture.py",),
     "uvloop": ("transport/",),
     "trio": ("transport/",),
-    "anyio": ("transport/", "server/server.py", "client/channel.py", "standard/", "programs/"),
+    "anyio": ("transport/", "server/server.py", "server/serving.py", "client/channel.py", "standard/", "programs/"),
     "betterproto2": ("codec/", "grpclib/encoding/proto.py"),
 }
 

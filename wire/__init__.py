@@ -60,6 +60,7 @@ from wire.process import tune_process
 from wire.server.activation import inherited_sockets
 from wire.server.context import ServerContext
 from wire.server.server import Server, bind
+from wire.server.serving import serve
 from wire.server.workers import Worker, run_workers
 from wire.service import Handler, Method, Responses, ServerInterceptor, Service, Servicer
 from wire.status import CallError, RpcError, StatusCode
@@ -131,5 +132,6 @@ __all__ = [
     "inherited_sockets",
     "run",
     "run_workers",
+    "serve",
     "tune_process",
 ]

@@ -10,5 +10,6 @@
     server          routes, listening, stopping: `Server`
     activation      sockets that a service manager hands over
     workers         several processes behind one address
+    serving         a whole server program in one call: `serve`
 
 Each imports only those above it."""
