@@ -16,7 +16,7 @@ from tests.support import LOOPS, run, turns
 from wire.codec import codec_for
 from wire.config import CallConfig, EngineName
 from wire.errors import DecodeError
-from wire.message_decoder import MessageDecoder
+from wire.message_decoder import MessageDecoder, ThreadTurns
 from wire.transport.runtime import LoopName, open_runtime
 
 UNARY = wire.UnaryUnary("Unary", kinds.Tree, kinds.Tree)
@@ -98,6 +98,120 @@ def test_a_stream_keeps_its_order_across_both_ways(engine: EngineName, loop: Loo
     run(main, loop=loop)
 
 
+@pytest.mark.parametrize("servicer", [Servicer(), AsyncServicer()])
+def test_what_becomes_long_when_it_is_decompressed_goes_through_the_thread(
+    servicer: Servicer, engine: EngineName, loop: LoopName, threads: list[bool]
+) -> None:
+    async def main() -> None:
+        calls = CallConfig(compression="gzip")
+        long = kinds.Tree(label="x" * 100_000)  # quick to decode, and not to decompress
+        async with wire.Server([servicer], config=wire.ServerConfig(engine=engine, calls=calls)) as server:
+            bound = await server.listen("127.0.0.1:0")
+            async with wire.Channel(bound, config=wire.ChannelConfig(engine=engine, calls=calls)) as channel:
+                stub = Stub(channel)
+                assert await stub.unary(LIGHT) == LIGHT
+                assert threads == [False, False]
+                assert await stub.unary(long) == long
+                assert threads == [False, False, True, True]
+                sent = [LIGHT, long, LIGHT, long, LIGHT]
+                assert [response async for response in stub.bidi(sent)] == sent
+                assert threads[4:].count(True) == 4
+
+    run(main, loop=loop)
+
+
+@pytest.mark.parametrize("method", ["Unary", "Bidi"])
+@pytest.mark.parametrize("wrong", ["server", "client"])
+def test_what_is_too_long_when_it_is_decompressed_in_the_thread_ends_its_call(
+    method: str, wrong: str, engine: EngineName, loop: LoopName
+) -> None:
+    async def main() -> None:
+        long = kinds.Tree(label="x" * 200_000)
+        any_size = CallConfig(compression="gzip")
+        strict = CallConfig(compression="gzip", max_receive_message_bytes=100_000)
+        server_config = wire.ServerConfig(engine=engine, calls=strict if wrong == "server" else any_size)
+        async with wire.Server([Servicer()], config=server_config) as server:
+            bound = await server.listen("127.0.0.1:0")
+            channel_config = wire.ChannelConfig(engine=engine, calls=strict if wrong == "client" else any_size)
+            async with wire.Channel(bound, config=channel_config) as channel:
+                stub = Stub(channel)
+                with pytest.raises(wire.RpcError, match="over the limit of 100000 bytes decompressed") as failure:
+                    _ = await stub.unary(long) if method == "Unary" else [each async for each in stub.bidi([long])]
+                assert failure.value.code is wire.StatusCode.RESOURCE_EXHAUSTED
+                assert await stub.unary(LIGHT) == LIGHT
+
+    run(main, loop=loop)
+
+
+class Held:
+    """Messages that are decoded in the thread one by one, as the test says."""
+
+    def __init__(self) -> None:
+        self.decoder = MessageDecoder(codec_for(bytes), CallConfig())
+        self.decoder.decode = self._decode
+        self.decoded: list[bytes] = []
+        self.go_on = threading.Semaphore(0)
+
+    def _decode(self, data: bytes) -> bytes:
+        self.go_on.acquire()
+        self.decoded.append(data)
+        return data
+
+
+def test_connections_take_turns_in_the_thread(loop: LoopName) -> None:
+    async def main() -> None:
+        held = Held()
+        async with open_runtime() as runtime:
+            ended = runtime.future()
+            done: list[bytes] = []
+
+            def note(message: bytes | None, error: object) -> None:
+                done.append(message or b"")
+                if len(done) == 12:
+                    ended.set_result(None)
+
+            many, few = ThreadTurns(runtime), ThreadTurns(runtime)
+            for number in range(10):
+                held.decoder.decode_in_thread(many, number, b"many", lambda: True, note)
+            for number in range(2):
+                held.decoder.decode_in_thread(few, number, b"few", lambda: True, note)
+            for _ in range(12):
+                held.go_on.release()
+                await turns(1)
+            await ended
+        assert held.decoded[:2] == [b"many", b"few"]
+        assert b"few" in held.decoded[2:5]
+
+    run(main, loop=loop)
+
+
+def test_a_message_that_is_dropped_is_let_go_of_at_once(loop: LoopName) -> None:
+    async def main() -> None:
+        held = Held()
+        async with open_runtime() as runtime:
+            ended = runtime.future()
+            done: list[object] = []
+            several = ThreadTurns(runtime)
+
+            def note(message: bytes | None, error: object) -> None:
+                done.append(message)
+                if len(done) == 2:
+                    ended.set_result(None)
+
+            held.decoder.decode_in_thread(several, "first", b"first", lambda: True, note)
+            held.decoder.decode_in_thread(several, "second", b"second", lambda: True, note)
+            several.drop("second")
+            assert done == [None]
+            several.drop("second")
+            several.drop("first")  # which the thread has
+            held.go_on.release()
+            await ended
+        assert done == [None, b"first"]
+        assert held.decoded == [b"first"]
+
+    run(main, loop=loop)
+
+
 @pytest.mark.parametrize("limit", ["depth", "memory"])
 def test_a_message_over_a_limit_ends_its_call_with_internal_and_no_other(limit: str, loop: LoopName) -> None:
     async def main() -> None:
@@ -166,6 +280,7 @@ def test_a_message_that_nobody_waits_for_any_more_is_not_decoded(loop: LoopName)
         results: list[object] = []
         async with open_runtime() as runtime:
             ended = runtime.future()
+            turns_of_thread = ThreadTurns(runtime)
             wanted = True
 
             def done(message: object, error: object) -> None:
@@ -173,8 +288,8 @@ def test_a_message_that_nobody_waits_for_any_more_is_not_decoded(loop: LoopName)
                 if len(results) == 2:
                     ended.set_result(None)
 
-            decoder.decode_in_thread(runtime, b"first", lambda: True, done)
-            decoder.decode_in_thread(runtime, b"second", lambda: wanted, done)
+            decoder.decode_in_thread(turns_of_thread, 1, b"first", lambda: True, done)
+            decoder.decode_in_thread(turns_of_thread, 2, b"second", lambda: wanted, done)
             await anyio.to_thread.run_sync(begun.wait)
             wanted = False
             go_on.set()

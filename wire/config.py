@@ -213,7 +213,8 @@ class CallConfig:
 
     inline_decode_bytes: int = 1 << 14
     """A message with more to go over than this is decoded in a thread, so that it holds nobody up; what text and bytes
-    fields hold does not count. 16 KiB decode in about 5 ms at worst, as long as one thread waits for another."""
+    fields hold does not count. One that becomes more than twice this when it is decompressed goes there as well. 16 KiB
+    decode in about 5 ms at worst, as long as one thread waits for another."""
 
     send_buffer_bytes: int = 1 << 16
     """Messages that one call may have queued before its sender waits: behind a closed flow-control window, or behind a

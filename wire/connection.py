@@ -22,6 +22,7 @@ from wire.http2.engine import Engine, HeaderList, Sink, Stream
 from wire.http2.engines import engine_factory
 from wire.http2.preface import TLS_CLIENT, TLS_SERVER
 from wire.live import ConnectionState, next_number
+from wire.message_decoder import ThreadTurns
 from wire.transport.contract import Future, Peer, Runtime, Timer, Transport
 
 _FLUSH_BYTES = 1 << 16  # a sender that never waits is written out, and must look at the transport, after so many bytes
@@ -76,6 +77,7 @@ class Connection:
         "max_metadata_bytes",
         "number",
         "runtime",
+        "thread_turns",
         "transport",
     )
 
@@ -118,6 +120,7 @@ class Connection:
         self._max_turn_s = http2.max_turn_s
         self._settings_timeout_s = http2.settings_timeout_s
         self._settings_timer: Timer | None = None
+        self.thread_turns = ThreadTurns(runtime)
         self._behind = False  # there are frames that were read and not handled
         self._at_eof = False  # the peer closed its side, which is to be told behind them
         self._reading_held = False  # for another reason

@@ -1,8 +1,9 @@
 """Decoding one type's messages within the limits of `CallConfig`: at once, or in a thread where that would take long.
 
-In: a `Codec`, bytes. Out: messages; `DecodeError`. All long messages of a process take turns in one thread, so that the
-event loop loses no more of its time than one switch of threads takes (`sys.getswitchinterval`, 5 ms). Imports `codec`,
-`config` and `transport`'s contract.
+In: a `Codec`, bytes. Out: messages; `DecodeError`. All long messages of a process take turns in one thread, one of each
+connection at a time, so that the event loop loses no more of its time than one switch of threads takes
+(`sys.getswitchinterval`, 5 ms), and no connection waits for all that another has sent. Imports `codec`, `config`,
+`status` and `transport`'s contract.
 """
 
 from __future__ import annotations
@@ -15,20 +16,27 @@ from typing import Any, Generic, TypeVar
 from wire.codec import Codec
 from wire.config import CallConfig
 from wire.errors import CodecError
+from wire.status import RpcError
 from wire.transport.contract import Future, Runtime
 
 M = TypeVar("M")
+
+_INFLATE_FACTOR = 2  # inflating is ten times as fast as decoding what is heavy, but then hundreds come at once
+
+Done = Callable[[M | None, CodecError | RpcError | None], None]
 
 
 class MessageDecoder(Generic[M]):
     """`decode(bytes)` gives a message or raises `DecodeError`; ask `is_heavy` first."""
 
-    __slots__ = ("_codec", "decode", "inline_bytes")
+    __slots__ = ("_codec", "decode", "inline_bytes", "inline_inflate_bytes")
 
     def __init__(self, codec: Codec[M], calls: CallConfig) -> None:
         self._codec = codec
         self.decode: Callable[[bytes], M] = codec.decoder(calls.max_message_depth, calls.max_decoded_bytes)
         self.inline_bytes = calls.inline_decode_bytes
+        self.inline_inflate_bytes = _INFLATE_FACTOR * calls.inline_decode_bytes
+        """What a compressed message may become outside of the thread."""
 
     def is_heavy(self, message: bytes) -> bool:
         """Whether decoding it would hold the event loop up."""
@@ -36,50 +44,109 @@ class MessageDecoder(Generic[M]):
 
     def decode_in_thread(
         self,
-        runtime: Runtime,
+        turns: ThreadTurns,
+        owner: object,
         message: bytes,
         wanted: Callable[[], bool],
-        done: Callable[[M | None, CodecError | None], None],
+        done: Done[M],
+        inflate: Callable[[bytes], bytes] | None = None,
     ) -> None:
         """Decode in the thread, and call `done` in the event loop with the message or with what was raised.
 
-        `wanted` is asked, in the thread, when the message's turn comes: where nobody waits for it any more, `done` gets
-        two Nones.
+        `inflate` is called before, there too, for a message that is compressed; it may raise `RpcError`. `wanted` is
+        asked when the message's turn comes: where nobody waits for it any more, `done` gets two Nones. An owner who
+        knows that before then says so by `ThreadTurns.drop`; each has one message there at a time.
         """
+        turns.take(owner, _Job(self.decode, message, wanted, done, inflate))
 
-        def work() -> None:
-            decoded: M | None = None
-            failure: CodecError | None = None
-            try:
-                if wanted():
-                    decoded = self.decode(message)
-            except CodecError as error:
-                failure = type(error)(*error.args)  # without the frames, which hold what was decoded until then
-            try:
-                runtime.call_soon_threadsafe(done, decoded, failure)
-            except RuntimeError:  # the event loop has ended meanwhile
-                pass
-
-        _thread().submit(work)
-
-    async def decoded(self, runtime: Runtime, message: bytes) -> M:
+    async def decoded(self, turns: ThreadTurns, message: bytes, inflate: Callable[[bytes], bytes] | None = None) -> M:
         """Decode in the thread, and wait for it."""
-        waiter: Future[Any] = runtime.future()
+        waiter: Future[Any] = turns.runtime.future()
         waiting = True
 
-        def done(decoded: M | None, failure: CodecError | None) -> None:
+        def done(decoded: M | None, failure: CodecError | RpcError | None) -> None:
             if not waiter.done():
                 waiter.set_result((decoded, failure))
 
-        self.decode_in_thread(runtime, message, lambda: waiting, done)
+        self.decode_in_thread(turns, waiter, message, lambda: waiting, done, inflate)
         try:
             decoded, failure = await waiter
         finally:
             waiting = False
+            turns.drop(waiter)
         if failure is not None:
             raise type(failure)(*failure.args)  # what is raised holds this frame, which must not hold it
         result: M = decoded
         return result
+
+
+class _Job:
+    """A message for the thread; see `MessageDecoder.decode_in_thread`."""
+
+    __slots__ = ("_decode", "_inflate", "_message", "done", "wanted")
+
+    def __init__(
+        self,
+        decode: Callable[[bytes], Any],
+        message: bytes,
+        wanted: Callable[[], bool],
+        done: Done[Any],
+        inflate: Callable[[bytes], bytes] | None,
+    ) -> None:
+        self._decode = decode
+        self._message = message
+        self._inflate = inflate
+        self.wanted = wanted
+        self.done = done
+
+    def work(self) -> tuple[Any, CodecError | RpcError | None]:
+        """In the thread: what `done` gets."""
+        try:
+            if self.wanted():
+                message = self._message
+                return self._decode(message if self._inflate is None else self._inflate(message)), None
+        except (CodecError, RpcError) as error:
+            return None, type(error)(*error.args)  # without the frames, which hold what was decoded until then
+        return None, None
+
+
+class ThreadTurns:
+    """One connection's messages for the thread. The first is there, and the others wait here in order."""
+
+    __slots__ = ("_busy", "_waiting", "runtime")
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._busy = False
+        self._waiting: dict[object, _Job] = {}
+
+    def take(self, owner: object, job: _Job) -> None:
+        if self._busy:
+            self._waiting[owner] = job
+        else:
+            self._busy = True
+            _thread().submit(self._work, job)
+
+    def drop(self, owner: object) -> None:
+        """Nobody waits for the owner's message any more: let go of it, if its turn has not come."""
+        job = self._waiting.pop(owner, None)
+        if job is not None:
+            job.done(None, None)
+
+    def _work(self, job: _Job) -> None:
+        """In the thread."""
+        decoded, failure = job.work()
+        try:
+            self.runtime.call_soon_threadsafe(self._finished, job.done, decoded, failure)
+        except RuntimeError:  # the event loop has ended meanwhile
+            pass
+
+    def _finished(self, done: Done[Any], decoded: Any, failure: CodecError | RpcError | None) -> None:
+        self._busy = False
+        if self._waiting:
+            owner = next(iter(self._waiting))
+            self.take(owner, self._waiting.pop(owner))
+        done(decoded, failure)
 
 
 _threads: dict[int, ThreadPoolExecutor] = {}  # by process: a fork has none of its parent's threads

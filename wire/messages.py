@@ -186,14 +186,13 @@ class IncomingMessages(Generic[M]):
                 raise
         if message is None:
             message = messages.popleft()
-        connection = self._connection
-        if connection.engine.consumed(self._stream, PREFIX_BYTES + len(message)):  # type: ignore[union-attr, arg-type]
-            connection.wake()  # type: ignore[union-attr]
+        size_bytes = PREFIX_BYTES + len(message)
         try:
-            plain = message if message.__class__ is bytes else self.reader.plain(message)
-            if len(plain) <= self._inline_bytes or not self._decoder.is_heavy(plain):
-                return self._decode(plain)
-            return await self._decode_in_thread(plain)
+            if message.__class__ is bytes and (size_bytes <= self._inline_bytes or not self._decoder.is_heavy(message)):
+                if self._connection.engine.consumed(self._stream, size_bytes):  # type: ignore[union-attr, arg-type]
+                    self._connection.wake()  # type: ignore[union-attr]
+                return self._decode(message)
+            return await self._decode_long(message, size_bytes)
         except CodecError as error:
             failure = self._error_type(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
         except RpcError as error:
@@ -208,10 +207,27 @@ class IncomingMessages(Generic[M]):
         finally:
             del failure  # its traceback holds this frame, which must not hold it
 
-    async def _decode_in_thread(self, message: bytes) -> M:
+    async def _decode_long(self, message: bytes, size_bytes: int) -> M:
+        """One that is compressed or heavy, and travelled in so many bytes."""
+        inflate = None
+        if message.__class__ is not bytes:
+            plain = self.reader.plain_if_short(message, self._decoder.inline_inflate_bytes)
+            if plain is None:
+                inflate = self.reader.plain
+            else:
+                message = plain
+        if inflate is None and not self._decoder.is_heavy(message):
+            self._grant(size_bytes)
+            return self._decode(message)
+        decoded = await self._decode_in_thread(message, inflate)
+        self._grant(size_bytes)  # not before: what waits for the thread counts as unread
+        return decoded
+
+    async def _decode_in_thread(self, message: bytes, inflate: Callable[[bytes], bytes] | None) -> M:
+        assert self._connection is not None
         try:
-            return await self._decoder.decoded(self._runtime, message)
-        except CodecError:
+            return await self._decoder.decoded(self._connection.thread_turns, message, inflate)
+        except (CodecError, RpcError):
             raise
         except BaseException:  # the task was cancelled
             if self._abandoned is not None:
@@ -231,6 +247,12 @@ class IncomingMessages(Generic[M]):
             message = bytes(packed[start:at])
             self._messages.append(Compressed(message) if compressed else message)
         del packed[:at]
+
+    def _grant(self, size_bytes: int) -> None:
+        assert self._connection is not None
+        assert self._stream is not None
+        if self._connection.engine.consumed(self._stream, size_bytes):
+            self._connection.wake()
 
     def discard(self) -> None:
         """Nobody will take the rest: drop it."""

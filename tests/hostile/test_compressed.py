@@ -102,12 +102,25 @@ def test_messages_just_under_the_limit_whose_echoes_are_not_read(rig: Rig) -> No
         rig.settle(peer)
 
 
-@hostile(_held)
+@hostile(lambda config: unread_mib(config, 100) + 2 * message_mib(config) + replies_mib(config), loops=ALL_LOOPS)
+def test_long_messages_that_wait_for_the_thread(rig: Rig) -> None:
+    """A hundred streams that each send 3 MiB, compressed to as much, for handlers that wait for them."""
+    body = gzip.compress(bytes(3 * MIB), 0)
+    body = struct.pack(">BI", 1, len(body)) + body
+    for _ in rig.rounds():
+        peer = rig.connect(settings=CLOSED)
+        streams = [peer.request("Collect", None, GZIP, end=False) for _ in range(100 if rig.full else 40)]
+        for stream_id in streams:
+            peer.push_body(stream_id, body)
+        peer.barrier()
+
+
+@hostile(_held, loops=ALL_LOOPS)
 def test_bombs_on_a_stream_of_the_echo_service(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = rig.connect()
         streams = [
             peer.request("/echo.v1.EchoService/EchoStream", _bomb(64 * MIB), GZIP, end=False)
-            for _ in range(800 if rig.full else 100)
+            for _ in range(400 if rig.full else 100)
         ]
         assert peer.wait_ended(*streams)

@@ -18,9 +18,10 @@ from wire.blocking.attendant import Attendant
 from wire.blocking.futures import ThreadFuture
 from wire.blocking.runtime import ThreadRuntime
 from wire.client.call import ClientCall
-from wire.client.exchange import Caller, Exchange, Options, UnaryExchange
+from wire.client.exchange import Caller, Exchange, Options
 from wire.client.observing import observe
 from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
+from wire.client.unary_exchange import UnaryExchange
 from wire.errors import UsageError
 from wire.metadata import Metadata
 from wire.service import Method

@@ -24,7 +24,8 @@ from wire.client.callables import CallCompression
 from wire.client.callables import CallingChannel as AsyncCallingChannel
 from wire.client.channel_base import StartCall
 from wire.client.credentials import CallContext
-from wire.client.exchange import Caller, UnaryExchange
+from wire.client.exchange import Caller
+from wire.client.unary_exchange import UnaryExchange
 from wire.codec import Codec
 from wire.errors import ServiceError
 from wire.metadata import MetadataInput

@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 from weakref import ref
 
-from wire.client.exchange import Caller, Exchange, Options, UnaryExchange
+from wire.client.exchange import Caller, Exchange, Options
 from wire.client.observing import observe
 from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
+from wire.client.unary_exchange import UnaryExchange
 from wire.errors import UsageError
 from wire.metadata import Metadata
 from wire.service import Method
@@ -141,11 +142,11 @@ class UnaryUnaryCall(ClientCall[R]):
     @property
     def response(self) -> R | None:
         """The response, once the call has ended: also one beside a status other than OK, which `await` raises. None
-        where none has come. Raises `DecodeError`."""
+        where none has come. Raises `DecodeError`, or `RpcError` for one that cannot be decompressed."""
         exchange = self._exchange
         if exchange.code is StatusCode.OK:
             return exchange.response
-        return None if exchange.code is None or exchange.body is None else exchange.decoder.decode(exchange.body)
+        return None if exchange.code is None else exchange.decode_body()
 
 
 class _StreamingCall(ClientCall[R]):

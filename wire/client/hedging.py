@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from wire.client.connectivity import ConnectivityState
-from wire.client.exchange import UnaryExchange, Waiting
+from wire.client.exchange import Waiting
 from wire.client.pool import Pool
 from wire.client.retry import PREVIOUS_ATTEMPTS, Tokens, pushback_s
+from wire.client.unary_exchange import UnaryExchange
 from wire.metadata import Fields
 from wire.rpc.headers import Outcome, ResponseHead
 from wire.rpc.service_config import HedgingPolicy

@@ -12,10 +12,11 @@ from typing import Any, Protocol, TypeVar
 
 from wire.client.callables import CallCompression, CallingChannel
 from wire.client.credentials import CallCredentials
-from wire.client.exchange import Caller, Exchange, UnaryExchange, Waiting
+from wire.client.exchange import Caller, Exchange, Waiting
 from wire.client.hedging import Hedge, hedge
 from wire.client.pool import Pool
 from wire.client.retry import Retries, Tokens, retry
+from wire.client.unary_exchange import UnaryExchange
 from wire.config import ChannelConfig
 from wire.deadline import DeadlineTimer
 from wire.http2.engine import HeaderList

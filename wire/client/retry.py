@@ -11,9 +11,10 @@ import random
 from typing import Any
 
 from wire.client.connectivity import ConnectivityState
-from wire.client.exchange import Exchange, UnaryExchange
+from wire.client.exchange import Exchange
 from wire.client.pool import Pool
 from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
+from wire.client.unary_exchange import UnaryExchange
 from wire.metadata import Fields
 from wire.rpc.headers import Outcome
 from wire.rpc.service_config import RetryPolicy, RetryThrottling

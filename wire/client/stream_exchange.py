@@ -1,5 +1,5 @@
-"""Calls on a client that stream in one direction or both, from below. See `exchange`, whose unary call is the fourth
-kind.
+"""Calls on a client that stream in one direction or both, from below. See `exchange`;
+`unary_exchange` has the fourth kind.
 
 Imports `exchange`, `messages` and what is below them.
 """

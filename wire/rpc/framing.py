@@ -112,6 +112,18 @@ class MessageReader:
         assert self.decompress is not None
         return self.decompress(message, self._max_bytes)
 
+    def plain_if_short(self, message: bytes, most_bytes: int) -> bytes | None:
+        """As `plain`; None for one that becomes more than `most_bytes`, which then would take long."""
+        if message.__class__ is bytes or most_bytes >= self._max_bytes:
+            return self.plain(message)
+        assert self.decompress is not None
+        try:
+            return self.decompress(message, most_bytes)
+        except RpcError as error:
+            if error.code is StatusCode.RESOURCE_EXHAUSTED:
+                return None
+            raise
+
     def _whole_message(self, chunks: list[bytes | bytearray | memoryview]) -> bytes:
         """The chunks are one message and nothing else: a large one is then copied once."""
         flag = chunks[0][0]

@@ -5,7 +5,7 @@ Imports `call` and what is below it.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from wire.status import RpcError, StatusCode
 class UnaryRequestCall(ServerCall):
     """A call with one request."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_request", "_unread_bytes")
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         size = len(data) - PREFIX_BYTES
@@ -88,22 +88,43 @@ class UnaryRequestCall(ServerCall):
         if self._reader is None:  # it came in one frame
             self._handle_long(message)
             return
-        self.connection.engine.consumed(self.stream, PREFIX_BYTES + len(message))
+        self._unread_bytes = PREFIX_BYTES + len(message)
+        if message.__class__ is bytes:
+            self._handle_long(message)
+            return
         try:
-            message = self._reader.plain(message)
+            plain = self._reader.plain_if_short(message, self.route.decoder.inline_inflate_bytes)
         except RpcError as error:
             self.fail(error.code, error.message)
+            return
+        if plain is None:
+            self._to_thread(message, self._reader.plain)
         else:
-            self._handle_long(message)
+            self._handle_long(plain)
 
     def _handle_long(self, message: bytes) -> None:
         """A request that may be heavy: then it goes through the thread."""
-        decoder = self.route.decoder
-        if decoder.is_heavy(message):
-            self.connection.running.add(self)
-            decoder.decode_in_thread(self.connection.runtime, message, lambda: not self._finished, self._handle_decoded)
+        if self.route.decoder.is_heavy(message):
+            self._to_thread(message)
         else:
+            self._grant()
             self._handle(message)
+
+    def _to_thread(self, message: bytes, inflate: Callable[[bytes], bytes] | None = None) -> None:
+        connection = self.connection
+        connection.running.add(self)
+        self.route.decoder.decode_in_thread(
+            connection.thread_turns, self, message, lambda: not self._finished, self._handle_decoded, inflate
+        )
+
+    def _grant(self) -> None:
+        """Nothing holds the request as it travelled any more. One that came in one frame was granted then."""
+        if self._reader is not None:
+            self.connection.engine.consumed(self.stream, self._unread_bytes)
+
+    def cancel(self) -> None:
+        super().cancel()
+        self.connection.thread_turns.drop(self)
 
     def _handle(self, message: bytes) -> None:
         try:
@@ -113,8 +134,9 @@ class UnaryRequestCall(ServerCall):
             return
         self._start(request)
 
-    def _handle_decoded(self, request: Any, error: CodecError | None) -> None:
+    def _handle_decoded(self, request: Any, error: CodecError | RpcError | None) -> None:
         """A heavy request comes from the thread."""
+        self._grant()
         if not self._finished:
             connection = self.connection
             if error is None:
@@ -122,6 +144,8 @@ class UnaryRequestCall(ServerCall):
                     self, partial(self._start, request)
                 ):
                     self._start(request)
+            elif isinstance(error, RpcError):
+                self.fail(error.code, error.message)
             else:
                 self._refuse(error)
         if self._task is None:
