@@ -338,6 +338,64 @@ def test_a_call_that_is_cancelled_while_its_request_is_decoded_never_reaches_its
     run(main, loop=loop)
 
 
+class Heavy(Servicer):
+    def unary(self, request: kinds.Tree, context: wire.ServerContext) -> kinds.Tree:
+        return HEAVY
+
+
+def test_a_response_that_waits_for_the_thread_is_let_go_of_with_its_call(
+    loop: LoopName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[ThreadTurns] = []
+    take, go_on = ThreadTurns.take, threading.Event()
+
+    def recorded(self: ThreadTurns, owner: object, job: Any) -> None:
+        jobs.append(self)
+        take(self, owner, job)
+
+    def held(self: MessageDecoder[Any], codec: Any, calls: CallConfig) -> None:
+        made(self, codec, calls)
+        decode, own = self.decode, threading.get_ident()
+        self.decode = lambda data: decode(data) if threading.get_ident() == own or go_on.wait() else None
+
+    made = MessageDecoder.__init__
+    monkeypatch.setattr(ThreadTurns, "take", recorded)
+    monkeypatch.setattr(MessageDecoder, "__init__", held)
+
+    async def main() -> None:
+        async with wire.Server([Heavy()]) as server:
+            bound = await server.listen("127.0.0.1:0")
+            async with wire.Channel(bound) as channel:
+                first, second = (Stub(channel).unary(LIGHT) for _ in range(2))
+                while len(jobs) < 2:
+                    await turns(1)
+                assert jobs[0] is jobs[1]
+                assert len(jobs[0]._waiting) == 1
+                second.cancel()
+                assert len(jobs[0]._waiting) == 0
+                go_on.set()
+                assert await first == HEAVY
+
+    run(main, loop=loop)
+
+
+def test_any_failure_in_the_thread_is_that_calls_alone(loop: LoopName) -> None:
+    async def main() -> None:
+        held = Held()
+
+        def out_of_memory(data: bytes) -> bytes:
+            raise MemoryError
+
+        held.decoder.decode = out_of_memory
+        async with open_runtime() as runtime:
+            several = ThreadTurns(runtime)
+            for _ in range(2):
+                with pytest.raises(DecodeError, match="decoding failed: MemoryError"):
+                    await held.decoder.decoded(several, b"message")
+
+    run(main, loop=loop)
+
+
 def test_every_loop_takes_callbacks_from_threads() -> None:
     async def main() -> None:
         async with open_runtime() as runtime:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from wire.codec import Codec
 from wire.config import CallConfig
-from wire.errors import CodecError
+from wire.errors import CodecError, DecodeError
 from wire.status import RpcError
 from wire.transport.contract import Future, Runtime
 
@@ -107,6 +107,8 @@ class _Job:
                 return self._decode(message if self._inflate is None else self._inflate(message)), None
         except (CodecError, RpcError) as error:
             return None, type(error)(*error.args)  # without the frames, which hold what was decoded until then
+        except Exception as error:  # such as MemoryError: it is this call's alone, and the others' turns come
+            return None, DecodeError(f"decoding failed: {type(error).__name__}")
         return None, None
 
 

@@ -137,6 +137,11 @@ class UnaryExchange(Exchange[R]):
             return None
         return self.decoder.decode(self.body if self._reader is None else self._reader.plain(self.body))
 
+    def _abort(self, code: StatusCode, message: str) -> None:
+        super()._abort(code, message)
+        if self.connection is not None:
+            self.connection.thread_turns.drop(self)  # a response that waits there is let go of
+
     def _end_decoded(self, outcome: Outcome, response: Any, error: CodecError | RpcError | None) -> None:
         """The response, or what is wrong with it, perhaps from the thread."""
         if self.code is None:
