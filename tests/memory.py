@@ -6,9 +6,11 @@ for what is outside: each connection that a channel makes, or that a test makes 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -197,6 +199,11 @@ def world() -> Iterator[World]:
         patch("wire.client.channel.open_runtime", made._open_runtime),
     ):
         yield made
+
+
+def no_socket() -> Any:
+    """For `Server.serve` in a world, where nobody listens on it: its name can be asked for."""
+    return SimpleNamespace(family=socket.AF_UNIX, getsockname=lambda: "")
 
 
 def message(size: int = 1) -> bytes:

@@ -158,7 +158,8 @@ def test_a_call_without_a_connection_has_no_peer(loop: LoopName) -> None:
     run(main, loop=loop)
 
 
-def test_a_response_beside_a_bad_status_can_be_looked_at(loop: LoopName) -> None:
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_response_beside_a_bad_status_can_be_looked_at(compression: Any, loop: LoopName) -> None:
     async def both(requests: Any, context: wire.ServerContext) -> None:
         await context.send(b"half")
         context.end(StatusCode.DATA_LOSS, "the rest is gone")
@@ -172,4 +173,5 @@ def test_a_response_beside_a_bad_status_can_be_looked_at(loop: LoopName) -> None
         await well
         assert well.response == b"x"
 
-    on_pair(test, Probe(Bidi=both), loop=loop)
+    server = wire.ServerConfig(calls=wire.CallConfig(compression=compression))
+    on_pair(test, Probe(Bidi=both), loop=loop, server_config=server)

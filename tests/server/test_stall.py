@@ -6,14 +6,13 @@ import hashlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
 
 import anyio
 import pytest
 
 import wire
 from tests.http2 import frames
-from tests.memory import message, world
+from tests.memory import message, no_socket, world
 from tests.peers import request
 from tests.support import Probe, ProbeStub, end_of, run, serving, start
 from wire.config import EngineName
@@ -116,7 +115,7 @@ def test_calls_that_come_with_their_resets_wait_for_handlers_to_end_and_are_not_
                 engine=engine, http2=wire.Http2Config(max_concurrent_streams=400, max_turn_s=1.0)
             )
             async with wire.Server([_Slow()], config=config) as server:
-                server.serve(cast(Any, None))
+                server.serve(no_socket())
                 end = outside.connect()
                 fields, body = frames.block(request("Unary")), message()
                 calls = [
@@ -146,7 +145,7 @@ def test_streams_of_requests_that_are_reset_in_a_later_read_are_bounded_by_their
         with world() as outside:
             http2 = wire.Http2Config(max_concurrent_streams=100, reset_burst=10, resets_per_s=0)
             async with wire.Server([_Slow()], config=wire.ServerConfig(engine=engine, http2=http2)) as server:
-                server.serve(cast(Any, None))
+                server.serve(no_socket())
                 end = outside.connect()
                 (connection,) = server.connections
                 fields = frames.block(request("ClientStream"))

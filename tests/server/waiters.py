@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import anyio
 import anyio.abc
 
 import wire
 from tests.http2 import frames as f
-from tests.memory import End, World, message
+from tests.memory import End, World, message, no_socket
 from tests.peers import request
 from tests.support import Probe
 from wire.config import EngineName
@@ -140,7 +139,7 @@ async def rig(world: World, engine: EngineName, servicer: Waiting) -> AsyncItera
     )
     async with anyio.create_task_group() as tasks:
         async with wire.Server([servicer], config=config) as server:
-            server.serve(cast(Any, None))
+            server.serve(no_socket())
             yield Rig(world, server, servicer, tasks)
             for end in world.ends:
                 end.lose()
