@@ -43,7 +43,7 @@ EXTRAS = {
     "generate": {"google", "betterproto2_compiler"},  # the extra `codegen`
     "grpclib": {"google", "multidict", "certifi"},  # the extra of that name, and what grpclib takes if it is there
     "standard": {"google"},  # the extra `client`
-    "programs": {"hdrh", "rich"},  # the extra `bench`
+    "programs": {"hdrh", "matplotlib", "rich"},  # the extra `bench`
     "interceptors": {"opentelemetry", "prometheus_client"},  # the extras `otel` and `prometheus`
 }
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}

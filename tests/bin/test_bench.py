@@ -324,3 +324,12 @@ def test_searches_and_shapes_that_do_not_go_together_are_refused(
     capsys: pytest.CaptureFixture[str], flags: list[str], complaint: str
 ) -> None:
     test_flags_that_do_not_go_together_are_refused(capsys, flags, complaint)
+
+
+def test_report_is_written_as_a_page(capsys: pytest.CaptureFixture[str], target: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert bench.main(["--target", target, "--requests", "50", "--warmup", "0", "--report", f"{tmp_path}/r.html"]) == 0
+    page = (tmp_path / "r.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "Latency by percentile" in page
+    assert "p99.9" in capsys.readouterr().out

@@ -100,3 +100,9 @@ def test_interrupt_keeps_whole_rounds() -> None:
 def test_too_few_rounds_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="at least 3 --rounds"):
         sweep(parse_sweep("connections=1..4"), 2, lambda name, text: report(1))
+
+
+def test_rounds_without_answers_are_not_taken_for_equal() -> None:
+    nothing = {"throughput_per_s": 0.0, "latency_ms": {}, "interrupted": False}
+    result = sweep(parse_sweep("connections=1..2"), 3, lambda name, text: nothing)
+    assert "no figure was measured in every round" in sweep_as_text(result)

@@ -36,6 +36,7 @@ from wire.programs.channel_flags import (
     schema_of,
     tls_of,
 )
+from wire.programs.html_report import html_report, require_charts
 from wire.programs.json_values import json_values, open_data
 from wire.programs.knob_flags import add_knob_flags, checked_settings, print_knobs, shown_settings
 from wire.programs.limit import Bound, find_limit, limit_as_json, limit_as_text, parse_bound
@@ -92,6 +93,8 @@ class Bench:
         self.check(parser, args)
         if importlib.util.find_spec("hdrh") is None:
             raise SystemExit("hdrhistogram is not installed; `pip install 'wire-grpc[bench]'` does that")
+        if args.report:
+            require_charts()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         if args.sweep:
             return self._sweep(args)
@@ -114,7 +117,8 @@ class Bench:
     def _measured_on(self, args: argparse.Namespace, target: Target, subject: Subject) -> dict[str, Any]:
         with progress(args.requests, args.duration) as show:
             measured = measure(plans(args, target, subject), target.pid, show)
-        return as_json(Run(settings=settings_shown(args, target, subject, self.shown_knobs(args)), measured=measured))
+        settings = settings_shown(args, target, subject, self.shown_knobs(args))
+        return as_json(Run(settings=settings, measured=measured, shape=args.shape))
 
     def _sweep(self, args: argparse.Namespace) -> int:
         def measured(name: str, text: str) -> dict[str, Any]:
@@ -221,6 +225,9 @@ class Bench:
             metavar="F",
             help='write it all there as JSON, too; "-" is standard output, alone',
         )
+        parser.add_argument(
+            "--report", type=cli.writable_file, metavar="F", help="write it there as a page of HTML, too"
+        )
         add_tls_flags(parser.add_argument_group("TLS").add_argument)
         add_knob_flags(parser.add_argument_group("knobs").add_argument)
         add_trace_flags(parser.add_argument_group("trace").add_argument)
@@ -251,7 +258,9 @@ async def _call_workload(args: argparse.Namespace, target: Target) -> CallWorklo
 
 
 def _write(args: argparse.Namespace, report: dict[str, Any], text: str) -> None:
-    """The text to standard output, and the report to where --json says."""
+    """The text to standard output, and the report to where --json and --report say."""
+    if args.report:
+        args.report.write_text(html_report(report), encoding="utf-8")
     if args.json == "-":
         print(json.dumps(report))
         return

@@ -15,6 +15,7 @@ from wire.programs.latency import merge, summary_ms
 from wire.programs.load import Part
 from wire.programs.machine import describe_machine
 from wire.programs.measurement import Measured, Sample
+from wire.programs.shapes import Shape
 
 FORMAT = 2
 """Of the JSON: 2 added parts, machine, began and rounds."""
@@ -25,10 +26,11 @@ _SHORTEST_PART = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run. `settings`: name → value, as they are to be shown."""
+    """One run. `settings`: name → value, as they are to be shown. `shape`: of an open loop."""
 
     settings: dict[str, str]
     measured: Measured
+    shape: Shape | None = None
 
 
 def as_json(run: Run) -> dict[str, Any]:
@@ -56,19 +58,22 @@ def as_json(run: Run) -> dict[str, Any]:
         "lateness_ms": summary_ms(merge(tally.lateness for tally in tallies)),
         "client_cpu_us_per_call": client_cpu_s * 1e6 / ended if ended else None,
         "server_cpu_us_per_call": server_cpu_s * 1e6 / ended if ended and server_cpu_s is not None else None,
-        "parts": list(_parts([tally.parts for tally in tallies], measured.server_samples)),
+        "parts": list(_parts([tally.parts for tally in tallies], measured.server_samples, run.shape)),
         "histogram": histogram.encode().decode(),
     }
 
 
-def _parts(processes: Sequence[Sequence[Part]], samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
+def _parts(
+    processes: Sequence[Sequence[Part]], samples: Sequence[Sample], shape: Shape | None
+) -> Iterator[dict[str, Any]]:
     """The parts of all processes, which begin and end together but for a turn of their loops, added up by their
     place."""
     usual_s = processes[0][0].seconds if processes and processes[0] else 0.0
+    last_s = max((parts[-1].at_s for parts in processes if parts), default=0.0)
     for several in zip_longest(*processes):
         parts = [part for part in several if part is not None]
         at_s, seconds = min(part.at_s for part in parts), max(part.seconds for part in parts)
-        if seconds < usual_s * _SHORTEST_PART:
+        if seconds < usual_s * _SHORTEST_PART or (0 < at_s == last_s and seconds < usual_s):  # at the end none is sent
             continue
         histogram = merge(part.answered for part in parts)
         errors = sum((part.errors for part in parts), Counter[str]())
@@ -78,6 +83,7 @@ def _parts(processes: Sequence[Sequence[Part]], samples: Sequence[Sample]) -> It
             "at_s": round(at_s, 4),
             "seconds": round(seconds, 4),
             "throughput_per_s": sum(sum(part.answered.values()) / part.seconds for part in parts),
+            "due_per_s": shape and (shape.count(at_s + seconds) - shape.count(at_s)) / seconds,
             "errors": dict(errors),
             "latency_ms": summary_ms(histogram),
             "client_cpu_us_per_call": sum(part.cpu_s for part in parts) * 1e6 / ended if ended else None,

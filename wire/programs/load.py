@@ -183,8 +183,8 @@ class LoadRun:
         self._tally.cpu_s = self._part_cpu_s = time.process_time()
         self._part_from = self._from
         part_s = self._load.part_s
-        while True:
-            await _sleep_until(self._part_from + part_s)
+        while self._part_from < self._until:  # what ends later is a part by itself, as no more is sent
+            await _sleep_until(min(self._part_from + part_s, self._until))
             self._end_part()
             if len(self._tally.parts) % _PARTS == 0:  # nobody said how long it would last
                 part_s *= 2

@@ -21,6 +21,7 @@ from wire.programs.knobs import Knob, KnobError, assignment, find_knob, knobs_of
 _FEWEST_ROUNDS: Final = 3
 _CONFIDENCE: Final = 0.95
 _MOST_VALUES: Final = 100
+NOT_MEASURED: Final = "no figure was measured in every round: a longer --duration is needed, or calls fail"
 
 Measure = Callable[[str, str], dict[str, Any]]
 """(a knob's name, a value's text) → the report of a run with it."""
@@ -122,6 +123,7 @@ def sweep_as_json(result: Sweep) -> dict[str, Any]:
     first = next((reports[0] for reports in result.reports if reports), {})
     return {
         "sweep": {"knob": result.swept.name, "values": values},
+        "began": first.get("began", ""),
         "settings": first.get("settings", {}),
         "machine": first.get("machine", {}),
         "interrupted": result.interrupted,
@@ -133,6 +135,8 @@ def sweep_as_text(result: Sweep) -> str:
     if not result.reports[0]:
         return "interrupted before the first round was over\n"
     figures = [figure for figure in FIGURES if result.values(figure) is not None]
+    if not figures:
+        return NOT_MEASURED + "\n"
     width = max(len(result.swept.name), *map(len, result.swept.texts)) + 1
     lines = ["".join([f"{result.swept.name:<{width}}", *(f"{figure.name:>16}" for figure in figures)])]
     for index, text in enumerate(result.swept.texts):
