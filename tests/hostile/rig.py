@@ -16,6 +16,7 @@ from __future__ import annotations
 import atexit
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -163,6 +164,13 @@ class Rig:
     def plain_socket(self) -> socket.socket:
         """A connection on which nothing has been said, not even TLS."""
         return self._exits.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S))
+
+    def tls_socket(self, protocols: list[str]) -> ssl.SSLSocket:
+        """A connection whose TLS handshake is done, with these offered by ALPN."""
+        context = ssl.create_default_context(cafile=self._ca)
+        if protocols:
+            context.set_alpn_protocols(protocols)
+        return self._exits.enter_context(context.wrap_socket(self.plain_socket(), server_hostname="localhost"))
 
     def rounds(self) -> Iterator[int]:
         """Once; in a full run as often as its time allows. Between two, the connections of the first are closed."""

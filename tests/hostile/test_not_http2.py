@@ -111,6 +111,29 @@ def test_no_tls_on_a_port_with_tls(rig: Rig) -> None:
         assert rig.eventually(lambda: rig.report()["connections"] <= 1)
 
 
+@hostile(tls=True, loops=ALL_LOOPS)
+def test_http_1_requests_over_tls_without_alpn(rig: Rig) -> None:
+    for _ in rig.rounds():
+        for name, request in REQUESTS.items():
+            for protocols in ([], ["http/1.1"]):
+                with rig.tls_socket(protocols) as sock:
+                    sock.sendall(request)
+                    answer = _answer(sock)
+                assert answer.startswith(b"HTTP/1.1 4"), f"{name}: {answer[:100]!r}"
+                assert b"gRPC" in answer, name
+        assert rig.eventually(lambda: rig.report()["connections"] <= 1)
+
+
+@hostile(tls=True)
+def test_anything_else_over_tls_without_alpn(rig: Rig) -> None:
+    for _ in rig.rounds():
+        for garbage in OTHERS.values():
+            with rig.tls_socket([]) as sock:
+                sock.sendall(garbage)
+                assert _answer(sock) == b"", garbage
+        assert rig.eventually(lambda: rig.report()["connections"] <= 1)
+
+
 @pytest.mark.parametrize("name", REQUESTS)
 def test_requests_are_what_they_say(name: str) -> None:
     assert b" HTTP/1." in REQUESTS[name]

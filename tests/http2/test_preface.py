@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wire.http2.codes import PREFACE
-from wire.http2.preface import HTTP1, HTTP1_ANSWER, NOT_HTTP2, TLS_CLIENT, instead_of_preface
+from wire.http2.preface import HTTP1, HTTP1_ANSWER, NOT_HTTP2, TLS_CLIENT, answer_to_http1, instead_of_preface
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,11 @@ def test_the_answer_is_whole_and_says_what_is_spoken_here() -> None:
     assert b"Content-Length: %d\r\n" % len(body) in head
     assert b"gRPC" in body
     assert b"HTTP/2" in body
+
+
+def test_only_http_1_is_answered_where_http_2_was_not_asked_for() -> None:
+    assert answer_to_http1(b"GET / HTTP/1.1\r\n") == answer_to_http1(b"P") == HTTP1_ANSWER
+    assert answer_to_http1(PREFACE) == answer_to_http1(b"\0") == b""
 
 
 def test_tls_is_named() -> None:

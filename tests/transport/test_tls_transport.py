@@ -20,9 +20,11 @@ from tests.transport.harness import Recorder, logged, quick, receive, run_loop
 from wire.errors import TlsError
 from wire.transport import sockets
 from wire.transport.address import parse_address
-from wire.transport.contract import Peer, Runtime, Transport
+from wire.transport.contract import Answer, Peer, Runtime, Transport
 from wire.transport.tls import ClientTls, ServerTls
 from wire.transport.tls_transport import LOST_IN_HANDSHAKE, TlsTransport
+
+NO_ALPN = "the peer does not offer HTTP/2 (ALPN h2)"
 
 
 class Server:
@@ -138,22 +140,20 @@ def test_a_server_that_is_not_trusted_or_has_another_name_is_refused(
 def test_a_peer_without_http2_is_refused_on_both_sides(
     loop: str, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    no_alpn = "the peer does not offer HTTP/2 (ALPN h2)"
-
     async def test(runtime: Runtime) -> None:
         client_tls, other_tls = ClientTls(certificates.ca), ClientTls(certificates.ca)
         other_tls.context.set_alpn_protocols(["http/1.1"])
         server = Server(runtime, server_tls(certificates))
-        assert await server.refusal(other_tls) == no_alpn
+        assert await server.refusal(other_tls) == NO_ALPN
         old = server_tls(certificates)
         old.context.set_alpn_protocols(["http/1.1"])
         old_server = Server(runtime, old)
-        assert await old_server.refusal(client_tls) == no_alpn
+        assert await old_server.refusal(client_tls) == NO_ALPN
         server.listener.close()
         old_server.listener.close()
 
     run_loop(loop, test)
-    assert no_alpn in refused(caplog)
+    assert NO_ALPN in refused(caplog)
 
 
 def test_a_client_that_speaks_no_tls_is_refused_with_one_line(
@@ -278,7 +278,9 @@ class Clockless:
 
 
 class Side:
-    def __init__(self, context: ssl.SSLContext, server_name: str | None, step_bytes: int) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, server_name: str | None, step_bytes: int, answer: Answer | None = None
+    ) -> None:
         self.raw = RawTransport()
         self.recorder = Recorder(Clockless())  # type: ignore[arg-type]
         self.step_bytes = step_bytes
@@ -290,6 +292,7 @@ class Side:
             timeout_s=1,
             call_later=Clockless().call_later,
             finished=self.finished.append,
+            answer=answer,
         )
 
     def feed(self, data: bytes) -> None:
@@ -314,6 +317,62 @@ def exchange(one: Side, other: Side) -> None:
     while one.raw.written or other.raw.written:
         other.feed(one.raw.take())
         one.feed(other.raw.take())
+
+
+class Stranger:
+    """A client that does not offer HTTP/2, and a server that answers it."""
+
+    def __init__(self, certificates: Certificates, answer: Answer, step_bytes: int = 1) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=certificates.ca)
+        self.ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        self.server = Side(server_tls(certificates).context, None, step_bytes, answer)
+        self.server.tls.connection_made(self.server.raw)
+        shaken = False
+        while not shaken:
+            try:
+                self.ssl.do_handshake()
+                shaken = True
+            except ssl.SSLWantReadError:
+                pass
+            self.exchange()
+
+    def exchange(self) -> None:
+        self.server.feed(self._outgoing.read())
+        self._incoming.write(self.server.raw.take())
+
+
+def test_a_client_that_does_not_offer_http2_is_answered_in_what_it_speaks(certificates: Certificates) -> None:
+    stranger = Stranger(certificates, lambda data: data[::-1], 1 << 20)
+    assert stranger.server.finished == []  # it has not said anything
+    stranger.ssl.write(b"hello")
+    stranger.exchange()
+    assert stranger.ssl.read(100) == b"olleh"
+    assert stranger.ssl.read(100) == b""  # close_notify
+    assert stranger.server.raw.calls == ["close"]
+    assert stranger.server.finished == [NO_ALPN]
+    stranger.ssl.write(b"more")
+    stranger.exchange()
+    assert stranger.server.recorder.calls == []
+
+
+@pytest.mark.parametrize("end", ["no answer", "close", "eof", "lost", "time"])
+def test_a_client_that_does_not_offer_http2_and_gets_no_answer(end: str, certificates: Certificates) -> None:
+    stranger = Stranger(certificates, lambda data: b"")
+    tls = stranger.server.tls
+    if end == "no answer":
+        stranger.ssl.write(b"x" * 100)
+    elif end == "close":
+        with pytest.raises(ssl.SSLWantReadError):
+            stranger.ssl.unwrap()
+    stranger.exchange()
+    if end == "eof":
+        tls.eof_received()
+    elif end == "time":
+        tls._time_out()
+    tls.connection_lost(None)
+    assert stranger.server.finished == [NO_ALPN]
+    assert stranger.server.recorder.calls == []
 
 
 def test_messages_pass_in_any_chunking(sides: tuple[Side, Side]) -> None:

@@ -36,6 +36,12 @@ def instead_of_preface(left: bytes, data: bytes) -> str:
     return NOT_HTTP2
 
 
+def answer_to_http1(data: bytes) -> bytes:
+    """What a server answers to the first bytes of a client that does not speak HTTP/2; nothing where it speaks no
+    HTTP/1 either."""
+    return HTTP1_ANSWER if instead_of_preface(PREFACE, data) == HTTP1 else b""
+
+
 def is_tls_alert(data: bytes) -> bool:
     """Whether a server's first bytes are a TLS alert, and no SETTINGS: as a frame it would be of 1.3 MB."""
     return data.startswith(_TLS_ALERT)

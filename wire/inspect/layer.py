@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wire.config import TransportConfig
 from wire.inspect.reader import ConnectionReader
 from wire.inspect.records import To
-from wire.transport.contract import Candidate, Listener, Peer, Runtime, Transport, TransportProtocol
+from wire.transport.contract import Answer, Candidate, Listener, Peer, Runtime, Transport, TransportProtocol
 from wire.transport.sockets import bound_address
 from wire.transport.tls import ClientTls, ServerTls
 
@@ -143,6 +143,7 @@ class TracedRuntime:
         *,
         tls: ServerTls | None,
         config: TransportConfig,
+        answer: Answer | None = None,
     ) -> Listener:
         address = bound_address(sock)
 
@@ -151,4 +152,4 @@ class TracedRuntime:
                 make_protocol(), self._new_reader, self._trace_now, at_server=True, own_address=address
             )
 
-        return self._runtime.listen(sock, make, tls=tls, config=config)
+        return self._runtime.listen(sock, make, tls=tls, config=config, answer=answer)

@@ -19,6 +19,7 @@ import anyio
 
 from wire.config import CallConfig, ServerConfig
 from wire.errors import ServiceError, UsageError
+from wire.http2.preface import answer_to_http1
 from wire.live import ListenerState, ServerState, enter_server, next_number
 from wire.rpc.compression import compressor
 from wire.server.call import Route
@@ -161,6 +162,7 @@ class Server:
             lambda: ServerConnection(self, runtime, self.routes, self._config),
             tls=self._tls if tls is True else tls or None,
             config=self._config.transport,
+            answer=answer_to_http1,
         )
         self._listeners.append((listener, ListenerState(next_number(), sockets.bound_address(sock))))
 

@@ -63,6 +63,10 @@ class Candidate:
     sockaddr: Any
 
 
+Answer = Callable[[bytes], bytes]
+"""What a server tells a client that did not ask for HTTP/2: its first bytes → the answer, which may be empty."""
+
+
 class TransportProtocol(Protocol):
     """What a transport calls. None of these may raise."""
 
@@ -218,9 +222,12 @@ class Runtime(Protocol):
         *,
         tls: ServerTls | None,
         config: TransportConfig,
+        answer: Answer | None = None,
     ) -> Listener:
         """Accept on a listening socket (`sockets.bind`) with a new protocol for each connection, peers that `config`
-        does not allow closed before anything is read. Running out of descriptors backs off and recovers."""
+        does not allow closed before anything is read. Running out of descriptors backs off and recovers.
+
+        `answer`: for TLS clients that do not offer HTTP/2; without it they are closed at once."""
 
     async def sleep(self, delay_s: float) -> None: ...
 

@@ -23,6 +23,7 @@ from wire.transport import connecting, sockets
 from wire.transport.accepting import AcceptLoop, Guard
 from wire.transport.address import Address, HybridVsockAddress, TcpAddress
 from wire.transport.contract import (
+    Answer,
     Candidate,
     Future,
     Listener,
@@ -131,11 +132,12 @@ class RuntimeBase(ABC):
         *,
         tls: ServerTls | None,
         config: TransportConfig,
+        answer: Answer | None = None,
     ) -> Listener:
         guard = self._guards.setdefault(id(config), Guard(config))
 
         def accepted(sock: socket.socket, peer: Peer, listener: AcceptLoop) -> None:
-            self.spawn(self._arrive(sock, peer, make_protocol, tls, guard, listener.arrived))
+            self.spawn(self._arrive(sock, peer, make_protocol, tls, answer, guard, listener.arrived))
 
         listener = AcceptLoop(sock, guard, accepted, self._listeners.discard)
         self._listeners.add(listener)
@@ -150,6 +152,7 @@ class RuntimeBase(ABC):
         peer: Peer,
         make_protocol: Callable[[], TransportProtocol],
         tls: ServerTls | None,
+        answer: Answer | None,
         guard: Guard,
         arrived: Callable[[], None],
     ) -> None:
@@ -168,6 +171,7 @@ class RuntimeBase(ABC):
                     timeout_s=guard.config.handshake_timeout_s,
                     call_later=self.call_later,
                     finished=finished,
+                    answer=answer,
                 )
         except BaseException:
             guard.open -= 1

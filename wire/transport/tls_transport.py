@@ -15,13 +15,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from wire.errors import TlsError
-from wire.transport.contract import Peer, Timer, Transport, TransportProtocol
+from wire.transport.contract import Answer, Peer, Timer, Transport, TransportProtocol
 
 _RECORDS_BYTES = 1 << 18  # OpenSSL decrypts a record (16 KiB) per call, however much is asked for
 
 LOST_IN_HANDSHAKE = "the peer closed the connection during the TLS handshake; it may speak no TLS"
 _NOT_TLS = "the peer does not speak TLS"
 _NOT_TLS_CLIENT = f"{_NOT_TLS}, and this port speaks TLS"
+_NO_HTTP2 = "the peer does not offer HTTP/2 (ALPN h2)"
 _PROTOCOL_VERSION_ALERT = b"\x15\x03\x01\0\x02\x02\x46"  # RFC 8446 §6.2; OpenSSL sends none to who speaks no TLS
 _REASONS = {
     "WRONG_VERSION_NUMBER": _NOT_TLS,
@@ -35,8 +36,8 @@ _REASONS = {
     "TLSV1_ALERT_PROTOCOL_VERSION": "the peer offers no TLS version that this side allows",
     "NO_SHARED_CIPHER": "the two sides have no cipher in common",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "the two sides have no cipher or certificate type in common",
-    "NO_APPLICATION_PROTOCOL": "the peer does not offer HTTP/2 (ALPN h2)",
-    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the peer does not offer HTTP/2 (ALPN h2)",
+    "NO_APPLICATION_PROTOCOL": _NO_HTTP2,
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": _NO_HTTP2,
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client sent no certificate",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server requires a client certificate",
     "TLSV1_ALERT_UNKNOWN_CA": "the peer does not trust the CA of our certificate",
@@ -53,12 +54,14 @@ class TlsTransport:
     was none."""
 
     __slots__ = (
+        "_answer",
         "_at_eof",
         "_call_later",
         "_closing",
         "_error",
         "_finished",
         "_incoming",
+        "_lost_reason",
         "_made",
         "_outgoing",
         "_protocol",
@@ -78,8 +81,10 @@ class TlsTransport:
         timeout_s: float,
         call_later: Callable[..., Timer],
         finished: Callable[[str | None], None],
+        answer: Answer | None = None,
     ) -> None:
-        """`server_name`: what the server's certificate must be valid for; None on the server's side."""
+        """`server_name`: what the server's certificate must be valid for; None on the server's side. `answer`: there,
+        for clients that do not offer HTTP/2 and then say something; without it they are closed at once."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._ssl = context.wrap_bio(
@@ -87,6 +92,8 @@ class TlsTransport:
         )
         self._protocol = protocol
         self._finished = finished
+        self._answer = answer
+        self._lost_reason = LOST_IN_HANDSHAKE
         self._timeout_s = timeout_s
         self._call_later = call_later
         self._timer: Timer | None = None  # while the handshake, or the close after a failure, may not last longer
@@ -114,7 +121,7 @@ class TlsTransport:
 
     def eof_received(self) -> None:
         if not self._made:
-            self._fail(LOST_IN_HANDSHAKE)
+            self._fail(self._lost_reason)
         elif not self._at_eof:
             self._at_eof = True
             self._protocol.eof_received()
@@ -129,7 +136,7 @@ class TlsTransport:
                 error = None  # our close_notify met a peer that was gone
             self._protocol.connection_lost(error)
         elif self._error is None:
-            self._error = LOST_IN_HANDSHAKE
+            self._error = self._lost_reason
             self._finished(self._error)
 
     def pause_writing(self) -> None:
@@ -159,10 +166,7 @@ class TlsTransport:
         if self._closing:
             return
         self._closing = True
-        try:
-            self._ssl.unwrap()  # writes close_notify (RFC 8446 §6.1), then wants the peer's, which nobody waits for
-        except ssl.SSLError:
-            pass
+        self._notify_close()
         self._flush()
         self._raw.close()
 
@@ -195,7 +199,7 @@ class TlsTransport:
             return False
         self._flush()
         if self._ssl.selected_alpn_protocol() != "h2":  # RFC 9113 §3.3
-            self._fail(_REASONS["NO_APPLICATION_PROTOCOL"])
+            self._refuse()
             return False
         if self._timer is not None:
             self._timer.cancel()
@@ -210,6 +214,22 @@ class TlsTransport:
         self._protocol.connection_made(self)
         self._finished(None)
         return not self._closing
+
+    def _refuse(self) -> None:
+        """The peer did not ask for HTTP/2. A client is answered in what it speaks, as soon as it has said something."""
+        self._lost_reason = _NO_HTTP2
+        if self._answer is not None:
+            try:
+                said = self._ssl.read(_RECORDS_BYTES)
+            except ssl.SSLWantReadError:
+                return  # it has as long as a handshake may take
+            except ssl.SSLError:
+                said = b""
+            answer = self._answer(said) if said else b""
+            if answer:
+                self._ssl.write(answer)
+                self._notify_close()
+        self._fail(_NO_HTTP2)
 
     def _read(self) -> None:
         """Decrypt all that came, and hand it up in one call."""
@@ -242,6 +262,12 @@ class TlsTransport:
         elif failure is not None:
             self._fail(_reason(failure))
 
+    def _notify_close(self) -> None:
+        try:
+            self._ssl.unwrap()  # writes close_notify (RFC 8446 §6.1), then wants the peer's, which nobody waits for
+        except ssl.SSLError:
+            pass
+
     def _flush(self) -> None:
         data = self._outgoing.read()
         if data:
@@ -262,7 +288,8 @@ class TlsTransport:
 
     def _time_out(self) -> None:
         if self._error is None:
-            self._fail(f"the TLS handshake did not finish within {self._timeout_s:g} s")
+            unfinished = self._lost_reason is LOST_IN_HANDSHAKE
+            self._fail(f"the TLS handshake did not finish within {self._timeout_s:g} s" if unfinished else _NO_HTTP2)
         self._raw.abort()
 
 
