@@ -15,8 +15,9 @@ build: venv-run ## Build the wheel into dist/
 	@rm -rf build  # what setuptools left there would be shipped, even modules that are gone
 	@$(PYTHON_IN_VENV) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist $(ARGS) .
 
+# Files of tests are shared out among the cores; ARGS="-n 0" or "-p no:xdist" runs all in one process.
 test: venv-dev ## Run the tests (ARGS="tests/http2 -x")
-	@$(PYTHON_IN_VENV) -m pytest $(ARGS)
+	@$(PYTHON_IN_VENV) -m pytest $(if $(findstring no:xdist,$(ARGS)),,-n auto --dist loadfile --no-loadscope-reorder) $(ARGS)
 
 check: venv-dev ## Run the linters and the type checker
 	@$(PYTHON_IN_VENV) -m ruff check

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,12 +21,43 @@ from wire.transport.runtime import LoopName
 __all__ = ["certificates", "clock", "distributions", "engine", "loop"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# Some hundred processes are started that import wire; each would compile it anew where no bytecode may be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+_LONGEST_FIRST = (
+    "tests/test_examples.py",
+    "tests/dropin",
+    "tests/test_dist.py",
+    "tests/hostile",
+    "tests/bin",
+    "tests/interop",
+)
+"""What workers that share the tests begin with: what takes longest, so that none is left alone with it at the end."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """What `-n auto` means: a worker for each core; for tests of one file none, they run in this process."""
+    if len(config.args) == 1 and ".py" in config.args[0]:
+        return 0
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _turn(item: pytest.Item) -> int:
+    """When a test's file has its turn among the workers'."""
+    prefixes = (turn for turn, prefix in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(prefix))
+    return next(prefixes, len(_LONGEST_FIRST))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that have uvloop as a parameter are skipped where it is not installed."""
     if find_spec("uvloop") is None:
         for item in items:
             if re.search(r"[\[-]uvloop[\]-]", item.name):
                 item.add_marker(pytest.mark.skip(reason="uvloop is not installed"))
+    if hasattr(config, "workerinput"):  # this is one of pytest-xdist's workers
+        items.sort(key=_turn)
 
 
 settings.register_profile("wire", deadline=None)  # a busy machine is no defect
@@ -49,7 +82,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(scope="session")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the source distribution and the wheel of this checkout."""
+def distributions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source distribution and the wheel of this checkout. They are built once, for all workers."""
     pytest.importorskip("build")
-    return build_distributions(tmp_path_factory.mktemp("distributions"))
+    folder = tmp_path_factory.getbasetemp()
+    return build_distributions(folder.parent if hasattr(request.config, "workerinput") else folder)

@@ -22,8 +22,8 @@ T = TypeVar("T")
 LOOPS: tuple[LoopName, ...] = ("asyncio", "uvloop", "trio")
 ENGINES: tuple[EngineName, ...] = ("tuned", "h2")
 LOCAL = "127.0.0.1:0"
-TIMEOUT_S = 10.0
-"""When a test that waits in vain gives up."""
+TIMEOUT_S = 30.0
+"""When a test that waits in vain gives up. The machine may be busy with something else."""
 
 
 def run(async_function: Callable[..., Awaitable[T]], *args: Any, loop: LoopName = "asyncio") -> T:

@@ -513,8 +513,8 @@ def test_streams_that_are_left_end_on_the_server(loop: LoopName, engine: EngineN
     running = Running()
 
     async def main(pair: Pair) -> None:
-        with abandoned("ServerStream", 1000):
-            for _ in range(1000):
+        with abandoned("ServerStream", 200):
+            for _ in range(200):
                 async for response in pair.stub.server_stream(b"x"):
                     assert response == b"x"
                     break

@@ -68,7 +68,7 @@ def _parts(
 ) -> Iterator[dict[str, Any]]:
     """The parts of all processes, which begin and end together but for a turn of their loops, added up by their
     place."""
-    usual_s = processes[0][0].seconds if processes and processes[0] else 0.0
+    usual_s = median(part.seconds for part in processes[0]) if processes and processes[0] else 0.0
     last_s = max((parts[-1].at_s for parts in processes if parts), default=0.0)
     for several in zip_longest(*processes):
         parts = [part for part in several if part is not None]
