@@ -32,7 +32,7 @@ async def main() -> None:
             async with ClockStub(channel).tick(b"") as call:
                 async for _ in call:
                     pass
-        print("the client has had enough")
+    print("the client has had enough")
 
 
 if __name__ == "__main__":

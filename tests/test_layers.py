@@ -37,6 +37,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "interceptors": (),
     "programs": ("config", "generate", "inspect", "metadata", "process", "service", "standard", "status", "transport"),
     "standard": (),
+    "testing": (),
 }
 OPEN = ("errors", "live", "service_names", "_install")
 EXTRAS = {
@@ -61,7 +62,15 @@ ONLY_IN = {
     "dpkt": ("inspect/capture.py",),
     "uvloop": ("transport/",),
     "trio": ("transport/",),
-    "anyio": ("transport/", "server/server.py", "server/serving.py", "client/channel.py", "standard/", "programs/"),
+    "anyio": (
+        "transport/",
+        "server/server.py",
+        "server/serving.py",
+        "client/channel.py",
+        "standard/",
+        "programs/",
+        "testing.py",
+    ),
     "betterproto2": ("codec/", "grpclib/encoding/proto.py"),
 }
 

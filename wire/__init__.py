@@ -15,6 +15,7 @@ What users need is exported here. What lies underneath, from the bytes up:
     stub          typed stubs, for either
     inspect/      what is on the wire in words: trace, tap, captures
     standard/     health, reflection, rich errors, calls without generated code
+    testing       a server without sockets and a channel to it, for tests
     generate/     .proto files → messages, bases and stubs
     programs/     wire-client, wire-bench, wire-tap, and what the programs in `bin/` are made of
     config        every knob of a server or channel

@@ -10,11 +10,12 @@ from pb.kv.v1.kv_wire import KeyValueStub
 from store import Store
 
 import wire
+from wire.testing import channel_for
 
 
 def with_store(test: Callable[[KeyValueStub], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with wire.Server([Store()]) as server, wire.Channel(await server.listen("127.0.0.1:0")) as channel:
+        async with channel_for(Store()) as channel:
             await test(KeyValueStub(channel))
 
     wire.run(main)

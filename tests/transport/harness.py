@@ -21,10 +21,11 @@ import pytest
 
 from tests.certificates import Certificates
 from wire.config import TransportConfig
-from wire.transport import asyncio_transport, sockets
+from wire.transport import asyncio_transport
 from wire.transport.address import TcpAddress, UnixAddress, parse_address
 from wire.transport.anyio_transport import open_anyio_runtime
 from wire.transport.contract import Future, Listener, Runtime, Transport
+from wire.transport.listening import bound_address, listen_on
 from wire.transport.runtime import open_runtime, run
 from wire.transport.tls import ClientTls, ServerTls
 
@@ -50,7 +51,7 @@ class TransportKind:
 
 LINK_KINDS = [
     TransportKind(loop, transport, tls)
-    for loop, transport, tls in itertools.product(LOOPS, ("tcp", "unix", "watched"), (False, True))
+    for loop, transport, tls in itertools.product(LOOPS, ("tcp", "unix", "memory", "watched"), (False, True))
     if transport != "watched" or loop in {"asyncio", "uvloop"}
 ]
 
@@ -133,10 +134,11 @@ class Transports:
         self._count = itertools.count()
 
     def listen(self, make_protocol: Callable[[], Any], **config: Any) -> tuple[str, Listener]:
-        name = "127.0.0.1:0" if self.kind.transport == "tcp" else f"unix:{self._directory}/{next(self._count)}.sock"
-        sock = sockets.bind(parse_address(name))
+        unix = f"unix:{self._directory}/{next(self._count)}.sock"
+        name = {"tcp": "127.0.0.1:0", "memory": "memory:"}.get(self.kind.transport, unix)
+        sock = listen_on(parse_address(name))
         listener = self.runtime.listen(sock, make_protocol, tls=self.server_tls, config=quick(**config))
-        return sockets.bound_address(sock), listener
+        return bound_address(sock), listener
 
     async def connect(self, address: str, **options: Any) -> Recorder:
         config = options.pop("config", quick())

@@ -12,6 +12,7 @@ from wire.transport.address import (
     VSOCK_PORT_ANY,
     Address,
     HybridVsockAddress,
+    MemoryAddress,
     TcpAddress,
     TcpAddresses,
     UnixAddress,
@@ -53,6 +54,8 @@ from wire.transport.address import (
         ("vsock:local:any", VsockAddress(1, VSOCK_PORT_ANY)),
         ("hvsock:///run/v.sock:5000", HybridVsockAddress("/run/v.sock", 5000)),
         ("hvsock:v.sock:5000", HybridVsockAddress("v.sock", 5000)),
+        ("memory:name", MemoryAddress("name")),
+        ("memory:", MemoryAddress("")),
     ],
 )
 def test_an_address_means_what_its_text_says_and_reads_back_the_same(text: str, address: Address) -> None:

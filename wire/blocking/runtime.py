@@ -34,7 +34,7 @@ from wire.errors import UsageError, WireError
 from wire.transport import connecting
 from wire.transport.accepting import Guard
 from wire.transport.contract import Peer, Task, Timer, Transport, TransportProtocol
-from wire.transport.runtime_base import RuntimeBase
+from wire.transport.runtime_base import End, RuntimeBase
 
 logger = logging.getLogger("wire.blocking")
 
@@ -361,12 +361,18 @@ class ThreadRuntime(RuntimeBase):
         return ThreadWaits(self)
 
     async def _attach(
+        self, end: End, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None
+    ) -> Transport:
+        transport = await super()._attach(end, protocol, peer, config, guard)
+        self.on_attach()
+        return transport
+
+    async def _attach_socket(
         self, sock: socket.socket, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None
     ) -> Transport:
         transport = ThreadTransport(sock, protocol, peer, config, self, self)
         self._transports[transport] = guard
         transport.start()
-        self.on_attach()
         return transport
 
     def close(self) -> None:

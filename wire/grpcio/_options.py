@@ -208,7 +208,7 @@ def target(text: str | bytes) -> str:
     """A target or address as wire reads it: one without a port gets gRPC's default, 443."""
     text = _text(text)
     scheme = text.partition(":")[0]
-    if scheme in {"unix", "unix-abstract", "vsock", "hvsock", "dns", "ipv4", "ipv6"}:
+    if scheme in {"unix", "unix-abstract", "vsock", "hvsock", "memory", "dns", "ipv4", "ipv6"}:
         return text
     if text.startswith("[") and text.endswith("]"):
         return f"{text}:443"

@@ -8,15 +8,23 @@ sees what is inside. It is put there when a server or channel opens; without it 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from wire.config import TransportConfig
 from wire.inspect.reader import ConnectionReader
 from wire.inspect.records import To
-from wire.transport.contract import Answer, Candidate, Listener, Peer, Runtime, Transport, TransportProtocol
-from wire.transport.sockets import bound_address
+from wire.transport.contract import (
+    Answer,
+    Candidate,
+    Listener,
+    ListeningSocket,
+    Peer,
+    Runtime,
+    Transport,
+    TransportProtocol,
+)
+from wire.transport.listening import bound_address
 from wire.transport.tls import ClientTls, ServerTls
 
 
@@ -138,7 +146,7 @@ class TracedRuntime:
 
     def listen(
         self,
-        sock: socket.socket,
+        sock: ListeningSocket,
         make_protocol: Callable[[], TransportProtocol],
         *,
         tls: ServerTls | None,

@@ -17,9 +17,9 @@ from wire.config import TransportConfig
 from wire.errors import TransportError, UsageError
 from wire.inspect.passage import Disturbance, Passage
 from wire.inspect.trace import Trace
-from wire.transport import sockets
 from wire.transport.address import Address, parse_address
 from wire.transport.contract import Runtime
+from wire.transport.listening import bound_address, listen_on
 from wire.transport.runtime import open_runtime
 from wire.transport.tls import ClientTls, ServerTls
 
@@ -78,9 +78,9 @@ class Tap:
         """Accept there; returns the address as bound. Raises `AddressError` or `ListenError`."""
         if not self._entered:
             raise UsageError("enter the tap first: async with Tap(...) as tap")
-        sock = sockets.bind(parse_address(address), backlog=self.config.backlog)
+        sock = listen_on(parse_address(address), backlog=self.config.backlog)
         self.runtime.listen(sock, lambda: Passage(self).client, tls=self._tls, config=self.config)
-        return sockets.bound_address(sock)
+        return bound_address(sock)
 
 
 def _say(error: TransportError) -> None:

@@ -32,7 +32,8 @@ from wire.service import Handler, Inspector, Method, ServerInterceptor, Servicer
 from wire.throttle import Throttle
 from wire.transport import sockets
 from wire.transport.address import parse_address
-from wire.transport.contract import Future, Listener, Runtime
+from wire.transport.contract import Future, Listener, ListeningSocket, Runtime
+from wire.transport.listening import bound_address, listen_on
 from wire.transport.runtime import open_runtime
 from wire.transport.tls import ServerTls
 
@@ -143,9 +144,9 @@ class Server:
         Raises `AddressError` for one that cannot be read, `ListenError` for one that cannot be had.
         """
         self._open_runtime()
-        sock = bind(address, backlog=self._config.transport.backlog)
-        self.serve(sock, tls=tls)
-        return sockets.bound_address(sock)
+        sock = listen_on(parse_address(address), backlog=self._config.transport.backlog)
+        self._serve(sock, tls)
+        return bound_address(sock)
 
     def serve(self, sock: socket.socket, *, tls: ServerTls | bool = True) -> None:
         """Accept on a socket that already listens, one of `bind`'s or inherited from a parent process; it is then the
@@ -153,9 +154,13 @@ class Server:
 
         `tls`: what this address has in place of the server's own; True is that one, False is in the clear.
         """
+        self._serve(sock, tls)
+
+    def _serve(self, sock: ListeningSocket, tls: ServerTls | bool) -> None:
         runtime = self._open_runtime()
         if self.stopping:
-            sock.close()
+            if isinstance(sock, socket.socket):
+                sock.close()
             raise UsageError("the server is stopping")
         listener = runtime.listen(
             sock,
@@ -164,7 +169,7 @@ class Server:
             config=self._config.transport,
             answer=answer_to_http1,
         )
-        self._listeners.append((listener, ListenerState(next_number(), sockets.bound_address(sock))))
+        self._listeners.append((listener, ListenerState(next_number(), bound_address(sock))))
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Accept nothing more, let open calls end within `grace_s` (None: as configured), then cancel them.

@@ -10,11 +10,13 @@
 | `vsock:CID:port`                                 | AF_VSOCK; CID a number, `any` (listen), `host` (2) or `local` (1);|
 |                                                  | port a number or `any` (listen: the kernel chooses)               |
 | `hvsock:///path/v.sock:port`                     | the hybrid vsock of Firecracker and Cloud Hypervisor              |
+| `memory:name`                                    | within this process, without sockets; `memory:` (listen): a name  |
+|                                                  | that is free                                                      |
 
-Source: gRPC's naming.md; `hvsock` is ours. A `dns:`, `ipv4:` or `ipv6:` name without a port gets 443, as naming.md
-says; text that has neither scheme nor port is refused, because it is nearly always a slip. A DNS server in the name
-(`dns://8.8.8.8/…`) is refused: names are looked up by the system. Everything malformed raises `AddressError`. Imports
-only `errors`.
+Source: gRPC's naming.md; `hvsock` and `memory` are ours. A `dns:`, `ipv4:` or `ipv6:` name without a port gets 443, as
+naming.md says; text that has neither scheme nor port is refused, because it is nearly always a slip. A DNS server in
+the name (`dns://8.8.8.8/…`) is refused: names are looked up by the system. A host that is called like a scheme needs
+one: `dns:///memory:50051`. Everything malformed raises `AddressError`. Imports only `errors`.
 """
 
 from __future__ import annotations
@@ -101,7 +103,17 @@ class HybridVsockAddress:
         return f"hvsock:{'//' if self.path.startswith('/') else ''}{printable(self.path)}:{self.port}"
 
 
-Address = TcpAddress | TcpAddresses | UnixAddress | VsockAddress | HybridVsockAddress
+@dataclass(frozen=True, slots=True)
+class MemoryAddress:
+    """`name` within this process; "" leaves it open, and is what those who connect are called."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"memory:{printable(self.name)}"
+
+
+Address = TcpAddress | TcpAddresses | UnixAddress | VsockAddress | HybridVsockAddress | MemoryAddress
 
 
 def parse_address(text: str) -> Address:
@@ -184,6 +196,10 @@ def _parse_hvsock(text: str, rest: str) -> Address:
     return address
 
 
+def _parse_memory(text: str, rest: str) -> Address:
+    return MemoryAddress(rest)
+
+
 _SCHEMES = {
     "dns": _parse_dns,
     "ipv4": _parse_literals,
@@ -192,6 +208,7 @@ _SCHEMES = {
     "unix-abstract": _parse_unix_abstract,
     "vsock": _parse_vsock,
     "hvsock": _parse_hvsock,
+    "memory": _parse_memory,
 }
 
 

@@ -158,18 +158,20 @@ class AnyioRuntime(RuntimeBase):
     """A `Runtime` whose tasks live in one task group, and wait for it until there is one (`in_group`)."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
+        trio = sys.modules.get("trio")
+        if trio is not None and trio.lowlevel.in_trio_run():
+            token = trio.lowlevel.current_trio_token()
+            super().__init__(name, token)
+            self._call_in_loop: Callable[..., Any] = token.run_sync_soon
+        else:
+            loop = asyncio.get_running_loop()
+            super().__init__(name, loop)
+            self._call_in_loop = loop.call_soon_threadsafe
         self.cancelled = anyio.get_cancelled_exc_class()
         self.now = anyio.current_time
         self.future = AnyioFuture
         self._group: anyio.abc.TaskGroup | None = None
         self._unborn: list[tuple[Context, Coroutine[Any, Any, Any], anyio.CancelScope]] = []
-        trio = sys.modules.get("trio")
-        if trio is not None and trio.lowlevel.in_trio_run():
-            wake = trio.lowlevel.current_trio_token().run_sync_soon
-        else:
-            wake = asyncio.get_running_loop().call_soon_threadsafe
-        self._call_in_loop: Callable[..., Any] = wake
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._timers: list[tuple[float, int, AnyioTimer]] = []
         self._timers_looked_at = _LEAST_TIMERS  # their number at which the cancelled ones are dropped
@@ -282,7 +284,7 @@ class AnyioRuntime(RuntimeBase):
             self._idle.set()
             self._idle = None
 
-    async def _attach(
+    async def _attach_socket(
         self, sock: socket.socket, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None
     ) -> Transport:
         transport = AnyioTransport(sock, protocol, peer, config, self)

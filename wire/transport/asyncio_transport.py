@@ -90,7 +90,7 @@ class AsyncioTransport(asyncio.Protocol):
         return True  # keeps the transport open for writing
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._lost:  # the wait for the transport was cancelled, see `AsyncioRuntime._attach`
+        if self._lost:  # the wait for the transport was cancelled, see `AsyncioRuntime._attach_socket`
             return
         self._lost = True
         if self._closing:
@@ -234,7 +234,7 @@ class AsyncioRuntime(RuntimeBase):
     cancelled: type[BaseException] = asyncio.CancelledError
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__("uvloop" if type(loop).__module__.partition(".")[0] == "uvloop" else "asyncio")
+        super().__init__("uvloop" if type(loop).__module__.partition(".")[0] == "uvloop" else "asyncio", loop)
         self.loop = loop
         # The loop's own methods, so that a call of the runtime costs no more than one of the loop.
         self.now = loop.time
@@ -268,7 +268,7 @@ class AsyncioRuntime(RuntimeBase):
         task = ResumableTask(self.loop, coroutine, context)
         return task, partial(asyncio.Task, task, loop=self.loop, context=context, **_EAGER)
 
-    async def _attach(
+    async def _attach_socket(
         self, sock: socket.socket, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None
     ) -> Transport:
         if sock.family == AF_VSOCK:

@@ -22,6 +22,7 @@ from wire.transport.address import (
     VSOCK_PORT_ANY,
     Address,
     HybridVsockAddress,
+    MemoryAddress,
     TcpAddress,
     TcpAddresses,
     UnixAddress,
@@ -69,6 +70,8 @@ async def resolve(address: Address, timeout_s: float, waits: Waits) -> list[Cand
         return [Candidate(address, sockets.AF_VSOCK, (address.cid, address.port))]
     if isinstance(address, UnixAddress | HybridVsockAddress):
         return [Candidate(address, sockets.AF_UNIX, sockets.unix_sockaddr(address))]
+    if isinstance(address, MemoryAddress):
+        return [Candidate(address, -1, address.name)]
     candidates: list[Candidate] = []
     try:
         with waits.fail_after(timeout_s):

@@ -22,8 +22,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from wire.config import TransportConfig
-from wire.transport.address import Address
+from wire.transport.address import Address, MemoryAddress
 from wire.transport.tls import ClientTls, ServerTls
+
+ListeningSocket = socket.socket | MemoryAddress
+"""What a runtime accepts on: a socket that listens, or a name within the process."""
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -217,17 +220,18 @@ class Runtime(Protocol):
 
     def listen(
         self,
-        sock: socket.socket,
+        sock: ListeningSocket,
         make_protocol: Callable[[], TransportProtocol],
         *,
         tls: ServerTls | None,
         config: TransportConfig,
         answer: Answer | None = None,
     ) -> Listener:
-        """Accept on a listening socket (`sockets.bind`) with a new protocol for each connection, peers that `config`
-        does not allow closed before anything is read. Running out of descriptors backs off and recovers.
+        """Accept on a listening socket (`listening.listen_on`) with a new protocol for each connection, peers that
+        `config` does not allow closed before anything is read. Running out of descriptors backs off and recovers.
 
-        `answer`: for TLS clients that do not offer HTTP/2; without it they are closed at once."""
+        `answer`: for TLS clients that do not offer HTTP/2; without it they are closed at once. Raises `ListenError` for
+        a name within the process that is taken."""
 
     async def sleep(self, delay_s: float) -> None: ...
 

@@ -21,12 +21,13 @@ from wire.errors import TlsError
 from wire.throttle import Throttle
 from wire.transport import connecting, sockets
 from wire.transport.accepting import AcceptLoop, Guard
-from wire.transport.address import Address, HybridVsockAddress, TcpAddress
+from wire.transport.address import Address, HybridVsockAddress, MemoryAddress, TcpAddress
 from wire.transport.contract import (
     Answer,
     Candidate,
     Future,
     Listener,
+    ListeningSocket,
     Peer,
     Resumable,
     Task,
@@ -34,14 +35,21 @@ from wire.transport.contract import (
     Transport,
     TransportProtocol,
 )
+from wire.transport.memory import MemoryListener, MemoryTransport, connect_memory
 from wire.transport.tls import ClientTls, ServerTls
 from wire.transport.tls_transport import LOST_IN_HANDSHAKE, TlsTransport
 
 logger = logging.getLogger("wire.transport")
 
+End = socket.socket | MemoryTransport
+"""What a new connection is before it has a protocol."""
+
 
 class RuntimeBase(ABC):
-    """A `Runtime` but for its loop: subclasses supply time, tasks and `_attach`."""
+    """A `Runtime` but for its loop: subclasses supply time, tasks and `_attach_socket`.
+
+    `turned_by`: what runs the callbacks; the same for all runtimes of one event loop.
+    """
 
     cancelled: type[BaseException]
     now: Callable[[], float]
@@ -50,13 +58,14 @@ class RuntimeBase(ABC):
     future: Callable[[], Future[Any]]
     spawn: Callable[[Coroutine[Any, Any, Any]], Task]
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, turned_by: object = None) -> None:
         self.name = name
+        self.turned_by = self if turned_by is None else turned_by
         self._warnings = Throttle(logger)
         self._transports: dict[
             Transport, Guard | None
         ] = {}  # open ones: a paused transport has nobody else to keep it alive
-        self._listeners: set[AcceptLoop] = set()
+        self._listeners: set[AcceptLoop | MemoryListener] = set()
         self._guards: dict[int, Guard] = {}  # by id of the configuration, which the guard keeps alive
 
     def resumable(
@@ -71,7 +80,7 @@ class RuntimeBase(ABC):
     async def sleep(self, delay_s: float) -> None: ...
 
     @abstractmethod
-    async def _attach(
+    async def _attach_socket(
         self, sock: socket.socket, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None
     ) -> Transport:
         """Make a connected socket a transport, kept in `_transports`. Calls `protocol.connection_made` before it
@@ -79,6 +88,20 @@ class RuntimeBase(ABC):
 
         Transports call `forget` once they are lost. Raises OSError when the socket is no good; it is closed then.
         """
+
+    async def _attach(
+        self, end: End, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None
+    ) -> Transport:
+        """As `_attach_socket`, for either kind of end."""
+        if not isinstance(end, MemoryTransport):
+            return await self._attach_socket(end, protocol, peer, config, guard)
+        self._transports[end] = guard
+        try:
+            end.start(protocol, peer, config)
+        except OSError:
+            self.forget(end)
+            raise
+        return end
 
     async def resolve(self, address: Address, timeout_s: float) -> list[Candidate]:
         return await connecting.resolve(address, timeout_s, self._waits())
@@ -92,11 +115,17 @@ class RuntimeBase(ABC):
     ) -> Transport:
         address = candidate.address
         end = self.now() + config.connect_timeout_s
-        sock = await connecting.connect(candidate, config.connect_timeout_s, self._waits())
+        sock: End
+        if isinstance(address, MemoryAddress):
+            sock = connect_memory(address, self)
+        else:
+            sock = await connecting.connect(candidate, config.connect_timeout_s, self._waits())
         try:
-            # To whoever dials a hybrid vsock, the peer is the guest, not the VMM whose socket this is.
-            hybrid = isinstance(address, HybridVsockAddress)
-            peer = Peer(str(address)) if hybrid else sockets.peer_of(sock)
+            if isinstance(address, HybridVsockAddress) or isinstance(sock, MemoryTransport):
+                # To whoever dials a hybrid vsock, the peer is the guest, not the VMM whose socket this is.
+                peer = Peer(str(address))
+            else:
+                peer = sockets.peer_of(sock)
             if tls is None:
                 return await self._attach(sock, protocol, peer, config, None)
             shaken: Future[str | None] = self.future()
@@ -110,10 +139,10 @@ class RuntimeBase(ABC):
             )
             await self._attach(sock, transport, peer, config, None)
         except OSError as error:
-            sock.close()
+            _discard(sock)
             raise sockets.connect_error(address, error) from None
         except BaseException:
-            sock.close()
+            _discard(sock)
             raise
         try:
             reason = await shaken
@@ -127,7 +156,7 @@ class RuntimeBase(ABC):
 
     def listen(
         self,
-        sock: socket.socket,
+        sock: ListeningSocket,
         make_protocol: Callable[[], TransportProtocol],
         *,
         tls: ServerTls | None,
@@ -136,9 +165,13 @@ class RuntimeBase(ABC):
     ) -> Listener:
         guard = self._guards.setdefault(id(config), Guard(config))
 
-        def accepted(sock: socket.socket, peer: Peer, listener: AcceptLoop) -> None:
-            self.spawn(self._arrive(sock, peer, make_protocol, tls, answer, guard, listener.arrived))
+        def accepted(end: End, peer: Peer, listener: AcceptLoop | MemoryListener) -> None:
+            self.spawn(self._arrive(end, peer, make_protocol, tls, answer, guard, listener.arrived))
 
+        if isinstance(sock, MemoryAddress):
+            named = MemoryListener(sock, self, guard, accepted, self._listeners.discard)
+            self._listeners.add(named)
+            return named
         listener = AcceptLoop(sock, guard, accepted, self._listeners.discard)
         self._listeners.add(listener)
         # Not at once: anyio on asyncio ends the wait of a listener that was just closed one turn later, by its file
@@ -148,7 +181,7 @@ class RuntimeBase(ABC):
 
     async def _arrive(
         self,
-        sock: socket.socket,
+        sock: End,
         peer: Peer,
         make_protocol: Callable[[], TransportProtocol],
         tls: ServerTls | None,
@@ -176,7 +209,7 @@ class RuntimeBase(ABC):
         except BaseException:
             guard.open -= 1
             arrived()
-            sock.close()
+            _discard(sock)
             raise
         try:
             await self._attach(sock, protocol, peer, guard.config, guard)
@@ -200,6 +233,14 @@ class RuntimeBase(ABC):
             listener.close()
         for transport in list(self._transports):
             transport.abort()
+
+
+def _discard(end: End) -> None:
+    """Close what has become no transport."""
+    if isinstance(end, MemoryTransport):
+        end.abort()
+    else:
+        end.close()
 
 
 def _host_of(address: Address, peer: Peer) -> str:

@@ -20,6 +20,7 @@ from wire.transport.address import (
     VSOCK_PORT_ANY,
     Address,
     HybridVsockAddress,
+    MemoryAddress,
     TcpAddress,
     TcpAddresses,
     UnixAddress,
@@ -71,6 +72,8 @@ def bind(address: Address, *, backlog: int = 1024, reuse_port: bool = False) -> 
         raise ListenError(f"cannot listen on {address}: only TCP ports can be shared between sockets; share the socket")
     if isinstance(address, TcpAddresses):
         raise ListenError(f"cannot listen on {address}: it names several addresses; listen on each of them")
+    if isinstance(address, MemoryAddress):
+        raise ListenError(f"cannot bind {address}: it has no socket; give it to Server.listen")
     if isinstance(address, VsockAddress):
         return _bind(address, AF_VSOCK, (address.cid, address.port), backlog)
     if isinstance(address, UnixAddress):
@@ -172,6 +175,10 @@ _CONNECT: dict[type[Any], dict[int, str]] = {
         errno.EPERM: "permission denied; this process (or its container) may not use vsock",
     },
 }
+_CONNECT[MemoryAddress] = {
+    errno.ECONNREFUSED: "no server of this process listens there",
+    errno.ECONNRESET: "the server ended the connection as it was made",
+}
 _CONNECT[HybridVsockAddress] = _CONNECT[UnixAddress] | {
     errno.ENOENT: "no such socket; is the VM running, with a vsock device at that path?",
     errno.ECONNREFUSED: "nothing listens on that socket (connection refused); is the VM running?",
@@ -201,6 +208,7 @@ _LISTEN: dict[type[Any], dict[int, str]] = {
         errno.EPERM: "permission denied; this process (or its container) may not use vsock",
     },
 }
+_LISTEN[MemoryAddress] = {errno.EADDRINUSE: "another server of this process listens there"}
 _LISTEN[HybridVsockAddress] = _LISTEN[UnixAddress]
 
 _NO_VSOCK = "this machine has no vsock; it takes Linux with a vsock device (/dev/vsock)"
