@@ -60,7 +60,7 @@ class RuntimeBase(ABC):
 
     def __init__(self, name: str, turned_by: object = None) -> None:
         self.name = name
-        self.turned_by = self if turned_by is None else turned_by
+        self.turned_by = object() if turned_by is None else turned_by  # not itself: that would be a cycle
         self._warnings = Throttle(logger)
         self._transports: dict[
             Transport, Guard | None
