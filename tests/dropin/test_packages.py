@@ -1,4 +1,5 @@
-"""Packages published for grpcio, unchanged: a program of each says on wire what it says on grpcio."""
+"""Packages published for grpcio, and clients of real systems, unchanged: a program of each says on wire what it says on
+grpcio."""
 
 from __future__ import annotations
 
@@ -15,10 +16,13 @@ PACKAGES = Path(__file__).parent / "packages"
 NEEDED = {
     "api_core": ("google.api_core", "google-api-core"),
     "channelz": ("grpc_channelz", "grpcio-channelz"),
+    "etcd": ("aetcd", "aetcd"),
     "health": ("grpc_health", "grpcio-health-checking"),
     "interceptor": ("grpc_interceptor", "grpc-interceptor"),
     "otel": ("opentelemetry.instrumentation.grpc", "opentelemetry-instrumentation-grpc"),
+    "otlp": ("opentelemetry.exporter.otlp.proto.grpc", "opentelemetry-exporter-otlp-proto-grpc"),
     "reflection": ("grpc_reflection", "grpcio-reflection"),
+    "spicedb": ("authzed", "authzed"),
     "status": ("grpc_status", "grpcio-status"),
 }
 CORE_LOG = re.compile(r"^(WARNING: All log messages|[IWE][0-9]{4} )")
