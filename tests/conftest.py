@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -58,6 +59,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="uvloop is not installed"))
     if hasattr(config, "workerinput"):  # this is one of pytest-xdist's workers
         items.sort(key=_turn)
+
+
+def pytest_collection_finish() -> None:
+    """Tests that let the garbage collector run look at what they made, and not at all modules and tests as well."""
+    if hasattr(gc, "freeze"):  # PyPy's collector has nothing like it
+        gc.collect()
+        gc.freeze()
 
 
 settings.register_profile("wire", deadline=None)  # a busy machine is no defect

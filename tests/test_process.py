@@ -18,6 +18,7 @@ def test_what_exists_is_no_longer_looked_at_by_the_collector() -> None:
         assert gc.get_freeze_count() > frozen
     finally:
         gc.unfreeze()
+        gc.freeze()  # as conftest.py has left it
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, variance
 
 _STEPS = 400
@@ -24,6 +25,7 @@ class Estimate:
         return not self.low <= value <= self.high
 
 
+@lru_cache(256)  # a table has one number of rounds, and some milliseconds for each cell would add up
 def t_quantile(probability: float, degrees: float) -> float:
     """Student's t: what it stays below with a probability from 0.5 to below 1; degrees of freedom need not be whole.
 
