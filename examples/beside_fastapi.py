@@ -1,7 +1,7 @@
 """FastAPI and gRPC in one process and one event loop: `uvicorn beside_fastapi:app`, and gRPC on port 50051.
 
 The gRPC server lives as long as the application (its lifespan), so both start and stop together, and an HTTP endpoint
-calls the same objects that gRPC's handlers do.
+calls the same objects that gRPC's handlers do. With `uvicorn --workers 4` each worker listens on the same port.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ greeter = Greeter()
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with wire.Server([greeter]) as server:
-        app.state.grpc_address = await server.listen(os.environ.get("GRPC_ADDRESS", "127.0.0.1:50051"))
+        address = os.environ.get("GRPC_ADDRESS", "127.0.0.1:50051")
+        app.state.grpc_address = await server.listen(address, reuse_port=True)
         yield
 
 

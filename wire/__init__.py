@@ -60,7 +60,7 @@ from wire.metadata import Metadata, MetadataInput
 from wire.process import tune_process
 from wire.server.activation import inherited_sockets
 from wire.server.context import ServerContext
-from wire.server.server import Server, bind
+from wire.server.server import Server, bind, bind_all
 from wire.server.serving import serve
 from wire.server.workers import Worker, run_workers
 from wire.service import Handler, Method, Responses, ServerInterceptor, Service, Servicer
@@ -128,6 +128,7 @@ __all__ = [
     "Worker",
     "__version__",
     "bind",
+    "bind_all",
     "blocking",
     "codec_for",
     "inherited_sockets",

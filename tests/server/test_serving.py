@@ -42,7 +42,7 @@ async def make_server():
     print("closed", flush=True)
 
 started = lambda bound: print(*bound, flush=True)
-sys.exit(wire.serve(make_server, sys.argv[1], workers=int(sys.argv[2]), started=started))
+sys.exit(wire.serve(make_server, sys.argv[1], workers=int(sys.argv[2]), started=started, reuse_port=True))
 """
 
 Start = Callable[[int], subprocess.Popen[str]]
@@ -73,6 +73,7 @@ def test_a_signal_lets_calls_end_and_closes_what_was_opened(start: Start, worker
         async with wire.Channel(address) as channel:
             call = channel.unary_stream("/test.Held/Hold", request=bytes, response=bytes)(b"", timeout=30.0)
             assert await anext(call) == b"begun"
+            wire.bind(address, reuse_port=True).close()
             process.send_signal(signal.SIGTERM)
             assert [response async for response in call] == [b"ended"]
 

@@ -243,12 +243,16 @@ def test_port_of_other_workers_is_taken(start: Start) -> None:
 
 def test_tcp_workers_have_a_socket_each_and_unix_workers_share_one(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        tcp = [stack.enter_context(sock) for sock in bind_for_workers("127.0.0.1:0", 3)]
+        tcp = [stack.enter_context(sock) for (sock,) in bind_for_workers("127.0.0.1:0", 3)]
         assert len({sock.fileno() for sock in tcp}) == 3
         assert len({sockets.bound_address(sock) for sock in tcp}) == 1
         unix = bind_for_workers(f"unix:{tmp_path}/s", 3)
-        stack.enter_context(unix[0])
+        stack.enter_context(unix[0][0])
         assert unix == [unix[0]] * 3
+        both = [stack.enter_context(sock) for own in bind_for_workers("localhost:0", 2) for sock in own]
+        assert len({sock.fileno() for sock in both}) == len(both)
+        assert len({sock.getsockname()[1] for sock in both}) == 1
+        assert [sock.family for sock in both] == [sock.family for sock in both[: len(both) // 2]] * 2
 
 
 def test_number_of_workers_below_one_is_refused() -> None:

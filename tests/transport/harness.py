@@ -136,7 +136,7 @@ class Transports:
     def listen(self, make_protocol: Callable[[], Any], **config: Any) -> tuple[str, Listener]:
         unix = f"unix:{self._directory}/{next(self._count)}.sock"
         name = {"tcp": "127.0.0.1:0", "memory": "memory:"}.get(self.kind.transport, unix)
-        sock = listen_on(parse_address(name))
+        (sock,) = listen_on(parse_address(name))
         listener = self.runtime.listen(sock, make_protocol, tls=self.server_tls, config=quick(**config))
         return bound_address(sock), listener
 

@@ -77,11 +77,12 @@ class MethodsAndPorts:
         return self._add_port(address, server_credentials.tls())
 
     def _add_port(self, address: str, tls: wire.ServerTls | None) -> int:
-        sock = self._bind(address)
-        self._take_port(sock, tls)
-        return _options.port_of(sock)
+        socks = self._bind(address)
+        for sock in socks:
+            self._take_port(sock, tls)
+        return _options.port_of(socks[0])
 
-    def _bind(self, address: str) -> socket.socket:
+    def _bind(self, address: str) -> list[socket.socket]:
         try:
             return _options.bind(address, reuse_port=self._reuse_port)
         except wire.WireError as error:

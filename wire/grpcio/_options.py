@@ -215,10 +215,10 @@ def target(text: str | bytes) -> str:
     return text if ":" in text else f"{text}:443"
 
 
-def bind(address: str | bytes, *, reuse_port: bool) -> socket.socket:
-    """A listening socket; others may share its port, where the kernel can, as with grpc. Raises `wire.WireError`."""
+def bind(address: str | bytes, *, reuse_port: bool) -> list[socket.socket]:
+    """Listening sockets; others may share the port, where the kernel can, as with grpc. Raises `wire.WireError`."""
     text = target(address)
-    return wire.bind(text, reuse_port=reuse_port and not text.startswith(("unix", "vsock", "hvsock")))
+    return wire.bind_all(text, reuse_port=reuse_port and not text.startswith(("unix", "vsock", "hvsock")))
 
 
 def port_of(sock: socket.socket) -> int:

@@ -78,9 +78,10 @@ class Tap:
         """Accept there; returns the address as bound. Raises `AddressError` or `ListenError`."""
         if not self._entered:
             raise UsageError("enter the tap first: async with Tap(...) as tap")
-        sock = listen_on(parse_address(address), backlog=self.config.backlog)
-        self.runtime.listen(sock, lambda: Passage(self).client, tls=self._tls, config=self.config)
-        return bound_address(sock)
+        socks = listen_on(parse_address(address), backlog=self.config.backlog)
+        for sock in socks:
+            self.runtime.listen(sock, lambda: Passage(self).client, tls=self._tls, config=self.config)
+        return bound_address(*socks)
 
 
 def _say(error: TransportError) -> None:

@@ -30,7 +30,7 @@ from wire.server.slow_handlers import SlowHandlers
 from wire.server.thread_streams import threaded
 from wire.service import Handler, Inspector, Method, ServerInterceptor, Servicer
 from wire.throttle import Throttle
-from wire.transport import sockets
+from wire.transport import listening, sockets
 from wire.transport.address import parse_address
 from wire.transport.contract import Future, Listener, ListeningSocket, Runtime
 from wire.transport.listening import bound_address, listen_on
@@ -137,16 +137,20 @@ class Server:
         finally:
             await self._exits.aclose()
 
-    async def listen(self, address: str, *, tls: ServerTls | bool = True) -> str:
-        """Listen on an address in gRPC's name syntax; returns it as bound (port 0 becomes a real one). `tls`: as for
-        `serve`.
+    async def listen(self, address: str, *, tls: ServerTls | bool = True, reuse_port: bool = False) -> str:
+        """Listen on an address in gRPC's name syntax; returns it as bound (port 0 becomes a real one).
+
+        `localhost` is listened on in both families, where the machine has them. `tls`: as for `serve`. `reuse_port`:
+        other sockets, of this process and of others of the same user, may listen there with it too; the kernel spreads
+        connections over them (SO_REUSEPORT, TCP only).
 
         Raises `AddressError` for one that cannot be read, `ListenError` for one that cannot be had.
         """
         self._open_runtime()
-        sock = listen_on(parse_address(address), backlog=self._config.transport.backlog)
-        self._serve(sock, tls)
-        return bound_address(sock)
+        socks = listen_on(parse_address(address), backlog=self._config.transport.backlog, reuse_port=reuse_port)
+        for sock in socks:
+            self._serve(sock, tls)
+        return bound_address(*socks)
 
     def serve(self, sock: socket.socket, *, tls: ServerTls | bool = True) -> None:
         """Accept on a socket that already listens, one of `bind`'s or inherited from a parent process; it is then the
@@ -291,10 +295,17 @@ def bind(address: str, *, backlog: int = 1024, reuse_port: bool = False) -> sock
     """A socket that listens on an address in gRPC's name syntax, for `Server.serve`. Needs no event loop; connections
     that come before the server accepts them wait.
 
+    Of a name with several IP addresses it is the first that can be had, IPv4 first (`bind_all`: all of localhost's).
     `reuse_port`: several sockets may listen there, and share what comes (TCP only). Raises `AddressError` for an
     address that cannot be read, `ListenError` for one that cannot be had.
     """
     return sockets.bind(parse_address(address), backlog=backlog, reuse_port=reuse_port)
+
+
+def bind_all(address: str, *, backlog: int = 1024, reuse_port: bool = False) -> list[socket.socket]:
+    """As `bind`, with all sockets that the address takes: two for `localhost`, with one port, where the machine has
+    both families; one for any other."""
+    return [*listening.bind_all(parse_address(address), backlog=backlog, reuse_port=reuse_port)]
 
 
 class _Fallback(Method[bytes, bytes]):

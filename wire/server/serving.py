@@ -42,6 +42,7 @@ def serve(
     grace_s: float = 30.0,
     backlog: int = 1024,
     hang_timeout_s: float | None = 10.0,
+    reuse_port: bool = False,
 ) -> int:
     """Serve until SIGTERM or SIGINT, let open calls end, and return the exit status: 0 after a clean drain, else 1.
 
@@ -55,7 +56,8 @@ def serve(
     `contextlib.asynccontextmanager`). `addresses`: in gRPC's name syntax; "systemd:" stands for the sockets that
     systemd hands over, and is for one worker. `workers`: processes that share the addresses (`run_workers`, which
     also says what `grace_s`, `backlog` and `hang_timeout_s` are: they matter to several workers only). `loop`: as for
-    `wire.run`. `started` is called once, when all accept, with the addresses as they were bound.
+    `wire.run`. `started` is called once, when all accept, with the addresses as they were bound. `reuse_port`: other
+    programs may listen on the same TCP ports, where they ask for it too.
 
     A second signal ends the process at once. Handlers that swallow their cancellation are left behind, by `os._exit`
     with status 1. Raises `ConfigurationError`, `AddressError` and `ListenError`; whatever `make_server` raises passes
@@ -63,7 +65,7 @@ def serve(
     """
     targets = [addresses] if isinstance(addresses, str) else list(addresses)
     if workers == 1:
-        run(_serve_alone, make_server, targets, started, loop=loop)
+        run(_serve_alone, make_server, targets, started, reuse_port, loop=loop)
         return 0
     if SYSTEMD in targets:
         raise ConfigurationError(f'the address "{SYSTEMD}" is for one worker, but there are {workers}')
@@ -75,13 +77,16 @@ def serve(
         grace_s=grace_s,
         backlog=backlog,
         hang_timeout_s=hang_timeout_s,
+        reuse_port=reuse_port,
     )
 
 
-async def _serve_alone(make_server: MakeServer, addresses: list[str], started: Callable[[list[str]], object]) -> None:
+async def _serve_alone(
+    make_server: MakeServer, addresses: list[str], started: Callable[[list[str]], object], reuse_port: bool
+) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with make_server() as server:
-            bound = [each for address in addresses for each in await _listen(server, address)]
+            bound = [each for address in addresses for each in await _listen(server, address, reuse_port)]
             tune_process()
             started(bound)
             await anext(signals)
@@ -110,10 +115,10 @@ async def _serve_as_worker(make_server: MakeServer, worker: Worker) -> None:
             _leave_behind(server.still_running)
 
 
-async def _listen(server: Server, address: str) -> list[str]:
+async def _listen(server: Server, address: str, reuse_port: bool) -> list[str]:
     """The addresses as bound."""
     if address != SYSTEMD:
-        return [await server.listen(address)]
+        return [await server.listen(address, reuse_port=reuse_port)]
     inherited = inherited_sockets()
     for sock in inherited:
         server.serve(sock)

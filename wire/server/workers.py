@@ -14,7 +14,7 @@ A worker says by a byte on a pipe that it accepts. The end of that pipe, which t
 dies, says that it no longer does. Further bytes, from its event loop now and then, say that it is not stuck: a worker
 that began to send them and falls silent is killed and replaced. The supervisor runs no event loop and no threads: that
 makes forking safe.
-Imports `errors` and `transport`'s `address`, `sockets` and `runtime`. Needs `os.fork`, so not Windows.
+Imports `errors` and `transport`'s `address`, `listening`, `sockets` and `runtime`. Needs `os.fork`, so not Windows.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from typing import Final
 from wire.errors import ConfigurationError
 from wire.transport import sockets
 from wire.transport.address import parse_address
+from wire.transport.listening import bind_all, bound_address
 from wire.transport.runtime import open_runtime
 
 _log = logging.getLogger("wire.workers")
@@ -59,7 +60,8 @@ class Worker:
     index: int
     """From 0 to the number of workers - 1; a replacement takes over its predecessor's."""
     sockets: Sequence[socket.socket]
-    """Listening sockets to accept from, one for each address, in their order."""
+    """Listening sockets to accept from, in the order of the addresses: one for each, two for `localhost` where the
+    machine has both families."""
     beat_s: float | None
     """How often to call `beat`; None: nobody listens for it."""
     _pipe: int | None
@@ -103,12 +105,14 @@ def run_workers(
     grace_s: float = 30.0,
     backlog: int = 1024,
     hang_timeout_s: float | None = 10.0,
+    reuse_port: bool = False,
 ) -> int:
     """Run `work` in `count` processes that share `addresses`, until SIGTERM or SIGINT; a second signal kills them.
 
     `work` ends its worker: with status 0 when it returns, 1 when it raises. It must return on SIGTERM, once what it had
     begun is finished, for which it has `grace_s` (7 s more, and it is killed); SIGINT it does not see. One that
     has called `Worker.beat` and does not do so again for `hang_timeout_s` is killed and replaced (None: it is not).
+    `reuse_port`: others than these workers may listen on the TCP ports too, and get their share of the connections.
     `started` is called once, here, when all workers accept, with the addresses that were bound. Returns the exit
     status: 0 after a clean drain, 1 when a worker failed at the start or had to be killed at the end.
 
@@ -125,27 +129,32 @@ def run_workers(
         slots = [_Slot(index) for index in range(count)]
         bound = []
         for text in addresses:
-            shared = bind_for_workers(text, count, backlog=backlog)
-            for slot, sock in zip(slots, shared, strict=True):
-                slot.sockets.append(stack.enter_context(sock))
-            bound.append(sockets.bound_address(shared[0]))
+            shared = bind_for_workers(text, count, backlog=backlog, reuse_port=reuse_port)
+            for slot, own in zip(slots, shared, strict=True):
+                slot.sockets += [stack.enter_context(sock) for sock in own]
+            bound.append(bound_address(*shared[0]))
         supervisor = _Supervisor(slots, work, grace_s, stack.enter_context(_signals()), hang_timeout_s)
         return supervisor.run(lambda: started(bound))
 
 
-def bind_for_workers(text: str, count: int, *, backlog: int = 1024) -> list[sockets.BoundSocket]:
-    """A listening socket for each of `count` workers: on TCP several that share the port, else the same one.
+def bind_for_workers(
+    text: str, count: int, *, backlog: int = 1024, reuse_port: bool = False
+) -> list[list[sockets.BoundSocket]]:
+    """The listening sockets of each of `count` workers: on TCP several that share the port, else the same one.
 
-    The first is bound without SO_REUSEPORT and gets it afterwards, so that a port which another server of this user
-    has, with that option, counts as taken: the two would share its connections unawares. Raises as `sockets.bind`.
+    Those of the first are bound without SO_REUSEPORT and get it afterwards, so that a port which another server of this
+    user has, with that option, counts as taken: the two would share its connections unawares. `reuse_port`: that is
+    what is wanted. Raises as `bind_all`.
     """
     address = parse_address(text)
-    first = sockets.bind(address, backlog=backlog)
+    first = bind_all(address, backlog=backlog, reuse_port=reuse_port)
     if count == 1 or not sockets.can_reuse_port(address):
         return [first] * count
-    first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    exact = parse_address(sockets.bound_address(first))
-    return [first, *(sockets.bind(exact, backlog=backlog, reuse_port=True) for _ in range(count - 1))]
+    for sock in first:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    exact = [parse_address(sockets.bound_address(sock)) for sock in first]
+    others = ([sockets.bind(each, backlog=backlog, reuse_port=True) for each in exact] for _ in range(count - 1))
+    return [first, *others]
 
 
 @dataclass(slots=True)

@@ -93,7 +93,24 @@ async def _look_up(address: TcpAddress, waits: Waits) -> list[Candidate]:
             found = await waits.getaddrinfo(address.host, address.port, family=family, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise sockets.connect_error(address, error) from None
-    return [Candidate(address, entry[0], entry[4]) for entry in found]
+    return [Candidate(address, entry[0], entry[4]) for entry in found] + _rest_of_localhost(address, found)
+
+
+def _rest_of_localhost(address: TcpAddress, found: list[Any]) -> list[Candidate]:
+    """`localhost` is every loopback address that the machine has, whatever it is told of it (RFC 6761 §6.3): servers
+    listen on either."""
+    if address.host.lower() != "localhost" or address.family != "any":
+        return []
+    families = {entry[0] for entry in found}
+    loopbacks = {
+        socket.AF_INET: ("127.0.0.1", address.port),
+        socket.AF_INET6: ("::1", address.port, 0, 0),
+    }
+    return [
+        Candidate(address, family, sockaddr)
+        for family, sockaddr in loopbacks.items()
+        if family not in families and sockets.has_loopback(family)
+    ]
 
 
 async def _connect(address: Address, family: int, sockaddr: Any, waits: Waits) -> socket.socket:

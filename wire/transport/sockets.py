@@ -12,6 +12,7 @@ import socket
 import stat
 import struct
 import sys
+from functools import cache
 from typing import Any, Final
 
 from wire.errors import ConnectError, ListenError, TransportError
@@ -100,6 +101,17 @@ def bind(address: Address, *, backlog: int = 1024, reuse_port: bool = False) -> 
 def can_reuse_port(address: Address) -> bool:
     """Whether SO_REUSEPORT spreads connections over sockets here; AF_UNIX ignores it and AF_VSOCK refuses it."""
     return isinstance(address, TcpAddress) and hasattr(socket, "SO_REUSEPORT")
+
+
+@cache
+def has_loopback(family: int) -> bool:
+    """Whether this machine has a loopback address of AF_INET or AF_INET6. It is asked once."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def bound_address(sock: socket.socket) -> str:
