@@ -12,7 +12,7 @@ import pytest
 
 from tests.http2 import frames
 from tests.http2.frames import Frame
-from wire.transport.contract import Peer, Runtime
+from wire.transport.contract import Peer, Runtime, SocketCounters
 from wire.transport.runtime import open_runtime
 
 
@@ -120,6 +120,9 @@ class MemoryTransport:
     def write(self, data: bytes) -> None:
         if not self.closed:
             self.written.append(data)
+
+    def counters(self) -> SocketCounters | None:
+        return None
 
     def unsent_bytes(self) -> int:
         return self.unsent

@@ -257,6 +257,7 @@ class Connection:
             receive_window,
             engine.held_bytes,
             max(0.0, self._now() - self.heard_at),
+            None if self.transport is None else self.transport.counters(),
         )
 
     # Writing.

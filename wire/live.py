@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Protocol
 from weakref import WeakSet
 
-from wire.transport.contract import Peer
+from wire.transport.contract import Peer, SocketCounters
 
 _numbers = count(1)
 
@@ -43,6 +43,8 @@ class ConnectionState:
     """DATA that waits for a window, or for the socket."""
     idle_s: float
     """Seconds since the peer last sent something."""
+    counters: SocketCounters | None = None
+    """The system's, of bytes and the round trip, where it keeps them."""
 
 
 @dataclass(frozen=True, slots=True)

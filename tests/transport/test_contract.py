@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import sys
 from itertools import pairwise
 from operator import methodcaller
 
@@ -52,6 +53,28 @@ def test_bytes_arrive_whole_and_in_order_whatever_the_chunks(on_transports: RunT
         await client.until(lambda recorder: len(recorder.data) >= len(sent))
         assert bytes(server.data) == sent
         assert bytes(client.data) == sent
+
+    on_transports(test)
+
+
+def test_the_system_counts_the_bytes_of_tcp(on_transports: RunTransports) -> None:
+    async def test(transports: Transports) -> None:
+        client, server = await transports.pair(echo=True)
+        client.transport.write(b"x" * 5000)
+        await client.until(lambda recorder: len(recorder.data) == 5000)
+        counters = server.transport.counters()
+        if transports.kind.transport != "tcp" or sys.platform != "linux":
+            assert counters is None
+            return
+        assert counters is not None
+        assert 5000 <= counters.bytes_received < 20_000
+        assert 0 < counters.round_trip_s < 10
+        mirrored = client.transport.counters()
+        assert mirrored is not None
+        assert mirrored.bytes_received >= 5000
+        client.transport.abort()
+        await client.until(lambda recorder: "lost" in recorder.calls)
+        assert client.transport.counters() is None
 
     on_transports(test)
 

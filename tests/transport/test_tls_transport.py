@@ -20,7 +20,7 @@ from tests.transport.harness import Recorder, logged, quick, receive, run_loop
 from wire.errors import TlsError
 from wire.transport import sockets
 from wire.transport.address import parse_address
-from wire.transport.contract import Answer, Peer, Runtime, Transport
+from wire.transport.contract import Answer, Peer, Runtime, SocketCounters, Transport
 from wire.transport.tls import ClientTls, ServerTls
 from wire.transport.tls_transport import LOST_IN_HANDSHAKE, TlsTransport
 
@@ -254,6 +254,9 @@ class RawTransport:
 
     def write(self, data: bytes) -> None:
         self.written += data
+
+    def counters(self) -> SocketCounters | None:
+        return None
 
     def unsent_bytes(self) -> int:
         return len(self.written)

@@ -21,6 +21,7 @@ from wire.transport.contract import (
     ListeningSocket,
     Peer,
     Runtime,
+    SocketCounters,
     Transport,
     TransportProtocol,
 )
@@ -102,6 +103,9 @@ class TracedTransport:
         if not self._ended:
             self._reader.feed(self._outward, data, self._now())
             self._transport.write(data)
+
+    def counters(self) -> SocketCounters | None:
+        return self._transport.counters()
 
     def unsent_bytes(self) -> int:
         return self._transport.unsent_bytes()

@@ -1,4 +1,5 @@
-"""`wire-client`: lists, describes and calls the methods of any gRPC server, by reflection or .proto files.
+"""`wire-client`: lists, describes and calls the methods of any gRPC server, by reflection or .proto files, and
+shows what it is doing by channelz.
 
 `bin.client` adds commands of its own, for Echo and Crypto.
 """
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import wire
-from wire.programs import cli
+from wire.programs import cli, top
 from wire.programs.call_command import CallFailed, call
 from wire.programs.channel_flags import (
     DEFAULT_TIMEOUT_S,
@@ -49,6 +50,7 @@ _EXAMPLES: Final = """\
   %(prog)s call echo.v1.EchoService/Echo '{"payload": "aGVsbG8="}'
   tail -f events.jsonl | %(prog)s --target vsock:3:5000 call shop.v1.Shop/Follow -
   %(prog)s -H 'authorization: Bearer x' --tls --target api.example.org:443 list
+  %(prog)s --target vsock:3:5000 top
   %(prog)s --proto shop.proto -I protos call shop.v1.Shop/Get @request.json
 """
 
@@ -62,6 +64,9 @@ class Command:
     description: str
     add_flags: Callable[[cli.Parser], None]
     run: Callable[[wire.Channel, argparse.Namespace, dict[str, Any]], Awaitable[None]]
+
+
+_TOP: Final = Command("top", "show what a server's connections are doing, by channelz", top.add_flags, top.top)
 
 
 def main(
@@ -86,7 +91,7 @@ def main(
     if args.command is None:
         parser.error("COMMAND is needed")
     check_tls_flags(parser, args)
-    own = {command.name: command for command in commands}
+    own = {command.name: command for command in (_TOP, *commands)}
     return wire.run(_run, args, own.get(args.command), services, loop=args.loop)
 
 
@@ -172,7 +177,7 @@ def _parser(prog: str, commands: Sequence[Command], examples: str) -> cli.Parser
     notes = f"Flags may stand before or behind the command.\n{_STATUS}{FILTER_HELP}"
     parser = cli.Parser(
         prog,
-        description="List, describe and call the methods of a gRPC server.",
+        description="List, describe and call the methods of a gRPC server, and watch what it is doing.",
         epilog=f"{notes}\nexamples:\n{_EXAMPLES}{examples}",
     )
     parser.set_defaults(prog=prog)
@@ -203,7 +208,7 @@ def _parser(prog: str, commands: Sequence[Command], examples: str) -> cli.Parser
     calling.add_argument("--defaults", action="store_true", help="print fields that are not set, too")
     calling.add_argument("--ignore-unknown", action="store_true", help="fields that a message has not are no error")
     calling.add_argument("-v", "--verbose", action="store_true", help="show metadata and status on stderr")
-    for command in commands:
+    for command in (_TOP, *commands):
         command.add_flags(add_command(command.name, command.description))
     return parser
 

@@ -8,7 +8,7 @@ they would cost every call; neither are traces of events. Imports `wire` and the
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import wire
@@ -156,15 +156,22 @@ def _socket(state: live.ConnectionState) -> v1.Socket:
             streams_failed=state.streams_failed,
             local_flow_control_window=state.send_window,
             remote_flow_control_window=state.receive_window,
-            option=[
-                v1.SocketOption(name="held_bytes", value=str(state.held_bytes)),
-                v1.SocketOption(name="idle_s", value=f"{state.idle_s:.3f}"),
-            ],
+            option=[v1.SocketOption(name=name, value=value) for name, value in _options(state)],
         ),
         remote=_address(peer.address),
         security=security,
         remote_name=peer.address,
     )
+
+
+def _options(state: live.ConnectionState) -> Iterator[tuple[str, str]]:
+    """What channelz has no fields for."""
+    yield "held_bytes", str(state.held_bytes)
+    yield "idle_s", f"{state.idle_s:.3f}"
+    if state.counters is not None:
+        yield "bytes_received", str(state.counters.bytes_received)
+        yield "bytes_sent", str(state.counters.bytes_sent)
+        yield "round_trip_s", f"{state.counters.round_trip_s:.6f}"
 
 
 def _address(address: str) -> v1.Address:

@@ -18,11 +18,11 @@ from typing import Any, cast
 
 from wire.config import TransportConfig
 from wire.transport.accepting import Guard
-from wire.transport.contract import Future, Peer, Resumable, Task, Timer, Transport, TransportProtocol
+from wire.transport.contract import Future, Peer, Resumable, SocketCounters, Task, Timer, Transport, TransportProtocol
 from wire.transport.resumable import ResumableTask
 from wire.transport.runtime_base import RuntimeBase
 from wire.transport.socket_transport import SocketTransport
-from wire.transport.sockets import AF_VSOCK, lost_error
+from wire.transport.sockets import AF_VSOCK, lost_error, tcp_counters
 
 
 class AsyncioTransport(asyncio.Protocol):
@@ -116,6 +116,10 @@ class AsyncioTransport(asyncio.Protocol):
         """Have uvloop's transport hold this one no more, after a loss that it does not report."""
         if self._made and self._runtime.name == "uvloop":
             self._transport.set_protocol(asyncio.Protocol())
+
+    def counters(self) -> SocketCounters | None:
+        sock = None if self._lost or not self._made else self._transport.get_extra_info("socket")
+        return None if sock is None else tcp_counters(sock.fileno())
 
     def unsent_bytes(self) -> int:
         return self._transport.get_write_buffer_size()

@@ -54,6 +54,17 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class SocketCounters:
+    """What the operating system has counted of one TCP connection, so that nothing needs to be counted here."""
+
+    bytes_received: int
+    bytes_sent: int
+    """Those that the peer's system has acknowledged."""
+    round_trip_s: float
+    """The smoothed round-trip time of RFC 6298."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One socket address that a channel's target stands for: what one attempt to connect needs.
 
@@ -101,6 +112,10 @@ class Transport(Protocol):
 
     def unsent_bytes(self) -> int:
         """What `write` was given and the socket has not taken yet."""
+
+    def counters(self) -> SocketCounters | None:
+        """None where the system keeps none: sockets other than TCP, systems other than Linux, a transport that was
+        lost. Any thread may ask."""
 
     def close(self) -> None:
         """Write what is queued, then close; `connection_lost` follows when the peer has closed its side too, or after

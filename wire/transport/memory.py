@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from wire.config import TransportConfig
 from wire.transport.accepting import Guard
 from wire.transport.address import MemoryAddress
-from wire.transport.contract import Peer, Timer, Transport, TransportProtocol
+from wire.transport.contract import Peer, SocketCounters, Timer, Transport, TransportProtocol
 from wire.transport.sockets import connect_error, listen_error, lost_error
 
 logger = logging.getLogger("wire.transport")
@@ -207,6 +207,9 @@ class MemoryTransport:
             self._writing_paused = True
             assert self._protocol is not None
             self._protocol.pause_writing()
+
+    def counters(self) -> SocketCounters | None:
+        return None
 
     def unsent_bytes(self) -> int:
         return self._unsent_bytes

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from wire.config import TransportConfig
-from wire.transport.contract import Peer, Timer, TransportProtocol
-from wire.transport.sockets import lost_error
+from wire.transport.contract import Peer, SocketCounters, Timer, TransportProtocol
+from wire.transport.sockets import lost_error, tcp_counters
 
 if TYPE_CHECKING:
     from wire.transport.runtime_base import RuntimeBase
@@ -116,6 +116,9 @@ class SocketTransport:
         if self._queued_bytes > self._high_bytes and not self._writing_paused:
             self._writing_paused = True
             self._protocol.pause_writing()
+
+    def counters(self) -> SocketCounters | None:
+        return tcp_counters(self._sock.fileno())
 
     def unsent_bytes(self) -> int:
         return self._queued_bytes

@@ -27,7 +27,7 @@ from wire.transport.address import (
     UnixAddress,
     VsockAddress,
 )
-from wire.transport.contract import Peer
+from wire.transport.contract import Peer, SocketCounters
 
 AF_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
 AF_VSOCK: Final[int] = getattr(socket, "AF_VSOCK", -1)
@@ -60,6 +60,11 @@ class BoundSocket(socket.socket):
             except OSError:
                 pass
         super().close()
+
+
+_TCP_INFO: Final = struct.Struct("=68xI48xQQ")
+"""tcpi_rtt, tcpi_bytes_acked and tcpi_bytes_received of <linux/tcp.h>."""
+_TCP_INFO_BYTES: Final = _TCP_INFO.size
 
 
 def bind(address: Address, *, backlog: int = 1024, reuse_port: bool = False) -> BoundSocket:
@@ -144,6 +149,23 @@ def peer_of(sock: socket.socket) -> Peer:
         pid, uid, gid = _UCRED.unpack(credentials)
         return Peer(_name(AF_UNIX, name), uid=uid, gid=gid, pid=pid or None)  # 0: in a PID namespace we cannot see
     return Peer(_name(sock.family, name))
+
+
+def tcp_counters(descriptor: int) -> SocketCounters | None:
+    """Linux's `struct tcp_info` of a socket; None of any other."""
+    if not hasattr(socket, "TCP_INFO") or descriptor < 0:
+        return None
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            if sock.family not in (socket.AF_INET, socket.AF_INET6):
+                return None
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:  # closed meanwhile
+        return None
+    if len(info) < _TCP_INFO_BYTES:  # before Linux 4.1
+        return None
+    round_trip_us, sent, received = _TCP_INFO.unpack(info)
+    return SocketCounters(received, sent, round_trip_us / 1e6)
 
 
 def unix_sockaddr(address: UnixAddress | HybridVsockAddress) -> str | bytes:

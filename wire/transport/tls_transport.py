@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from wire.errors import TlsError
-from wire.transport.contract import Answer, Peer, Timer, Transport, TransportProtocol
+from wire.transport.contract import Answer, Peer, SocketCounters, Timer, Transport, TransportProtocol
 
 _RECORDS_BYTES = 1 << 18  # OpenSSL decrypts a record (16 KiB) per call, however much is asked for
 
@@ -158,6 +158,9 @@ class TlsTransport:
             self._fail(_reason(error))
             return
         self._raw.write(self._outgoing.read())
+
+    def counters(self) -> SocketCounters | None:
+        return self._raw.counters()
 
     def unsent_bytes(self) -> int:
         return self._raw.unsent_bytes()
