@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any, cast
 
 import anyio
@@ -208,6 +210,36 @@ def test_small_messages_that_come_at_once_are_never_all_objects_of_their_own() -
         assert peak < 4 * len(data)
         assert messages.received == 10_000
         assert [await anext(messages) for _ in range(10_000)] == [b"%03d" % (number % 1000) for number in range(10_000)]
+
+    flowing(test)
+
+
+def test_messages_that_come_at_once_are_handed_over_within_the_read_that_brings_them() -> None:
+    async def test(both: Both) -> None:
+        messages = incoming(both)
+        taken: list[bytes] = []
+
+        async def read() -> None:
+            async for each in messages:
+                taken.append(each)
+
+        made = both.runtime.resumable(read(), copy_context())
+        assert made is not None
+        messages.task, start = made
+        task = start()
+        await turns(2)
+        seen = []
+
+        def come() -> None:
+            messages.feed(frame(b"1") + frame(b"2") + frame(b"3")[:4])
+            seen.append(list(taken))
+            messages.feed(frame(b"3")[4:] + frame(b"4"))
+            seen.append(list(taken))
+            messages.end()
+
+        both.runtime.call_soon(come)
+        await cast("asyncio.Task[None]", task)
+        assert seen == [[b"1", b"2"], [b"1", b"2", b"3", b"4"]]
 
     flowing(test)
 

@@ -303,7 +303,9 @@ class Connection:
             self.flush()
             self._turn_messages = messages  # the turn goes on, until what `wake` has planned
             return True
-        self.wake()
+        if not self._flush_due:
+            self._flush_due = True
+            self.runtime.call_soon(self.flush)
         return messages > _TURN_MESSAGES
 
     def uncongested(self) -> Future[None]:

@@ -9,9 +9,9 @@ outgoing sender waits while its stream's window is closed, or the transport is n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from copy import copy
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from wire.connection import Connection
 from wire.errors import CodecError, UsageError
@@ -108,9 +108,19 @@ class IncomingMessages(Generic[M]):
                 self.received += reader.uncut_count
                 self._packed += reader.uncut
                 reader.uncut, reader.uncut_count = b"", 0
-            self._wake()
+            if self._waiter is not None:
+                self._hand_over()
         elif self._waiter is not None:
             self._expect()
+
+    def _hand_over(self) -> None:
+        """Several messages have come, and somebody waits for the first."""
+        if self.task is not None and self._messages:
+            message = self._messages.popleft()
+            if self.task.resume(message):
+                return
+            self._messages.appendleft(message)
+        self._wake()
 
     def _expect(self) -> None:
         """Somebody waits for the next message: let the rest of it come, if its window is too narrow for it. Not before:
@@ -149,9 +159,6 @@ class IncomingMessages(Generic[M]):
 
     def __aiter__(self) -> AsyncIterator[M]:
         return self
-
-    def __anext__(self) -> Coroutine[Any, Any, M]:
-        return self.take()
 
     async def take(self, keeper: object = None) -> M:
         """The next message, as `__anext__` gives it. `keeper` lives as long as this waits."""
@@ -206,6 +213,8 @@ class IncomingMessages(Generic[M]):
             raise failure
         finally:
             del failure  # its traceback holds this frame, which must not hold it
+
+    __anext__ = take
 
     async def _decode_long(self, message: bytes, size_bytes: int) -> M:
         """One that is compressed or heavy, and travelled in so many bytes."""

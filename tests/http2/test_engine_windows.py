@@ -99,6 +99,16 @@ def test_an_empty_end_needs_no_window(client: MakeRig) -> None:
     assert [(frame.payload, frame.end) for frame in rig.sent()] == [(b"", True)]
 
 
+def test_an_empty_end_needs_no_window_even_below_zero(client: MakeRig) -> None:
+    rig = client()
+    stream = rig.open()
+    rig.engine.send_data(stream, bytes(1000))
+    rig.feed(f.settings({Setting.INITIAL_WINDOW_SIZE: 10}))  # §6.9.2
+    rig.sent()
+    rig.engine.send_data(stream, b"", end_stream=True)
+    assert [(frame.payload, frame.end) for frame in rig.sent()] == [(b"", True)]
+
+
 def test_the_connections_window_is_shared_in_turn(client: MakeRig) -> None:
     rig = client()
     rig.feed(f.settings({Setting.INITIAL_WINDOW_SIZE: MiB}))

@@ -10,19 +10,19 @@ from typing import Final
 
 Chunk = bytes | bytearray | memoryview
 
-_SMALL_BYTES: Final = 1024
+SMALL_BYTES: Final = 1024
 """Pieces up to here are copied together: a queued object costs about 250 bytes beside what is in it."""
 
-_JOINED_BYTES: Final = 1 << 14  # that a chunk of small pieces grows to; one frame by default
+JOINED_BYTES: Final = 1 << 14  # that a chunk of small pieces grows to; one frame by default
 
 
 def append_chunk(queue: deque[Chunk], data: bytes) -> None:
     """Queue `data`. A large piece is queued without a copy."""
-    if len(data) > _SMALL_BYTES:
+    if len(data) > SMALL_BYTES:
         queue.append(memoryview(data))
         return
     last = queue[-1] if queue else None
-    if isinstance(last, bytearray) and len(last) + len(data) <= _JOINED_BYTES:
+    if isinstance(last, bytearray) and len(last) + len(data) <= JOINED_BYTES:
         last += data
     else:
         queue.append(bytearray(data))

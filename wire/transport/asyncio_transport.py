@@ -270,7 +270,7 @@ class AsyncioRuntime(RuntimeBase):
         if self.loop.get_task_factory() is not None:  # it may not know of contexts
             return None
         task = ResumableTask(self.loop, coroutine, context)
-        return task, partial(asyncio.Task, task, loop=self.loop, context=context, **_EAGER)
+        return task, partial(asyncio.Task, task.driver, loop=self.loop, context=context, **_EAGER)
 
     async def _attach_socket(
         self, sock: socket.socket, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None

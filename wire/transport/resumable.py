@@ -32,8 +32,9 @@ def _park() -> Generator[Any, Any, Any]:
     return (yield _PARKED)
 
 
-class ResumableTask(Coroutine[Any, Any, None]):
-    """What the task runs in place of `coroutine`, which handles its own exceptions; `context` is where both run."""
+class ResumableTask:
+    """How far a task has come that runs `coroutine`, which handles its own exceptions; `context` is where both run. The
+    task itself is given `driver`."""
 
     __slots__ = ("_coroutine", "_ended", "_future", "_handed", "_loop", "_parked", "_run", "_send", "_task")
 
@@ -62,6 +63,10 @@ class ResumableTask(Coroutine[Any, Any, None]):
 
     park = staticmethod(_park)
     """Await it behind `parking`: gives what `resume` was given, or None when the future was resolved."""
+
+    @property
+    def driver(self) -> Coroutine[Any, Any, None]:
+        return _Driver(self, self._coroutine)
 
     # What wakes it, from a callback.
 
@@ -92,9 +97,9 @@ class ResumableTask(Coroutine[Any, Any, None]):
             future.set_result(None)  # type: ignore[union-attr]
         return True
 
-    # What the task calls.
+    # What the task calls, by its driver.
 
-    def send(self, value: object) -> Any:
+    def step(self, value: object) -> Any:
         if self._task is None:
             self._task = asyncio.current_task(self._loop)
         if self._handed is not _NOTHING:
@@ -102,7 +107,7 @@ class ResumableTask(Coroutine[Any, Any, None]):
             return awaited
         return self._go_on(self._send, None)
 
-    def throw(self, *args: Any) -> Any:
+    def interrupt(self, *args: Any) -> Any:
         if self._handed is not _NOTHING:
             awaited, self._handed = self._handed, _NOTHING
             if awaited is not None:
@@ -120,7 +125,7 @@ class ResumableTask(Coroutine[Any, Any, None]):
             awaited = function(*args)
         except BaseException:
             del args
-            self._ended = self._task = self._future = None  # the task holds this object
+            self._ended = self._task = self._future = None  # the task holds this object, by its driver
             del self._run  # and the context may
             raise
         if awaited is _PARKED:
@@ -128,6 +133,25 @@ class ResumableTask(Coroutine[Any, Any, None]):
             awaited._asyncio_future_blocking = True  # type: ignore[union-attr]  # what `await` sets
             self._parked = True
         return awaited
+
+
+class _Driver(Coroutine[Any, Any, None]):
+    """What the task runs in place of the coroutine. Apart from the state: `__getattr__` makes all attributes slow."""
+
+    __slots__ = ("_coroutine", "_state")
+
+    def __init__(self, state: ResumableTask, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._state = state
+        self._coroutine = coroutine
+
+    def send(self, value: object) -> Any:
+        return self._state.step(value)
+
+    def throw(self, *args: Any) -> Any:
+        try:
+            return self._state.interrupt(*args)
+        finally:
+            del args  # as there
 
     def close(self) -> None:
         self._coroutine.close()

@@ -108,3 +108,47 @@ def test_replies_in_the_short_way_explain_the_clients_window_updates() -> None:
     assert rig.verdict() is None
     rig.feed(f.window_update(0, 1))
     assert rig.verdict() == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_small_messages_sent_one_behind_another_leave_in_one_frame() -> None:
+    rig = server()
+    stream, other = rig.open(), rig.open()
+    for each in (stream, other):
+        rig.engine.send_headers(each, RESPONSE)
+    rig.sent()
+    for number in range(3):
+        rig.engine.send_data(stream, b"%d" % number)
+    rig.engine.send_data(other, b"other")
+    rig.engine.send_data(stream, b"behind")  # no longer the last one
+    rig.engine.ping(bytes(8))
+    rig.engine.send_data(stream, b"the ping")
+    rig.engine.send_headers(stream, TRAILERS, end_stream=True)
+    data = [(frame.stream_id, frame.payload) for frame in rig.sent() if frame.kind == FrameType.DATA]
+    assert data == [(1, b"012"), (3, b"other"), (1, b"behind"), (1, b"the ping")]
+    rig.engine.send_data(other, b"next turn")
+    assert [frame.payload for frame in rig.sent()] == [b"next turn"]
+
+
+def test_joined_frames_are_no_longer_than_one_and_long_messages_are_not_copied() -> None:
+    rig = server()
+    stream = rig.open()
+    rig.engine.send_headers(stream, RESPONSE)
+    rig.sent()
+    for size in (100, 5000, 5000, *[1000] * 20):
+        rig.engine.send_data(stream, bytes(size))
+    sizes = [len(frame.payload) for frame in rig.sent()]
+    assert sizes == [100, 5000, 5000 + 11 * 1000, 9 * 1000]
+    assert stream.queued_bytes == 0
+    assert rig.engine.windows[0] == 65_535 - sum(sizes)
+
+
+def test_messages_that_are_joined_explain_window_updates_as_those_that_are_not() -> None:
+    rig = server(control_burst=1, controls_per_s=0.0)  # its SETTINGS
+    stream = rig.open()
+    rig.engine.send_headers(stream, RESPONSE)
+    for _ in range(9):
+        rig.engine.send_data(stream, b"small")
+    rig.feed(f.window_update(0, 1) * 20)
+    assert rig.verdict() is None
+    rig.feed(f.window_update(0, 1))
+    assert rig.verdict() == ErrorCode.ENHANCE_YOUR_CALM

@@ -29,7 +29,7 @@ from wire.http2.engine import NO_LIMIT, Fields, HeaderList, Sink
 from wire.http2.limits import EXPLAINING_BYTES, Limits
 from wire.http2.receive_budget import Grants, ReceiveBudget
 from wire.http2.reset_memory import ResetMemory
-from wire.http2.send_queue import Chunk, append_chunk
+from wire.http2.send_queue import JOINED_BYTES, SMALL_BYTES, Chunk, append_chunk
 from wire.http2.tuned import frames
 from wire.http2.tuned.encoder import Encoder
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS
@@ -56,6 +56,8 @@ class TunedSender:
         "_failed",
         "_goaway_id",
         "_highest_peer_id",
+        "_last_at",
+        "_last_sender",
         "_limits",
         "_next_id",
         "_out",
@@ -98,6 +100,8 @@ class TunedSender:
         self._config = config
         self._limits = Limits(config)
         self._out: list[Chunk] = []
+        self._last_sender: AnyStream = None  # whose DATA frame ends `_out`, if that is `_last_at` long
+        self._last_at = 0
         self._failed = False
         self._resets = ResetMemory()
         self._encoder = Encoder()
@@ -158,6 +162,7 @@ class TunedSender:
             return b""
         data = b"".join(out)
         out.clear()
+        self._last_sender = None
         self.queued_replies = 0
         self.held_bytes = self._waiting_bytes
         return data
@@ -169,6 +174,7 @@ class TunedSender:
             self._close_stream(stream)
         self.streams.clear()
         self._out.clear()
+        self._last_sender = None
         self.held_bytes = 0
         del self._sink  # which holds this engine
 
@@ -223,18 +229,22 @@ class TunedSender:
         if (
             not end_stream
             and stream.local == OPEN
-            and stream.ending is None
+            and not stream.queue  # nor then an end behind it
             and 0 < size <= stream.send_window
             and size <= connection.send_window
             and size <= self._peer_max_frame_bytes
-            and not stream.queue
         ):
             # One frame of a stream that goes on, which is what streaming is made of.
             self.held_bytes += size
             stream.send_window -= size
             connection.send_window -= size
             self._limits.written += 1
-            self._out += _frame_header(size << 8 | DATA, 0, stream.id), data
+            if stream is self._last_sender and self._join(stream, data):
+                return
+            out = self._out
+            out += _frame_header(size << 8 | DATA, 0, stream.id), data
+            self._last_sender = stream
+            self._last_at = len(out)
             return
         if stream.local != OPEN or stream.ending is not None:
             if stream.local == WAITING:
@@ -242,7 +252,8 @@ class TunedSender:
             return
         self.held_bytes += size
         waiting = bool(stream.queue)
-        if not waiting and size <= stream.send_window and size <= connection.send_window:
+        # An end without DATA needs no window (§6.9.1).
+        if not waiting and (not size or (size <= stream.send_window and size <= connection.send_window)):
             self._write_data(stream, data, end_stream)
             return
         if size:
@@ -255,6 +266,21 @@ class TunedSender:
             stream.ending = END_ON_DATA
         if not waiting:
             self._write_queue(stream)
+
+    def _join(self, stream: TunedStream, data: bytes) -> bool:
+        """Put DATA into the frame of the same stream that is the last one queued, if it is and both are small."""
+        out = self._out
+        if len(out) != self._last_at:
+            return False
+        last = out[-1]
+        size = len(last) + len(data)
+        if len(data) > SMALL_BYTES or size > JOINED_BYTES or size > self._peer_max_frame_bytes:
+            return False
+        if not isinstance(last, bytearray):
+            last = out[-1] = bytearray(last)
+        last += data
+        out[-2] = _frame_header(size << 8 | DATA, 0, stream.id)
+        return True
 
     def _write_data(self, stream: TunedStream, data: bytes, end_stream: bool) -> None:
         """Frame data that both windows take, which may be empty, and the stream's end."""
