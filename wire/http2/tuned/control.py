@@ -1,7 +1,7 @@
-"""The tuned engine: frames about streams and the connection, errors, and what a peer's frames are charged to.
+"""The tuned engine: frames about streams and the connection, both ways; errors; what a peer's frames are charged to.
 
-Header sections and DATA are in `engine`, what is sent in `sender`. A rule broken at the cost of the connection raises
-`ConnectionFault`, which `engine` catches.
+Header sections and DATA are in `engine`, what calls send in `sender`. A rule broken at the cost of the connection
+raises `ConnectionFault`, which `engine` catches.
 """
 
 from __future__ import annotations
@@ -212,3 +212,34 @@ class ControlFrames(TunedSender):
         for stream in self.streams.values():
             stream.local = ENDED
         self._sink.on_connection_error(code, reason)
+
+    # What is sent.
+
+    def ping(self, payload: bytes) -> None:
+        if not self._failed:
+            self._limits.awaited += 1
+            self._out.append(frames.ping(payload))
+
+    def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
+        if self._failed:
+            return
+        if final or self._goaway_id is not None:
+            self._write_goaway(code, debug)
+        else:
+            self._out.append(frames.goaway(MAX_STREAM_ID, code, debug))
+
+    def _write_goaway(self, code: int, debug: bytes) -> None:
+        """A final GOAWAY: names the highest stream of the peer's, but never a higher one than before (§6.8)."""
+        if self._goaway_id is None:
+            self._goaway_id = max(self._highest_peer_id, 0)
+        self._stream_limit = 0
+        self.drained = True
+        self.can_open = False
+        self._out.append(frames.goaway(self._goaway_id, code, debug))
+
+    def _is_idle(self, stream_id: int) -> bool:
+        """Never opened (§5.1.1): of ours those from the next one on, of the peer's those above its highest; nobody
+        pushes."""
+        if not stream_id & 1:
+            return True
+        return stream_id >= self._next_id if self._client else stream_id > self._highest_peer_id

@@ -1,4 +1,4 @@
-"""Everything that an engine sends: requests, replies, DATA under flow control, resets, pings and GOAWAY.
+"""What an engine sends for calls: requests, replies, DATA under flow control, resets. PING and GOAWAY are in `control`.
 
 In: calls from the layer above, and from `engine`, which derives from `TunedSender`, what a peer's frames set free. Out:
 frames, in the list that `take` joins. Header blocks are encoded when they are queued for the wire, never before,
@@ -360,7 +360,7 @@ class TunedSender:
         self._resets.add(stream.id, stream.receive_window)
         self._forget(stream.id)
 
-    # Flow control, pings and GOAWAY ---------------------------------------------------------------------------------
+    # Flow control ---------------------------------------------------------------------------------------------------
 
     def consumed(self, stream: AnyStream, size: int) -> bool:
         credit_bytes = stream.credit_bytes + size
@@ -381,28 +381,6 @@ class TunedSender:
         for stream_id, increment in grants:
             if self.streams[stream_id].remote == OPEN:
                 self._out.append(frames.window_update(stream_id, increment))
-
-    def ping(self, payload: bytes) -> None:
-        if not self._failed:
-            self._limits.awaited += 1
-            self._out.append(frames.ping(payload))
-
-    def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
-        if self._failed:
-            return
-        if final or self._goaway_id is not None:
-            self._write_goaway(code, debug)
-        else:
-            self._out.append(frames.goaway(MAX_STREAM_ID, code, debug))
-
-    def _write_goaway(self, code: int, debug: bytes) -> None:
-        """A final GOAWAY: names the highest stream of the peer's, but never a higher one than before (§6.8)."""
-        if self._goaway_id is None:
-            self._goaway_id = max(self._highest_peer_id, 0)
-        self._stream_limit = 0
-        self.drained = True
-        self.can_open = False
-        self._out.append(frames.goaway(self._goaway_id, code, debug))
 
     # The ways out ---------------------------------------------------------------------------------------------------
 
@@ -469,13 +447,6 @@ class TunedSender:
             self._end_local(stream)
         elif ending is not None:
             self._write_headers(stream, ending, True)
-
-    def _is_idle(self, stream_id: int) -> bool:
-        """Never opened (§5.1.1): of ours those from the next one on, of the peer's those above its highest; nobody
-        pushes."""
-        if not stream_id & 1:
-            return True
-        return stream_id >= self._next_id if self._client else stream_id > self._highest_peer_id
 
     def _end_remote(self, stream: TunedStream) -> None:
         """END_STREAM came."""
