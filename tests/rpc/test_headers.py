@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.peers import request
 from wire.metadata import Fields
 from wire.rpc.headers import (
+    RequestHead,
     decode_message,
     encode_message,
     parse_request,
@@ -105,24 +106,44 @@ def test_protobuf_is_taken_however_it_is_written(content_type: bytes) -> None:
     assert parse_request(request("Unary", (b"content-type", content_type))).refusal is None
 
 
+def _position(name: bytes) -> int:
+    return [field for field, _ in request("Unary", (name, b""), (b"a", b"1"))].index(name)
+
+
 def test_a_request_that_differs_in_its_timeout_alone_is_known_at_once() -> None:
     first = parse_request(request("Unary", (b"grpc-timeout", b"5S"), (b"a", b"1")))
     first.route = object()
-    similar = parse_request_like(request("Unary", (b"grpc-timeout", b"250m"), (b"a", b"1")), first)
+    at = _position(b"grpc-timeout")
+    similar = parse_request_like(request("Unary", (b"grpc-timeout", b"250m"), (b"a", b"1")), at, first)
     assert similar is not None
     assert similar.timeout_s == pytest.approx(0.25)
     assert similar.path == first.path
     assert similar.route is first.route
-    for other in (
-        request("Unary", (b"grpc-timeout", b"5S"), (b"a", b"2")),
-        request("Bidi", (b"grpc-timeout", b"5S"), (b"a", b"1")),
-        request("Unary", (b"grpc-timeout", b"5S")),
-        request("Unary", (b"a", b"1"), (b"grpc-timeout", b"5S")),
-    ):
-        assert parse_request_like(other, first) is None
-    for value in (b"x", b"0S"):
-        refused = parse_request_like(request("Unary", (b"grpc-timeout", value), (b"a", b"1")), first)
-        assert refused is None or refused.refusal is not None
+    for value in (b"x", b"0S", b"123456789S"):
+        fields = request("Unary", (b"grpc-timeout", value), (b"a", b"1"))
+        assert parse_request_like(fields, at, first) is None
+        assert parse_request_like(similar.fields, at, parse_request(fields)) is None
+
+
+@pytest.mark.parametrize("name", [b"traceparent", b"authorization", b"grpc-encoding", b"x-bin", b"content-type"])
+def test_a_request_that_differs_in_metadata_is_as_one_that_is_read_alone(name: bytes) -> None:
+    at = _position(name)
+    fields = [request("Unary", (name, value), (b"a", b"1")) for value in (b"gzip", b"YQ==")]
+    similar = parse_request_like(fields[1], at, parse_request(fields[0]))
+    read = parse_request(fields[1])
+    if name in (b"traceparent", b"authorization"):
+        assert similar is not None
+        for slot in RequestHead.__slots__:
+            assert getattr(similar, slot) == getattr(read, slot)
+    else:
+        assert similar is None
+
+
+def test_of_two_timeouts_the_last_one_counts() -> None:
+    fields = request("Unary", (b"grpc-timeout", b"5S"), (b"grpc-timeout", b"1S"))
+    first = parse_request(fields)
+    assert first.timeout_s == 1
+    assert parse_request_like(fields, _position(b"grpc-timeout"), first) is None
 
 
 # Responses.

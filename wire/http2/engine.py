@@ -80,14 +80,18 @@ class HeaderList:
     `fields`: the fields in order. `parsed`: a place for the layer above to keep what it worked out from them; the
     engine hands the same object over again when a peer repeats a block, so the work is done once. `shared`: set by a
     sender on an object that it will send many times; an engine may then keep its encoding for the life of the
-    connection. Compared and hashed by identity.
+    connection. `model`: None, or a list that the peer sent before, with the same fields but for the value of the one at
+    `model.varies_at`; an engine need not find it. Compared and hashed by identity.
     """
 
-    __slots__ = ("fields", "parsed", "shared")
+    __slots__ = ("fields", "model", "parsed", "shared", "varies_at")
+
+    varies_at: int
 
     def __init__(self, fields: Fields, *, shared: bool = False) -> None:
         self.fields = fields
         self.parsed: Any = None
+        self.model: HeaderList | None = None
         self.shared = shared
 
     def get(self, name: bytes) -> bytes | None:

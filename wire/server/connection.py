@@ -97,7 +97,6 @@ class ServerConnection(Connection):
         "_encoding",
         "_fallback",
         "_given_way",
-        "_last_head",
         "_last_ping_at",
         "_max_running",
         "_min_ping_interval_s",
@@ -159,7 +158,6 @@ class ServerConnection(Connection):
         self._min_ping_interval_s = config.keepalive.min_ping_interval_s
         self._pings_allowed = config.keepalive.max_ping_strikes
         self._given_way = 0
-        self._last_head: RequestHead | None = None
         self._ping_strikes = 0
         self._last_ping_at = float("-inf")
 
@@ -251,8 +249,9 @@ class ServerConnection(Connection):
             call.start()
 
     def _parse(self, headers: HeaderList) -> RequestHead:
-        if self._last_head is not None:
-            similar = parse_request_like(headers.fields, self._last_head)
+        model = headers.model
+        if model is not None and model.parsed is not None:
+            similar = parse_request_like(headers.fields, model.varies_at, model.parsed)
             if similar is not None:
                 return similar
         head = parse_request(headers.fields)
@@ -261,8 +260,6 @@ class ServerConnection(Connection):
             if head.route is None:
                 path = head.path.decode("latin-1")
                 head.refusal = status_response(StatusCode.UNIMPLEMENTED, f"there is no method {path} here")
-            else:
-                self._last_head = head
         return head
 
     def on_settings(self) -> None:

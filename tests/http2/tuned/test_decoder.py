@@ -12,7 +12,7 @@ from wire.http2.h2.field_decoder import FieldDecoder
 from wire.http2.h2.reader import PeerError
 from wire.http2.tuned import decoder as decoder_module
 from wire.http2.tuned.decoder import ConnectionFault, Decoder
-from wire.http2.tuned.fields import OVERSIZE, REQUEST
+from wire.http2.tuned.fields import MALFORMED, OVERSIZE, REQUEST
 
 _NAMES = st.sampled_from([b"a", b"grpc-timeout", b"content-type", b"x-" + b"n" * 70, b"user-agent"])
 _VALUES = st.sampled_from([b"", b"1S", b"application/grpc", b"v" * 140, b"\xff\x00 \t"]) | st.binary(max_size=9)
@@ -34,6 +34,75 @@ def test_decodes_what_hpack_encodes(blocks: list[tuple[list[HeaderTuple], bool, 
             block = encoder.encode(headers, huffman=huffman)
             section = decoder.sections.get(block) or decoder.decode(block)
             assert section.fields == tuple(tuple(field) for field in headers)
+
+
+@given(
+    st.lists(st.text("0123456789 abcXYZ~", max_size=12), min_size=2, max_size=60),
+    st.sampled_from([HeaderTuple, NeverIndexedHeaderTuple]),
+    st.sampled_from(["grpc-timeout", "authorization", "x-" + "n" * 70]),
+    st.integers(0, 3),
+    st.sampled_from([None, 600, 4096]),
+    st.booleans(),
+)
+def test_a_value_that_varies_among_fields_that_repeat(
+    values: list[str], kind: type[HeaderTuple], name: str, at: int, table_bytes: int | None, huffman: bool
+) -> None:
+    encoder, decoder = Encoder(), make()
+    if table_bytes is not None:
+        encoder.header_table_size = table_bytes
+    before = [HeaderTuple(*field) for field in f.REQUEST]
+    rest = [HeaderTuple(b"x-%d" % number, b"value") for number in range(3)]
+    for value in values:
+        block = encoder.encode([*before, *rest[:at], kind(name, value), *rest[at:]], huffman=huffman)
+        section = decoder.decode(block)
+        assert section.fields == (*f.REQUEST, *rest[:at], (name.encode(), value.encode()), *rest[at:])
+        assert section.kind == (MALFORMED if value != value.strip() else REQUEST)
+        if section.model is not None:
+            assert section.model.model is None
+            assert section.model.varies_at == len(f.REQUEST) + at
+
+
+@pytest.mark.parametrize("kind", [HeaderTuple, NeverIndexedHeaderTuple])
+def test_nearly_all_of_the_blocks_with_a_value_that_varies_follow_the_pattern(kind: type[HeaderTuple]) -> None:
+    encoder, decoder = Encoder(), make()
+    found = 0
+    for number in range(1000):
+        fields = [*f.REQUEST, kind("grpc-timeout", f"{number}m"), HeaderTuple("user-agent", "grpc")]
+        found += decoder.decode(encoder.encode(fields)).model is not None
+    assert found > 950
+
+
+def test_what_follows_the_pattern_is_remembered_when_it_comes_again() -> None:
+    encoder, decoder = Encoder(), make()
+    decoder.decode(encoder.encode(f.REQUEST))
+    blocks = [encoder.encode([*f.REQUEST, NeverIndexedHeaderTuple("a", f"{number}")]) for number in range(1000)]
+    for block in blocks:
+        assert decoder.decode(block).fields[-1][0] == b"a"
+    assert len(decoder.sections) <= 2
+    assert decoder.decode(blocks[-1]) is decoder.sections[blocks[-1]]
+    assert decoder._pattern is not None
+    assert len(decoder._pattern.seen) <= decoder_module.MAX_SEEN
+
+
+@given(st.integers(0, 100), st.data())
+def test_blocks_that_nearly_follow_the_pattern_agree_with_hpack(count: int, data: st.DataObject) -> None:
+    encoder, reference, decoder = Encoder(), FieldDecoder(False, Http2Config()), make()
+    for number in range(count):
+        block = encoder.encode([*f.REQUEST, ("grpc-timeout", f"{number}m"), ("user-agent", "grpc")])
+        reference.decode(block)
+        decoder.decode(block)
+    for number in range(count, count + 3):
+        changed = bytearray(encoder.encode([*f.REQUEST, ("grpc-timeout", f"{number}m"), ("user-agent", "grpc")]))
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+        block = bytes(changed[: data.draw(st.integers(len(changed) - 1, len(changed)))])
+        try:
+            expected = tuple((bytes(name), bytes(value)) for name, value in reference.decode(block))
+        except PeerError:
+            with pytest.raises(ConnectionFault) as caught:
+                decoder.decode(block)
+            assert caught.value.code == ErrorCode.COMPRESSION_ERROR
+            return
+        assert decoder.decode(block).fields == expected
 
 
 @given(st.lists(st.binary(max_size=30), max_size=5))

@@ -6,52 +6,55 @@ needed and kept: at most 65,536 steps in a process, some hundreds in practice. I
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
 
+_State = list[Any]
+"""Where decoding stands after some bytes: for each next byte the state behind it and the symbols that it completed, or
+None until it is needed; then, at `_NUMBER`, its number in hpack's table, and at `_COMPLETE` whether a string may end
+here, the bits since its last symbol being legal padding. A plain list: no other object's items are got as quickly."""
 
-class _State(dict[int, tuple["_State", bytes]]):
-    """Where decoding stands after some bytes: the next byte → the state behind it, and the symbols it completed.
-
-    `complete`: a string may end here, the bits since its last symbol being legal padding.
-    """
-
-    __slots__ = ("complete", "number")
-
-    def __init__(self, number: int, complete: bool) -> None:
-        self.number = number
-        self.complete = complete
-
-    def __missing__(self, byte: int) -> tuple[_State, bytes]:
-        number = self.number
-        symbols = b""
-        flags = HUFFMAN_FAIL
-        for nibble in (byte >> 4, byte & 0xF):
-            if number == _INVALID:
-                break
-            number, flags, symbol = HUFFMAN_TABLE[number * 16 + nibble]
-            if flags & HUFFMAN_FAIL:
-                number = _INVALID
-            elif flags & HUFFMAN_EMIT_SYMBOL:
-                symbols += bytes((symbol,))
-        state = _states.get(number)
-        if state is None:
-            state = _states[number] = _State(number, flags & HUFFMAN_COMPLETE != 0)
-        step = self[byte] = (state, symbols)
-        return step
-
+_NUMBER: Final = 256
+_COMPLETE: Final = 257
 
 _INVALID: Final = -1
-_START: Final = _State(0, True)
-_states: Final = {0: _START, _INVALID: _State(_INVALID, False)}
+_START: Final[_State] = [*[None] * 256, 0, True]
+_states: Final[dict[int, _State]] = {0: _START, _INVALID: [*[None] * 256, _INVALID, False]}
+
+_SHORT_BYTES: Final = 8  # up to which adding bytes to bytes is quicker than a list of them
+
+
+def _step(state: _State, byte: int) -> tuple[_State, bytes]:
+    number = state[_NUMBER]
+    symbols = b""
+    flags = HUFFMAN_FAIL
+    for nibble in (byte >> 4, byte & 0xF):
+        if number == _INVALID:
+            break
+        number, flags, symbol = HUFFMAN_TABLE[number * 16 + nibble]
+        if flags & HUFFMAN_FAIL:
+            number = _INVALID
+        elif flags & HUFFMAN_EMIT_SYMBOL:
+            symbols += bytes((symbol,))
+    if number not in _states:
+        _states[number] = [*[None] * 256, number, flags & HUFFMAN_COMPLETE != 0]
+    state[byte] = step = (_states[number], symbols)
+    return step
 
 
 def decode(data: bytes) -> bytes | None:
     """The string that `data` encodes; None where RFC 7541 §5.2 forbids it (EOS, or padding that is not its prefix)."""
     state = _START
-    found: list[bytes] = []
-    for byte in data:
-        state, symbols = state[byte]
-        found.append(symbols)
-    return b"".join(found) if state.complete else None
+    if len(data) <= _SHORT_BYTES:
+        text = b""
+        for byte in data:
+            state, symbols = state[byte] or _step(state, byte)
+            text += symbols
+    else:
+        found: list[bytes] = []
+        for byte in data:
+            state, symbols = state[byte] or _step(state, byte)
+            found.append(symbols)
+        text = b"".join(found)
+    return text if state[_COMPLETE] else None
