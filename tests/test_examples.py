@@ -150,6 +150,7 @@ def test_the_guest_agent_runs_commands_and_carries_files(
             "client: DATA on stream 1: b'world'\n"
             "client: trailers on stream 1: {b'grpc-status': b'0'}\n",
         ),
+        ("own_transport", "b'HELLO'\n"),
         ("under_trio", "the server stopped ticking\nthe client has had enough\n"),
     ],
 )

@@ -23,6 +23,7 @@ from wire.config import ChannelConfig
 from wire.errors import UsageError
 from wire.rpc.service_config import ServiceConfig
 from wire.service import Inspector, method_at
+from wire.transport.address import Dial
 from wire.transport.contract import Runtime
 from wire.transport.runtime import open_runtime, start_runtime
 from wire.transport.tls import ClientTls
@@ -44,7 +45,7 @@ class Channel(ChannelBase):
 
     def __init__(
         self,
-        target: str,
+        target: str | Dial,
         *,
         config: ChannelConfig | None = None,
         tls: ClientTls | None = None,
@@ -53,10 +54,13 @@ class Channel(ChannelBase):
         service_config: ServiceConfig | Mapping[str, Any] | str | None = None,
         trace: Inspector | None = None,
     ) -> None:
-        """`interceptors`: stand in front of every call, the first one outermost. `credentials`: for every call; those
-        of a single call come on top. Raises `ConfigurationError` when they would travel in the clear.
-        `service_config`: JSON as gRPC documents it (time-outs, retries and limits by method, load balancing, health
-        checking), as text or as `json.loads` gives it. `trace`: sees every connection, as `wire.inspect.Trace` does."""
+        """`target`: an address in gRPC's name syntax; or a function that makes a connected stream socket each time that
+        a connection is wanted (a coroutine function, where that takes time).
+
+        `interceptors`: stand in front of every call, the first one outermost. `credentials`: for every call; those of a
+        single call come on top. Raises `ConfigurationError` when they would travel in the clear. `service_config`: JSON
+        as gRPC documents it (time-outs, retries and limits by method, load balancing, health checking), as text or as
+        `json.loads` gives it. `trace`: sees every connection, as `wire.inspect.Trace` does."""
         super().__init__(
             target,
             config=config,

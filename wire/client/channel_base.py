@@ -28,7 +28,7 @@ from wire.message_decoder import MessageDecoder
 from wire.rpc.compression import compressor
 from wire.rpc.service_config import ServiceConfig, parse_service_config
 from wire.service import Inspector, Method
-from wire.transport.address import Address, TcpAddress, TcpAddresses, parse_address
+from wire.transport.address import Address, Dial, DialedAddress, TcpAddress, TcpAddresses, parse_address
 from wire.transport.contract import Runtime
 from wire.transport.tls import ClientTls
 from wire.version import VERSION
@@ -60,7 +60,7 @@ class ChannelBase:
 
     def __init__(
         self,
-        target: str,
+        target: str | Dial,
         *,
         config: ChannelConfig | None = None,
         tls: ClientTls | None = None,
@@ -77,7 +77,7 @@ class ChannelBase:
         if self._service_config is not None:
             self.config = _configured(self.config, self._service_config)
             self._tokens = Tokens(self._service_config.throttling)
-        self._address = parse_address(target)
+        self._address = parse_address(target) if isinstance(target, str) else DialedAddress(target)
         self._tls = tls
         authority = _authority(self._address) if self.config.authority is None else self.config.authority
         if not (authority.isascii() and authority.isprintable()):
@@ -198,7 +198,7 @@ class ChannelBase:
 
     def _check_private(self) -> None:
         """Raises when credentials would travel over a network that others can read."""
-        in_clear = self._tls is None and isinstance(self._address, TcpAddress | TcpAddresses)
+        in_clear = self._tls is None and isinstance(self._address, TcpAddress | TcpAddresses | DialedAddress)
         if in_clear and not self.config.credentials_in_clear:
             raise ConfigurationError(
                 f"call credentials would travel to {self._address} in the clear: use TLS, or allow it by "

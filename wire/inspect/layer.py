@@ -8,6 +8,7 @@ sees what is inside. It is put there when a server or channel opens; without it 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ class TracedTransport:
 
 
 class TracedRuntime:
-    """A runtime but for `connect` and `listen`; the rest are the methods of the one that it stands around."""
+    """A runtime but for `connect`, `listen` and `take_over`; the rest are those of the one that it stands around."""
 
     if not TYPE_CHECKING:
 
@@ -157,11 +158,23 @@ class TracedRuntime:
         config: TransportConfig,
         answer: Answer | None = None,
     ) -> Listener:
-        address = bound_address(sock)
-
-        def make() -> TransportProtocol:
-            return TracedTransport(
-                make_protocol(), self._new_reader, self._trace_now, at_server=True, own_address=address
-            )
-
+        make = self._traced(make_protocol, bound_address(sock))
         return self._runtime.listen(sock, make, tls=tls, config=config, answer=answer)
+
+    def take_over(
+        self,
+        sock: socket.socket,
+        make_protocol: Callable[[], TransportProtocol],
+        *,
+        tls: ServerTls | None,
+        config: TransportConfig,
+        answer: Answer | None,
+        arrived: Callable[[], None],
+    ) -> None:
+        make = self._traced(make_protocol, bound_address(sock))
+        self._runtime.take_over(sock, make, tls=tls, config=config, answer=answer, arrived=arrived)
+
+    def _traced(self, make_protocol: Callable[[], TransportProtocol], address: str) -> Callable[[], TransportProtocol]:
+        return lambda: TracedTransport(
+            make_protocol(), self._new_reader, self._trace_now, at_server=True, own_address=address
+        )

@@ -160,20 +160,50 @@ class Server:
         """
         self._serve(sock, tls)
 
+    async def serve_connection(self, sock: socket.socket, *, tls: ServerTls | bool = True) -> None:
+        """Serve one stream socket that is connected already, and return when the connection has ended: an end of
+        `socket.socketpair`, the standard input of a process that inetd or systemd (`Accept=yes`) started, or whatever
+        else brought it. The socket is then the server's; cancelling this does not end the connection.
+
+        `tls`: as for `serve`.
+        """
+        runtime, tls_here = self._usable(sock, tls)
+        connection = self._make_connection()
+        arrived = False
+
+        def on_arrived() -> None:
+            nonlocal arrived
+            arrived = True
+            self._notify()
+
+        runtime.take_over(
+            sock,
+            lambda: connection,
+            tls=tls_here,
+            config=self._config.transport,
+            answer=answer_to_http1,
+            arrived=on_arrived,
+        )
+        while not arrived or connection in self.connections:
+            await self._wait(runtime)
+
     def _serve(self, sock: ListeningSocket, tls: ServerTls | bool) -> None:
+        runtime, tls_here = self._usable(sock, tls)
+        listener = runtime.listen(
+            sock, self._make_connection, tls=tls_here, config=self._config.transport, answer=answer_to_http1
+        )
+        self._listeners.append((listener, ListenerState(next_number(), bound_address(sock))))
+
+    def _usable(self, sock: ListeningSocket, tls: ServerTls | bool) -> tuple[Runtime, ServerTls | None]:
         runtime = self._open_runtime()
         if self.stopping:
             if isinstance(sock, socket.socket):
                 sock.close()
             raise UsageError("the server is stopping")
-        listener = runtime.listen(
-            sock,
-            lambda: ServerConnection(self, runtime, self.routes, self._config),
-            tls=self._tls if tls is True else tls or None,
-            config=self._config.transport,
-            answer=answer_to_http1,
-        )
-        self._listeners.append((listener, ListenerState(next_number(), bound_address(sock))))
+        return runtime, self._tls if tls is True else tls or None
+
+    def _make_connection(self) -> ServerConnection:
+        return ServerConnection(self, self._open_runtime(), self.routes, self._config)
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Accept nothing more, let open calls end within `grace_s` (None: as configured), then cancel them.
@@ -236,7 +266,7 @@ class Server:
         """A connection was lost, and perhaps the last of its handlers has ended."""
         if not connection.running:
             self.connections.discard(connection)
-            self._notify_if_gone()
+            self._notify()
 
     def live_state(self) -> ServerState:
         """What the server is doing now (`wire.live`)."""

@@ -51,6 +51,23 @@ class Guard:
             return f"user {peer.uid} is not one of those allowed"  # None where the system does not tell: refused, too
         return None
 
+    def admit(self, sock: socket.socket) -> Peer | None:
+        """Count a connection in and make its socket ready. None: it was refused, or is gone, and is closed."""
+        try:
+            sock.setblocking(False)
+            sockets.tune(sock)
+            peer = sockets.peer_of(sock)
+        except OSError:  # gone already
+            sock.close()
+            return None
+        reason = self.refusal(peer)
+        if reason is not None:
+            self.warnings.warning(f"refused: {reason}", "refused %s: %s", peer.address, reason)
+            sock.close()
+            return None
+        self.open += 1
+        return peer
+
 
 class AcceptLoop:
     """A `Listener`, running from the next loop turn on. `accepted` takes each socket over, and must not raise."""
@@ -133,19 +150,7 @@ class AcceptLoop:
         return None
 
     def _admit(self, sock: socket.socket) -> None:
-        guard = self._guard
-        try:
-            sock.setblocking(False)
-            sockets.tune(sock)
-            peer = sockets.peer_of(sock)
-        except OSError:  # gone already
-            sock.close()
-            return
-        reason = guard.refusal(peer)
-        if reason is not None:
-            guard.warnings.warning(f"refused: {reason}", "refused %s: %s", peer.address, reason)
-            sock.close()
-            return
-        guard.open += 1
-        self.arriving += 1
-        self._accepted(sock, peer, self)
+        peer = self._guard.admit(sock)
+        if peer is not None:
+            self.arriving += 1
+            self._accepted(sock, peer, self)

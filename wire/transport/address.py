@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal, NoReturn
 
@@ -113,7 +114,21 @@ class MemoryAddress:
         return f"memory:{printable(self.name)}"
 
 
-Address = TcpAddress | TcpAddresses | UnixAddress | VsockAddress | HybridVsockAddress | MemoryAddress
+Dial = Callable[[], socket.socket | Awaitable[socket.socket]]
+"""Makes a connected stream socket, a new one for each call."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialedAddress:
+    """Whatever `dial` connects to; it has no text that could be parsed."""
+
+    dial: Dial
+
+    def __str__(self) -> str:
+        return f"dial:{getattr(self.dial, '__qualname__', type(self.dial).__qualname__)}"
+
+
+Address = TcpAddress | TcpAddresses | UnixAddress | VsockAddress | HybridVsockAddress | MemoryAddress | DialedAddress
 
 
 def parse_address(text: str) -> Address:

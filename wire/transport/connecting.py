@@ -21,6 +21,7 @@ from wire.transport.address import (
     CID_ANY,
     VSOCK_PORT_ANY,
     Address,
+    DialedAddress,
     HybridVsockAddress,
     MemoryAddress,
     TcpAddress,
@@ -72,6 +73,8 @@ async def resolve(address: Address, timeout_s: float, waits: Waits) -> list[Cand
         return [Candidate(address, sockets.AF_UNIX, sockets.unix_sockaddr(address))]
     if isinstance(address, MemoryAddress):
         return [Candidate(address, -1, address.name)]
+    if isinstance(address, DialedAddress):
+        return [Candidate(address, -1, None)]
     candidates: list[Candidate] = []
     try:
         with waits.fail_after(timeout_s):
@@ -114,6 +117,8 @@ def _rest_of_localhost(address: TcpAddress, found: list[Any]) -> list[Candidate]
 
 
 async def _connect(address: Address, family: int, sockaddr: Any, waits: Waits) -> socket.socket:
+    if isinstance(address, DialedAddress):
+        return await _dial(address)
     try:
         sock = sockets.new_socket(family)
     except OSError as error:
@@ -131,6 +136,25 @@ async def _connect(address: Address, family: int, sockaddr: Any, waits: Waits) -
     except BaseException:
         sock.close()
         raise
+    return sock
+
+
+async def _dial(address: DialedAddress) -> socket.socket:
+    """Have the user's function connect. Whatever it raises is why there is no connection."""
+    try:
+        dialed = address.dial()
+        sock = dialed if isinstance(dialed, socket.socket) else await dialed
+        if not isinstance(sock, socket.socket):
+            raise TypeError(f"it gave {type(sock).__name__} and not a socket")
+        if sock.type != socket.SOCK_STREAM:
+            sock.close()
+            raise TypeError("it gave a socket that is no stream")
+        sock.setblocking(False)
+        sockets.tune(sock)
+    except TimeoutError:
+        raise  # the time for connecting is over
+    except Exception as error:
+        raise sockets.connect_error(address, error) from error
     return sock
 
 

@@ -248,6 +248,18 @@ class Runtime(Protocol):
         `answer`: for TLS clients that do not offer HTTP/2; without it they are closed at once. Raises `ListenError` for
         a name within the process that is taken."""
 
+    def take_over(
+        self,
+        sock: socket.socket,
+        make_protocol: Callable[[], TransportProtocol],
+        *,
+        tls: ServerTls | None,
+        config: TransportConfig,
+        answer: Answer | None,
+        arrived: Callable[[], None],
+    ) -> None:
+        """As if `listen` had accepted this connected socket. `arrived`: called once it has its protocol, or failed."""
+
     async def sleep(self, delay_s: float) -> None: ...
 
 

@@ -179,6 +179,23 @@ class RuntimeBase(ABC):
         self.call_soon(listener.start, self.spawn)
         return listener
 
+    def take_over(
+        self,
+        sock: socket.socket,
+        make_protocol: Callable[[], TransportProtocol],
+        *,
+        tls: ServerTls | None,
+        config: TransportConfig,
+        answer: Answer | None,
+        arrived: Callable[[], None],
+    ) -> None:
+        guard = self._guards.setdefault(id(config), Guard(config))
+        peer = guard.admit(sock)
+        if peer is None:
+            arrived()
+        else:
+            self.spawn(self._arrive(sock, peer, make_protocol, tls, answer, guard, arrived))
+
     async def _arrive(
         self,
         sock: End,
