@@ -19,10 +19,11 @@ build: venv-run ## Build the wheel into dist/
 test: venv-dev ## Run the tests (ARGS="tests/http2 -x")
 	@$(PYTHON_IN_VENV) -m pytest $(if $(findstring no:xdist,$(ARGS)),,-n auto --dist loadfile --no-loadscope-reorder) $(ARGS)
 
-check: venv-dev ## Run the linters and the type checker
+check: venv-dev ## Run the linters and the type checker, and try the documents, their links and the examples
 	@$(PYTHON_IN_VENV) -m ruff check
 	@$(PYTHON_IN_VENV) -m ruff format --check
 	@$(PYTHON_IN_VENV) -m mypy
+	@$(PYTHON_IN_VENV) -m pytest tests/test_docs.py tests/test_readme.py tests/test_examples.py tests/test_deploy.py
 
 docs: venv-dev ## Build the documents' site into .cache/site
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs build --strict --quiet $(ARGS)
