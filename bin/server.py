@@ -16,6 +16,9 @@ from services.echo import EchoServicer
 from services.keys import RSA_BITS, KeyRing
 from services.threads import available_cores
 from wire.programs import cli
+from wire.programs.costs import HELP as COSTS_HELP
+from wire.programs.costs import SIGNALS as COSTS_SIGNALS
+from wire.programs.costs import add_costs_flag, measure_on_signal
 from wire.programs.knob_flags import add_knob_flags, checked_settings, config_of, print_knobs
 from wire.programs.logs import set_up_logging
 from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
@@ -32,7 +35,8 @@ addresses:  host:port   unix:/path   unix-abstract:name   vsock:CID:PORT (CID ma
 {FILTER_HELP}
 SIGTERM and SIGINT (Ctrl-C) let open calls end and then exit with status 0; a second one exits at once. Handlers that
 do not end within 5 s of being cancelled are left behind, with status 1.
-"""
+
+{COSTS_HELP}"""
 
 _log = logging.getLogger(PROG)
 
@@ -65,7 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     threads = max(1, available_cores() // args.workers)
     flags = trace_flags(args)
 
-    def make_server() -> wire.Server:
+    def make_server() -> wire.Server:  # in each worker
+        measure_on_signal(args.costs_file, args.log_format)
         servicers = [EchoServicer(), CryptoServicer(keys, threads=threads), Health(), Channelz(), *reflection()]
         trace = None if flags is None else flags.trace(several=args.workers > 1)
         return wire.Server(servicers, config=config, tls=tls, trace=trace)
@@ -83,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         grace_s=config.grace_s,
         backlog=config.transport.backlog,
         hang_timeout_s=config.hang_timeout_s,
+        pass_on=COSTS_SIGNALS,
     )
 
 
@@ -129,6 +135,7 @@ def _parser() -> cli.Parser:
     cli.add_log_flags(parser)
     add_trace_flags(parser.add_argument_group("trace").add_argument)
     add_knob_flags(parser.add_argument_group("knobs").add_argument)
+    add_costs_flag(parser.add_argument)
     parser.add_argument(
         "--grace",
         type=cli.number(0, 86_400, unit=" of seconds"),

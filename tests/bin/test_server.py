@@ -198,3 +198,30 @@ def test_ctrl_c_while_starting_is_silent(tmp_path: Path) -> None:
     with ServerProcess("--rsa-bits", "4096", "--listen", f"unix:{tmp_path}/s") as program, suppress(ProcessLookupError):
         assert program.end(signal.SIGINT) in (0, 130)
         assert "Traceback" not in program.stderr
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="layer costs need CPython")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigusr2_has_each_worker_measure_its_layers(workers: str, tmp_path: Path) -> None:
+    path = tmp_path / "costs.jsonl"
+    with ServerProcess(*ADDRESS, "--workers", workers, "--costs-file", str(path)) as program:
+        assert wire.run(echo, program.address, b"marker-of-a-payload") == b"marker-of-a-payload"
+        program.process.send_signal(signal.SIGUSR2)
+        assert program.process.stderr is not None
+        begun = [program.process.stderr.readline() for _ in range(int(workers))]
+        assert all("measuring layer costs for 10 s" in line for line in begun)
+        program.process.send_signal(signal.SIGUSR2)
+        told = [program.process.stderr.readline() for _ in range(int(workers))]
+        assert all(f"layer costs are in {path}" in line for line in told)
+        assert program.end(signal.SIGTERM) == 0
+    lines = path.read_text().splitlines()
+    assert len(lines) == int(workers)
+    assert all(json.loads(line)["wall_s"] > 0 for line in lines)
+    assert "marker" not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_costs_file_that_cannot_be_written_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        server.main(["--costs-file", "/nowhere/costs"])
+    assert "argument --costs-file: cannot write '/nowhere/costs': No such file or directory" in capsys.readouterr().err

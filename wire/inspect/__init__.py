@@ -1,4 +1,4 @@
-"""Seeing what is on the wire, in words.
+"""Seeing what is on the wire, in words, and what each layer costs.
 
     records, secrets        what is told, as plain data; what of it is masked
     message_types, protobuf, descriptors, schemas
@@ -13,15 +13,27 @@
     passage, tap            connections passed on between any client and any server
     reassembly, capture     packets of a capture in place of live bytes
 
-docs/tracing.md says how it is used. Each imports those above it.
+    sampling                what the main thread does, so many times a second
+    layers                  a stack → the layer that it was in
+    costs                   samples → CPU time by layer
+    costs_text, flamegraph  layer costs → a table, a picture
+    costs_on_signal         layer costs of a server that runs
+
+docs/tracing.md and docs/layer-costs.md say how they are used. Each imports those above it.
 """
 
 from wire.inspect.as_json import as_object
 from wire.inspect.capture import Capture, read_capture
+from wire.inspect.costs import LayerCosts, layer_costs
+from wire.inspect.costs_on_signal import costs_on_signal
+from wire.inspect.costs_text import as_text as costs_as_text
 from wire.inspect.filters import parse_filter
+from wire.inspect.flamegraph import flame_graph, folded_lines
+from wire.inspect.layers import Layer
 from wire.inspect.passage import Disturbance
 from wire.inspect.reader import ConnectionReader
 from wire.inspect.records import CallEnded, ConnectionLost, ConnectionMade, Frame, Message, RawBytes, Record, To, Value
+from wire.inspect.sampling import Sampler, Samples
 from wire.inspect.secrets import Secrets
 from wire.inspect.tap import Tap
 from wire.inspect.trace import JsonLines, Output, Trace, text_output
@@ -35,16 +47,25 @@ __all__ = [
     "Disturbance",
     "Frame",
     "JsonLines",
+    "Layer",
+    "LayerCosts",
     "Message",
     "Output",
     "RawBytes",
     "Record",
+    "Sampler",
+    "Samples",
     "Secrets",
     "Tap",
     "To",
     "Trace",
     "Value",
     "as_object",
+    "costs_as_text",
+    "costs_on_signal",
+    "flame_graph",
+    "folded_lines",
+    "layer_costs",
     "parse_filter",
     "read_capture",
     "text_output",

@@ -43,6 +43,7 @@ def serve(
     backlog: int = 1024,
     hang_timeout_s: float | None = 10.0,
     reuse_port: bool = False,
+    pass_on: Sequence[signal.Signals] = (),
 ) -> int:
     """Serve until SIGTERM or SIGINT, let open calls end, and return the exit status: 0 after a clean drain, else 1.
 
@@ -55,9 +56,9 @@ def serve(
     that enters one and yields it, where something else has to be opened before and closed after it (a function with
     `contextlib.asynccontextmanager`). `addresses`: in gRPC's name syntax; "systemd:" stands for the sockets that
     systemd hands over, and is for one worker. `workers`: processes that share the addresses (`run_workers`, which
-    also says what `grace_s`, `backlog` and `hang_timeout_s` are: they matter to several workers only). `loop`: as for
-    `wire.run`. `started` is called once, when all accept, with the addresses as they were bound. `reuse_port`: other
-    programs may listen on the same TCP ports, where they ask for it too.
+    also says what `grace_s`, `backlog`, `hang_timeout_s` and `pass_on` are: they matter to several workers only).
+    `loop`: as for `wire.run`. `started` is called once, when all accept, with the addresses as they were bound.
+    `reuse_port`: other programs may listen on the same TCP ports, where they ask for it too.
 
     A second signal ends the process at once. Handlers that swallow their cancellation are left behind, by `os._exit`
     with status 1. Raises `ConfigurationError`, `AddressError` and `ListenError`; whatever `make_server` raises passes
@@ -78,6 +79,7 @@ def serve(
         backlog=backlog,
         hang_timeout_s=hang_timeout_s,
         reuse_port=reuse_port,
+        pass_on=pass_on,
     )
 
 

@@ -106,6 +106,7 @@ def run_workers(
     backlog: int = 1024,
     hang_timeout_s: float | None = 10.0,
     reuse_port: bool = False,
+    pass_on: Sequence[signal.Signals] = (),
 ) -> int:
     """Run `work` in `count` processes that share `addresses`, until SIGTERM or SIGINT; a second signal kills them.
 
@@ -113,8 +114,9 @@ def run_workers(
     begun is finished, for which it has `grace_s` (7 s more, and it is killed); SIGINT it does not see. One that
     has called `Worker.beat` and does not do so again for `hang_timeout_s` is killed and replaced (None: it is not).
     `reuse_port`: others than these workers may listen on the TCP ports too, and get their share of the connections.
-    `started` is called once, here, when all workers accept, with the addresses that were bound. Returns the exit
-    status: 0 after a clean drain, 1 when a worker failed at the start or had to be killed at the end.
+    `started` is called once, here, when all workers accept, with the addresses that were bound. Signals in `pass_on` go
+    on to every worker, which ignores them until it handles them itself. Returns the exit status: 0 after a clean drain,
+    1 when a worker failed at the start or had to be killed at the end.
 
     To be called from the main thread of a process that has no other. Raises `ConfigurationError`, `AddressError` and
     `ListenError` before anything is forked.
@@ -133,7 +135,8 @@ def run_workers(
             for slot, own in zip(slots, shared, strict=True):
                 slot.sockets += [stack.enter_context(sock) for sock in own]
             bound.append(bound_address(*shared[0]))
-        supervisor = _Supervisor(slots, work, grace_s, stack.enter_context(_signals()), hang_timeout_s)
+        signals = stack.enter_context(_signals(pass_on))
+        supervisor = _Supervisor(slots, work, grace_s, signals, hang_timeout_s, frozenset(pass_on))
         return supervisor.run(lambda: started(bound))
 
 
@@ -186,7 +189,9 @@ class _Supervisor:
         grace_s: float,
         signals: socket.socket,
         hang_timeout_s: float | None,
+        pass_on: frozenset[int] = frozenset(),
     ) -> None:
+        self._pass_on = pass_on
         self._slots = slots
         self._work = work
         self._grace_s = grace_s
@@ -277,7 +282,10 @@ class _Supervisor:
         for number in self._signals.recv(4096):
             if number == signal.SIGCHLD:
                 continue
-            if self._stop_by is None:
+            if number in self._pass_on:
+                for pid in self._living:
+                    os.kill(pid, number)
+            elif self._stop_by is None:
                 self._stop()
             else:
                 _log.warning("asked to stop again: killing %d workers", len(self._living))
@@ -404,13 +412,14 @@ def _how(code: int) -> str:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """A socket that gets a byte, the signal's number, for each of `_HANDLED`. Restores how they were handled before."""
+def _signals(pass_on: Sequence[signal.Signals]) -> Iterator[socket.socket]:
+    """A socket that gets a byte, the signal's number, for each of `_HANDLED` and of these. Restores how they were
+    handled before."""
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
-        before = {number: signal.signal(number, lambda *_: None) for number in _HANDLED}
+        before = {number: signal.signal(number, lambda *_: None) for number in (*_HANDLED, *pass_on)}
         wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
             yield reader
