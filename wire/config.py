@@ -414,6 +414,9 @@ class ChannelConfig:
     user_agent: str = ""
     """Put in front of wire's own user-agent."""
 
+    user_agent_suffix: str = ""
+    """Put behind it."""
+
     authority: str | None = None
     """The :authority of requests; None: what the target says (gRPC's naming document)."""
 

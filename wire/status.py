@@ -48,6 +48,9 @@ class RpcError(WireError):
 
     `code` is the gRPC status, `message` the human-readable text (may be empty), `initial_metadata` and
     `trailing_metadata` what the server sent beside it (None where nothing can have arrived).
+
+    What cannot be sent is refused here, where it was made: `ValueError` for what is no status, `TypeError` for a
+    message that is no text, `MetadataError` for metadata.
     """
 
     def __init__(
@@ -58,8 +61,12 @@ class RpcError(WireError):
         trailing_metadata: Metadata | None = None,
         initial_metadata: Metadata | None = None,
     ) -> None:
+        if not isinstance(message, str):
+            raise TypeError(f"the message of a status is text, not {type(message).__name__}: {message!r}")
+        if trailing_metadata is not None and not isinstance(trailing_metadata, Metadata):
+            trailing_metadata = Metadata(trailing_metadata)
         super().__init__(code, message)
-        self.code = code
+        self.code = StatusCode(code)
         self.message = message
         self.trailing_metadata = trailing_metadata
         self.initial_metadata = initial_metadata

@@ -82,7 +82,7 @@ class ChannelBase:
         authority = _authority(self._address) if self.config.authority is None else self.config.authority
         if not (authority.isascii() and authority.isprintable()):
             raise ConfigurationError(f"{authority!r} cannot be an authority: it must be printable ASCII")
-        user_agent = f"{self.config.user_agent} {USER_AGENT}".strip()
+        user_agent = f"{self.config.user_agent} {USER_AGENT} {self.config.user_agent_suffix}".strip()
         scheme = "http" if tls is None else "https"
         self._preparation = Preparation(scheme, authority, user_agent, self.config.calls, trace)
         encoding = self.config.calls.compression

@@ -55,7 +55,6 @@ from wire.grpcio._channel import insecure_channel, secure_channel
 from wire.grpcio._credentials import (
     CallCredentials,
     ChannelCredentials,
-    ServerCertificateConfiguration,
     ServerCredentials,
     access_token_call_credentials,
     alts_channel_credentials,
@@ -80,6 +79,7 @@ from wire.grpcio._errors import FutureCancelledError, FutureTimeoutError, RpcErr
 from wire.grpcio._install import install
 from wire.grpcio._interceptor import intercept_channel
 from wire.grpcio._ready import channel_ready_future
+from wire.grpcio._renewed_tls import ServerCertificateConfiguration
 from wire.grpcio._runtime_protos import protos, protos_and_services, services
 from wire.grpcio._server import server
 from wire.grpcio._utilities import (

@@ -120,7 +120,9 @@ class _MultiCallable(abc.ABC):
     ) -> Any: ...
 
 
-class _UnaryResponseMultiCallable(_MultiCallable):
+class UnaryUnaryMultiCallable(_MultiCallable):
+    """A method with one request and one response."""
+
     @abc.abstractmethod
     def with_call(
         self,
@@ -144,16 +146,34 @@ class _UnaryResponseMultiCallable(_MultiCallable):
     ) -> Any: ...
 
 
-class UnaryUnaryMultiCallable(_UnaryResponseMultiCallable):
-    """A method with one request and one response."""
-
-
 class UnaryStreamMultiCallable(_MultiCallable):
     """A method with one request and a stream of responses."""
 
 
-class StreamUnaryMultiCallable(_UnaryResponseMultiCallable):
+class StreamUnaryMultiCallable(_MultiCallable):
     """A method with a stream of requests and one response."""
+
+    @abc.abstractmethod
+    def with_call(
+        self,
+        request_iterator: Any,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any: ...
+
+    @abc.abstractmethod
+    def future(
+        self,
+        request_iterator: Any,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any: ...
 
 
 class StreamStreamMultiCallable(_MultiCallable):

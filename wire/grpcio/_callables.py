@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import wire
 import wire.blocking
@@ -24,6 +23,7 @@ from wire.grpcio._credentials import CallCredentials
 from wire.grpcio._enums import StatusCode
 from wire.grpcio._errors import ExecuteBatchError
 from wire.grpcio._metadata import to_wire
+from wire.grpcio._options import sendable_path
 
 _LOGGER = logging.getLogger("grpc._channel")
 _CLOSED = "Cannot invoke RPC on closed channel!"
@@ -79,7 +79,7 @@ class _MultiCallable:
         try:
             self._begin = getattr(channel.wire, self._kind)(path, bytes, bytes)
         except wire.ServiceError:  # as in grpc, who calls it learns of it
-            self._begin = getattr(channel.wire, self._kind)("/" + quote(path, safe="/"), bytes, bytes)
+            self._begin = getattr(channel.wire, self._kind)(sendable_path(path), bytes, bytes)
         self._path = path
         self._serializer = request_serializer
         self._deserializer = response_deserializer
@@ -294,37 +294,39 @@ class _StreamUnaryMultiCallable(_StreamRequestMultiCallable, _abstract.StreamUna
 
     def __call__(
         self,
-        request: Any,
+        request_iterator: Any,
         timeout: float | None = None,
         metadata: Any = None,
         credentials: CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> Any:
-        return _ended(self.future(request, timeout, metadata, credentials, wait_for_ready, compression))
+        return _ended(self.future(request_iterator, timeout, metadata, credentials, wait_for_ready, compression))
 
     def with_call(
         self,
-        request: Any,
+        request_iterator: Any,
         timeout: float | None = None,
         metadata: Any = None,
         credentials: CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> tuple[Any, Any]:
-        call = self.future(request, timeout, metadata, credentials, wait_for_ready, compression)
+        call = self.future(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
         return _ended(call), call
 
     def future(
         self,
-        request: Any,
+        request_iterator: Any,
         timeout: float | None = None,
         metadata: Any = None,
         credentials: CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> _MultiThreadedRendezvous:
-        return self._start(self._begin.start, request, timeout, metadata, credentials, wait_for_ready, compression)
+        return self._start(
+            self._begin.start, request_iterator, timeout, metadata, credentials, wait_for_ready, compression
+        )
 
 
 class _StreamStreamMultiCallable(_StreamRequestMultiCallable, _abstract.StreamStreamMultiCallable):
@@ -334,11 +336,11 @@ class _StreamStreamMultiCallable(_StreamRequestMultiCallable, _abstract.StreamSt
 
     def __call__(
         self,
-        request: Any,
+        request_iterator: Any,
         timeout: float | None = None,
         metadata: Any = None,
         credentials: CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> _MultiThreadedRendezvous:
-        return self._start(self._begin, request, timeout, metadata, credentials, wait_for_ready, compression)
+        return self._start(self._begin, request_iterator, timeout, metadata, credentials, wait_for_ready, compression)

@@ -23,7 +23,7 @@ from wire.grpcio._callables import (
     _UnaryStreamMultiCallable,
     _UnaryUnaryMultiCallable,
 )
-from wire.grpcio._credentials import CallCredentials, ChannelCredentials
+from wire.grpcio._credentials import CallCredentials, ChannelCredentials, check_call_credentials
 from wire.grpcio._enums import ChannelConnectivity
 from wire.grpcio.version import __version__
 
@@ -51,11 +51,7 @@ class Channel(_abstract.Channel):
         self._is_secure = credentials is not None
         self._authority = found.get("grpc.default_authority") or _options.authority(target)
         config = _options.channel_config(found, compression, _USER_AGENT)
-        try:
-            self.wire = wire.blocking.Channel(_options.target(target), config=config, tls=tls)
-        except wire.AddressError:  # as in grpc, its calls learn of it: they are UNAVAILABLE
-            target = _options.unreachable(target)
-            self.wire = wire.blocking.Channel(target, config=config, tls=tls)
+        self.wire = _options.made_channel(wire.blocking.Channel, found, target, config=config, tls=tls)
         _channelz.heed(found, self.wire)
         self._closed = False
         self._watch = _Watch(self.wire)
@@ -66,6 +62,8 @@ class Channel(_abstract.Channel):
     def ask(self, path: str, credentials: CallCredentials | None) -> list[tuple[str, str | bytes]]:
         """What call credentials, the channel's and those of one call, add to its metadata. Asked in the calling
         thread. Raises `wire.RpcError`."""
+        if credentials is not None:
+            check_call_credentials(credentials)
         if credentials is not None and not self._is_secure:
             raise wire.RpcError(
                 wire.StatusCode.UNAUTHENTICATED,

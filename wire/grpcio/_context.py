@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import wire
 from wire.grpcio import _abstract
 from wire.grpcio._enums import StatusCode
-from wire.grpcio._errors import RpcError
+from wire.grpcio._errors import ExecuteBatchError, RpcError
 from wire.grpcio._metadata import from_wire, to_wire
 from wire.grpcio._options import COMPRESSIONS
 from wire.grpcio._peer import PeerInfo
@@ -79,7 +79,11 @@ class _Context(PeerInfo, _abstract.ServicerContext):
         if self.headers_sent:
             raise ValueError("Initial metadata no longer allowed!")
         self.headers_sent = True
-        self.returns.call(_send_headers, self.call, to_wire(initial_metadata or ()))
+        try:
+            pairs = to_wire(initial_metadata or ())
+        except ExecuteBatchError:
+            self.abort(StatusCode.INTERNAL, "Invalid metadata")
+        self.returns.call(_send_headers, self.call, pairs)
 
     def raise_rpc_error(self) -> NoReturn:
         """The client is gone: an error that says so, and that is no mistake of the handler."""
@@ -100,7 +104,7 @@ class _Context(PeerInfo, _abstract.ServicerContext):
             _LOGGER.error("abort() called with StatusCode.OK; returning UNKNOWN")
             code, details = StatusCode.UNKNOWN, ""
         self._code = code
-        self._details = details
+        self._details = _text(details)
         self.aborted = True
         raise Exception()
 
@@ -115,7 +119,7 @@ class _Context(PeerInfo, _abstract.ServicerContext):
         return self._code
 
     def set_details(self, details: str) -> None:
-        self._details = details
+        self._details = _text(details)
 
     def details(self) -> bytes | None:
         return None if self._details is None else self._details.encode()
@@ -135,6 +139,14 @@ class _Context(PeerInfo, _abstract.ServicerContext):
                 callback()
             except Exception:
                 _LOGGER.exception("Exception calling callback!")
+
+
+def _text(details: Any) -> str:
+    """Details of a status. Raises what grpcio raises for what are none."""
+    if isinstance(details, bytes):
+        return details.decode("utf-8", "replace")
+    text: str = details.encode().decode()
+    return text
 
 
 def _set_compression(call: Any, encoding: Any) -> None:

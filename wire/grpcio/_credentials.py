@@ -18,6 +18,7 @@ from wire.grpcio import _abstract
 from wire.grpcio._auth import AccessTokenAuthMetadataPlugin
 from wire.grpcio._enums import LocalConnectionType
 from wire.grpcio._metadata import to_wire
+from wire.grpcio._renewed_tls import RenewedTls, ServerCertificateConfiguration, server_tls
 
 _log = logging.getLogger("grpc._plugin_wrapping")
 
@@ -73,6 +74,12 @@ class CallCredentials:
         return pairs
 
 
+def check_call_credentials(credentials: Any) -> None:
+    """Raises what grpcio raises for what are none."""
+    if not isinstance(credentials, CallCredentials):
+        raise AttributeError(f"'{type(credentials).__name__}' object has no attribute '_credentials'")
+
+
 class ChannelCredentials:
     """What a channel is secured with. `tls`: server name or None → wire's configuration, or None for the clear."""
 
@@ -92,13 +99,6 @@ class ServerCredentials:
 
     def __init__(self, tls: Callable[[], wire.ServerTls | None]) -> None:
         self.tls = tls
-
-
-class ServerCertificateConfiguration(NamedTuple):
-    """What `dynamic_ssl_server_credentials` is given."""
-
-    private_key_certificate_chain_pairs: tuple[tuple[bytes, bytes], ...]
-    root_certificates: bytes | None
 
 
 def ssl_channel_credentials(
@@ -132,11 +132,8 @@ def ssl_server_credentials(
     if require_client_auth and root_certificates is None:
         raise ValueError("Illegal to require client auth without providing root certificates!")
 
-    def tls() -> wire.ServerTls:
-        key, chain = pairs[0]
-        return wire.ServerTls(chain, key, root_certificates if require_client_auth else None)
-
-    return ServerCredentials(tls)
+    found = ServerCertificateConfiguration(pairs, root_certificates)
+    return ServerCredentials(lambda: server_tls(found, require_client_auth))
 
 
 def ssl_server_certificate_configuration(
@@ -149,25 +146,36 @@ def ssl_server_certificate_configuration(
 
 
 def dynamic_ssl_server_credentials(
-    initial_certificate_configuration: Any,
-    certificate_configuration_fetcher: Any,
+    initial_certificate_configuration: ServerCertificateConfiguration,
+    certificate_configuration_fetcher: Callable[[], ServerCertificateConfiguration | None],
     require_client_authentication: bool = False,
 ) -> ServerCredentials:
-    """TLS whose certificates may change."""
-    return ssl_server_credentials(
-        initial_certificate_configuration.private_key_certificate_chain_pairs,
-        initial_certificate_configuration.root_certificates,
-        require_client_authentication,
-    )
+    """TLS whose certificates may change: the fetcher is asked in each handshake, in the server's thread."""
+    if not isinstance(initial_certificate_configuration, ServerCertificateConfiguration):
+        raise TypeError("initial_cert_config must be a grpc.ServerCertificateConfiguration")
+    if not callable(certificate_configuration_fetcher):
+        raise TypeError("cert_config_fetcher must be callable")
+
+    def tls() -> wire.ServerTls:
+        arguments = initial_certificate_configuration, certificate_configuration_fetcher, require_client_authentication
+        return RenewedTls(*arguments).tls
+
+    return ServerCredentials(tls)
+
+
+def _check_local(local_connect_type: Any) -> None:
+    LocalConnectionType(local_connect_type.value)
 
 
 def local_channel_credentials(local_connect_type: Any = LocalConnectionType.LOCAL_TCP) -> ChannelCredentials:
     """In the clear, to a peer of the same machine."""
+    _check_local(local_connect_type)
     return ChannelCredentials(lambda server_name: None)
 
 
 def local_server_credentials(local_connect_type: Any = LocalConnectionType.LOCAL_TCP) -> ServerCredentials:
     """In the clear, for peers of the same machine."""
+    _check_local(local_connect_type)
     return ServerCredentials(lambda: None)
 
 
@@ -219,16 +227,16 @@ def alts_server_credentials() -> ServerCredentials:
     return _has_no_meaning("ALTS credentials")  # type: ignore[no-any-return]
 
 
-def compute_engine_channel_credentials(call_credentials: Any) -> ChannelCredentials:
-    """Google's own network only: raises `NotImplementedError`."""
-    return _has_no_meaning("Compute Engine credentials")  # type: ignore[no-any-return]
+def compute_engine_channel_credentials(call_credentials: CallCredentials) -> ChannelCredentials:
+    """TLS to whom the system trusts, with call credentials: what these are wherever there is no ALTS."""
+    return composite_channel_credentials(ssl_channel_credentials(), call_credentials)
 
 
-def xds_channel_credentials(fallback_credentials: Any = None) -> ChannelCredentials:
-    """xDS: raises `NotImplementedError`."""
-    return _has_no_meaning("xDS credentials")  # type: ignore[no-any-return]
+def xds_channel_credentials(fallback_credentials: ChannelCredentials | None = None) -> ChannelCredentials:
+    """The fallback (TLS, where there is none), as for every target that is not xDS's: wire has no xDS."""
+    return ssl_channel_credentials() if fallback_credentials is None else fallback_credentials
 
 
-def xds_server_credentials(fallback_credentials: Any) -> ServerCredentials:
-    """xDS: raises `NotImplementedError`."""
-    return _has_no_meaning("xDS credentials")  # type: ignore[no-any-return]
+def xds_server_credentials(fallback_credentials: ServerCredentials) -> ServerCredentials:
+    """The fallback, as on every server that is not xDS's: wire has no xDS."""
+    return fallback_credentials

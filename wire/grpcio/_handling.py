@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -82,6 +81,9 @@ class Handling:
             raise Status(StatusCode.UNKNOWN.value[0], "Error in service handler!") from None
         if handler is None:
             raise Status(StatusCode.UNIMPLEMENTED.value[0], "Method not found!")
+        if not hasattr(handler, "request_streaming"):
+            _LOGGER.error("%r is no handler: grpc.unary_unary_rpc_method_handler and others make them", handler)
+            raise Status(StatusCode.UNKNOWN.value[0], "Error in service handler!")
         return handler
 
     def _pump_of(self, behavior: Any) -> Pump:
@@ -182,7 +184,7 @@ class _Rpc:
         except Status as status:
             error = status
         except BaseException as unexpected:
-            traceback.print_exc()
+            _LOGGER.exception("Exception calling application: %s", unexpected)
             error = Status(StatusCode.UNKNOWN.value[0], f"Exception calling application: {unexpected}")
         if response is not LATER:
             self.context.returns.call(self._finish, response, error)

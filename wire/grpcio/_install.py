@@ -7,6 +7,7 @@ from wire._install import install_as
 _SHOWN = {
     "_abstract": "grpc",
     "_credentials": "grpc",
+    "_renewed_tls": "grpc",
     "_enums": "grpc",
     "_errors": "grpc",
     "_call": "grpc._channel",

@@ -248,11 +248,55 @@ class _UnaryStreamMultiCallable(_StreamMultiCallable, _abstract.UnaryStreamMulti
 
 
 class _StreamUnaryMultiCallable(_UnaryMultiCallable, _abstract.StreamUnaryMultiCallable):
-    """A stream of requests, one response."""
+    """A stream of requests, one response: the first argument has another name."""
+
+    def __call__(
+        self,
+        request_iterator: Any,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        return super().__call__(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+
+    def with_call(
+        self,
+        request_iterator: Any,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> tuple[Any, Any]:
+        return super().with_call(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+
+    def future(
+        self,
+        request_iterator: Any,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        return super().future(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
 
 
 class _StreamStreamMultiCallable(_StreamMultiCallable, _abstract.StreamStreamMultiCallable):
     """Streams both ways."""
+
+    def __call__(
+        self,
+        request_iterator: Any,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        return super().__call__(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
 
 
 class _Channel(_abstract.Channel):

@@ -46,11 +46,17 @@ class Methods:
         """The handler of a call; None when nobody has one."""
         handler = self.registered.get(details.method)
         if handler is None:
-            for generic in self.generic:
-                handler = generic.service(details)
-                if handler is not None:
-                    break
+            handler = self._ask(details)
+            if handler is None and details.method.count("/") == 1:  # a name that got its slash on the way
+                handler = self._ask(details._replace(method=details.method.removeprefix("/")))
         return handler
+
+    def _ask(self, details: Any) -> Any:
+        for generic in self.generic:
+            handler = generic.service(details)
+            if handler is not None:
+                return handler
+        return None
 
 
 class MethodsAndPorts:

@@ -5,12 +5,14 @@ An argument that is not known is ignored, with a line at debug. Imports wire.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import wire
 from wire.grpcio._enums import Compression
@@ -110,6 +112,21 @@ def _user_agent(config: Any, value: Any) -> Any:
     return replace(config, user_agent=_text(value)) if isinstance(config, wire.ChannelConfig) else config
 
 
+def _user_agent_suffix(config: Any, value: Any) -> Any:
+    return replace(config, user_agent_suffix=_text(value)) if isinstance(config, wire.ChannelConfig) else config
+
+
+def _load_balancing(config: Any, value: Any) -> Any:
+    if not isinstance(config, wire.ChannelConfig):
+        return config
+    name: Any = _text(value)
+    try:
+        return replace(config, load_balancing=name)
+    except wire.ConfigurationError:
+        _log.error("LB policy: %s passed through channel_args does not exist. Using pick_first instead.", value)
+        return config
+
+
 def _backoff(field: str) -> Callable[[Any, Any], Any]:
     def apply(config: Any, value: Any) -> Any:
         return replace(config, **{field: max(value, 1) / 1000}) if isinstance(config, wire.ChannelConfig) else config
@@ -147,7 +164,11 @@ _APPLY: dict[str, Callable[[Any, Any], Any]] = {
     "grpc.initial_reconnect_backoff_ms": _backoff("backoff_initial_s"),
     "grpc.max_reconnect_backoff_ms": _backoff("backoff_max_s"),
     "grpc.server_handshake_timeout_ms": _handshake_timeout,
+    "grpc.secondary_user_agent": _user_agent_suffix,
+    "grpc.lb_policy_name": _load_balancing,
     # What others read, or what is so here anyway.
+    "grpc.service_config": _ignored,
+    "grpc.enable_retries": _ignored,
     "grpc.ssl_target_name_override": _ignored,
     "grpc.so_reuseport": _ignored,
     "grpc.enable_channelz": _ignored,
@@ -162,6 +183,13 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def _name(value: Any) -> str:
+    """A target or address. Raises what grpcio raises for what is no text."""
+    if isinstance(value, (str, bytes)):
+        return _text(value)
+    raise AttributeError(f"'{type(value).__name__}' object has no attribute 'encode'")
+
+
 def read(options: Any) -> dict[str, Any]:
     """Options as a dictionary; of those given twice the first counts. Raises `TypeError` and `ValueError` for what are
     no pairs."""
@@ -169,6 +197,8 @@ def read(options: Any) -> dict[str, Any]:
     for key, value in options or ():
         if not isinstance(key, (str, bytes)):
             raise TypeError(f"Expected bytes, str, or unicode, not {type(key)}")
+        if not (isinstance(value, (int, str, bytes)) or hasattr(value, "__int__")):
+            raise TypeError(f"Expected int, bytes, or behavior, got {type(value)}")
         found.setdefault(_text(key), value)
     return found
 
@@ -178,7 +208,7 @@ def _applied(config: Any, options: dict[str, Any]) -> Any:
         apply = _APPLY.get(key)
         if apply is None:
             _log.debug("the channel argument %s has no meaning here, and is ignored", key)
-        elif value is not None:
+        else:
             config = apply(config, value)
     return config
 
@@ -204,9 +234,59 @@ def server_config(options: dict[str, Any], compression: Any) -> wire.ServerConfi
     return applied
 
 
+def service_config(options: dict[str, Any]) -> dict[str, Any] | None:
+    """How a channel's calls are made, without retries where the options forbid them. Raises `wire.ConfigurationError`
+    for what is no JSON."""
+    text = options.get("grpc.service_config")
+    if not isinstance(text, (str, bytes)):
+        return None
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise wire.ConfigurationError(f"JSON parsing failed: {error}") from None
+    if not options.get("grpc.enable_retries", 1) and isinstance(config, dict):
+        for each in config.get("methodConfig", ()):
+            each.pop("retryPolicy", None)
+            each.pop("hedgingPolicy", None)
+    made: dict[str, Any] = config
+    return made
+
+
+C = TypeVar("C")
+
+
+def made_channel(kind: Callable[..., C], options: dict[str, Any], text: str | bytes, **arguments: Any) -> C:
+    """wire's channel of a kind. What grpc takes, and wire does not, is what calls on it learn of: a target that cannot
+    be read is never reached, and with a service config that is none each call fails."""
+    try:
+        arguments["service_config"] = service_config(options)
+        return _reaching(kind, text, arguments)
+    except wire.ConfigurationError as error:
+        failure = f"Failed to create channel to '{_text(text)}':{error}"
+        arguments.update(service_config=None, interceptors=(_refusing(failure),))
+        return _reaching(kind, text, arguments)
+
+
+def _reaching(kind: Callable[..., C], text: str | bytes, arguments: dict[str, Any]) -> C:
+    try:
+        return kind(target(text), **arguments)
+    except wire.AddressError:
+        return kind(unreachable(text), **arguments)
+
+
+def _refusing(failure: str) -> wire.ClientInterceptor:
+    def refuse(method: Any, start: Any) -> Any:
+        def refused(*request: Any, **options: Any) -> Any:
+            raise wire.RpcError(wire.StatusCode.INVALID_ARGUMENT, failure)
+
+        return refused
+
+    return refuse
+
+
 def target(text: str | bytes) -> str:
     """A target or address as wire reads it: one without a port gets gRPC's default, 443."""
-    text = _text(text)
+    text = _name(text)
     scheme = text.partition(":")[0]
     if scheme in {"unix", "unix-abstract", "vsock", "hvsock", "memory", "dns", "ipv4", "ipv6"}:
         return text
@@ -238,5 +318,6 @@ def unreachable(text: str | bytes) -> str:
     return f"dns:///{name or 'empty'}.invalid:443"
 
 
-def first(options: Iterable[tuple[Any, Any]], key: str) -> Any:
-    return read(options).get(key)
+def sendable_path(path: str) -> str:
+    """In the place of a path that cannot be sent, one that can be and that names no method either."""
+    return "/" + (quote(path, safe="/") or "%00")

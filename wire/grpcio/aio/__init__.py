@@ -31,7 +31,7 @@ from wire.grpcio.aio._interceptor import (
 )
 from wire.grpcio.aio._metadata import Metadata
 from wire.grpcio.aio._server import server
-from wire.grpcio.aio._typing import ChannelArgumentType
+from wire.grpcio.aio._typing import ChannelArgumentType  # noqa: F401  # as there, not exported
 
 __all__ = [
     "EOF",
@@ -40,7 +40,6 @@ __all__ = [
     "BaseError",
     "Call",
     "Channel",
-    "ChannelArgumentType",
     "ClientCallDetails",
     "ClientInterceptor",
     "InterceptedUnaryUnaryCall",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Self
-from urllib.parse import quote
 
 import wire
 from wire.grpcio import _channelz, _options
@@ -66,7 +65,7 @@ class _MultiCallable:
         try:
             return getattr(self._channel.wire, self._kind)(path, bytes, bytes)
         except wire.ServiceError:  # as in grpc, who calls it learns of it
-            return getattr(self._channel.wire, self._kind)("/" + quote(path, safe="/"), bytes, bytes)
+            return getattr(self._channel.wire, self._kind)(_options.sendable_path(path), bytes, bytes)
 
     def _invoke(
         self,
@@ -311,11 +310,13 @@ class Channel(_base_channel.Channel):
     ) -> None:
         self._interceptors = _sorted_interceptors(interceptors)
         found = _options.read(options)
-        self.wire = self._make(
+        self.wire = _options.made_channel(
+            wire.Channel,
+            found,
             target,
-            _options.channel_config(found, compression, _USER_AGENT),
-            None if credentials is None else credentials.tls(found.get("grpc.ssl_target_name_override")),
-            None if credentials is None else credentials.provider(),
+            config=_options.channel_config(found, compression, _USER_AGENT),
+            tls=None if credentials is None else credentials.tls(found.get("grpc.ssl_target_name_override")),
+            credentials=None if credentials is None else credentials.provider(),
         )
         _channelz.heed(found, self.wire)
         self._credentials = credentials
@@ -324,15 +325,6 @@ class Channel(_base_channel.Channel):
         """Whether calls can be made: it has an event loop, and was not closed."""
         self.closing = False
         """True once it was closed: what ends now was ended here."""
-
-    @staticmethod
-    def _make(
-        target: str | bytes, config: wire.ChannelConfig, tls: wire.ClientTls | None, credentials: Any
-    ) -> wire.Channel:
-        try:
-            return wire.Channel(_options.target(target), config=config, tls=tls, credentials=credentials)
-        except wire.AddressError:  # as in grpc, its calls learn of it: they are UNAVAILABLE
-            return wire.Channel(_options.unreachable(target), config=config, tls=tls, credentials=credentials)
 
     @property
     def is_secure(self) -> bool:
@@ -374,6 +366,8 @@ class Channel(_base_channel.Channel):
             raise UsageError("Channel is closed.")
         if not self.opened:
             self.open()
+        if not isinstance(last_observed_state, ChannelConnectivity):
+            raise AttributeError(f"'{type(last_observed_state).__name__}' object has no attribute 'value'")
         await self.wire.state_changed(_WIRE_STATES[last_observed_state])
 
     async def channel_ready(self) -> None:

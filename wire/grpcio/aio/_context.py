@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 import wire
-from wire.grpcio._errors import EOF, AbortError, UsageError
+from wire.grpcio._errors import EOF, AbortError, BaseError, ExecuteBatchError, UsageError
 from wire.grpcio._metadata import check_trailing, from_wire, to_wire
 from wire.grpcio._options import COMPRESSIONS
 from wire.grpcio._peer import PeerInfo, status_number
@@ -32,7 +32,7 @@ class ServicerContext(PeerInfo):
     """One call, as its handler sees it."""
 
     # What most calls never set costs them nothing.
-    _abort_exception: AbortError | None = None
+    _abort_exception: BaseError | None = None
     _callbacks: list[Callable[[], Any]] | None = None
     _code: Any = None
     _details = ""
@@ -88,12 +88,20 @@ class ServicerContext(PeerInfo):
         self.raise_for_termination()
         if self._metadata_sent:
             raise UsageError("Send initial metadata failed: already sent")
-        self._call.send_initial_metadata(to_wire(metadata))
+        try:
+            self._call.send_initial_metadata(to_wire(metadata))
+        except ExecuteBatchError as error:
+            self._status_sent = True
+            self._abort_exception = error
+            self._call.end(wire.StatusCode.INTERNAL, "Invalid metadata")
+            raise
         self._metadata_sent = True
 
     async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
         if self._abort_exception is not None:
             raise UsageError("Abort already called!")
+        if not isinstance(details, str):
+            raise TypeError(f"Argument 'details' has incorrect type (expected str, got {type(details).__name__})")
         self._abort_exception = AbortError("Locally aborted.")
         if trailing_metadata == () and self._trailing:
             trailing_metadata = self._trailing
@@ -129,6 +137,8 @@ class ServicerContext(PeerInfo):
         return self._code
 
     def set_details(self, details: str) -> None:
+        if not isinstance(details, str):
+            raise TypeError(f"Argument 'details' has incorrect type (expected str, got {type(details).__name__})")
         self._details = details
 
     def details(self) -> str:

@@ -195,7 +195,7 @@ def _unary_response(behavior: Any, handling: Handling) -> Any:
             if isinstance(request, _Requests):
                 request = _in_thread(request, loop)
             sync_context = SyncServicerContext(context, loop)
-            response = await loop.run_in_executor(handling.thread_pool, behavior, request, sync_context)
+            response = await loop.run_in_executor(handling.thread_pool, _called, behavior, request, sync_context)
             for callback in sync_context.callbacks:
                 callback()
             return _end_unary(response, context, handler)
@@ -234,6 +234,14 @@ def _stream_responses(behavior: Any, handling: Handling) -> Any:
             return ()
 
     return run
+
+
+def _called(behavior: Any, request: Any, context: SyncServicerContext) -> Any:
+    """A plain handler, in a thread. No future can hold a StopIteration."""
+    try:
+        return behavior(request, context)
+    except StopIteration as error:
+        raise RuntimeError("the handler raised StopIteration") from error
 
 
 class _Requests:

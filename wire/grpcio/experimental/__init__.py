@@ -15,7 +15,6 @@ __all__ = [
     "ChannelOptions",
     "ExperimentalApiWarning",
     "UsageError",
-    "experimental_api",
     "insecure_channel_credentials",
     "ssl_channel_credentials_with_custom_signer",
     "stream_stream",
@@ -72,6 +71,9 @@ def wrap_server_method_handler(wrapper: Callable[[Any], Any], handler: Any) -> A
     return handler._replace(**{kind: wrapper(getattr(handler, kind))})
 
 
-def ssl_channel_credentials_with_custom_signer(**arguments: Any) -> NoReturn:
+@experimental_api
+def ssl_channel_credentials_with_custom_signer(
+    *, private_key_sign_fn: Any, root_certificates: bytes | None = None, certificate_chain: bytes
+) -> NoReturn:
     """Python's ssl has no such signers: raises `NotImplementedError`."""
     raise NotImplementedError("Python's ssl takes no custom signer of private keys: use grpc.ssl_channel_credentials")
