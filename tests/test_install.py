@@ -73,6 +73,34 @@ def test_a_script_runs_as_python_would_run_it(tmp_path: Path) -> None:
     assert (status, said) == (0, "__main__ ['-m', 'b'] True wire.grpclib\n")
 
 
+SCRIPT = """
+import inspect, pickle, sys, traceback
+class Here: pass
+def fails(): raise ValueError
+def line(): return inspect.getsource(fails).strip()
+print(__name__, __file__, sys.argv, __package__, __spec__, sys.path[0], sys.modules["__main__"].Here is Here)
+print(type(pickle.loads(pickle.dumps(Here()))) is Here, line())
+try: fails()
+except ValueError as error: print(traceback.extract_tb(error.__traceback__)[0].filename)
+fails()
+"""
+
+
+def test_what_a_script_sees_of_itself_is_what_python_shows_it(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    expected = run("script.py", "a", directory=tmp_path)
+    assert expected[0] == 1
+    assert (
+        run("-m", "wire.grpclib", "script.py", "a", directory=tmp_path)[1].splitlines()[:3]
+        == expected[1].splitlines()[:3]
+    )
+
+
+def test_a_directory_with_a_main_runs(tmp_path: Path) -> None:
+    (tmp_path / "__main__.py").write_text("import sys, grpclib\nprint(__name__, sys.argv[1:], grpclib.__name__)\n")
+    assert run("-m", "wire.grpclib", str(tmp_path), "a") == (0, "__main__ ['a'] wire.grpclib\n")
+
+
 def test_a_module_runs_as_python_would_run_it(tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text("import sys, grpclib\nprint(__name__, sys.argv[1:], grpclib.__name__)\n")
     status, said = run("-m", "wire.grpclib", "-m", "module", "a", directory=tmp_path)

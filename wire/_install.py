@@ -6,14 +6,17 @@ Imports only `errors`.
 
 from __future__ import annotations
 
+import builtins
 import os
 import runpy
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import find_spec
+from io import open_code
 from types import ModuleType
 
 from wire.errors import UsageError
@@ -104,6 +107,21 @@ def run_program(install: Callable[[], None], command: str) -> None:
     if as_module:
         sys.path[0] = os.getcwd()
         runpy.run_module(program[0], run_name="__main__", alter_sys=True)
-    else:
-        sys.path[0] = os.path.dirname(os.path.abspath(program[0]))
+    elif os.path.isfile(program[0]) and not zipfile.is_zipfile(program[0]):
+        _run_script(program[0])
+    else:  # a directory, or an archive, with a __main__
         runpy.run_path(program[0], run_name="__main__")
+
+
+def _run_script(name: str) -> None:
+    """As `python name`: its path is whole, `sys.argv[0]` is as it was given, and tracebacks begin with it."""
+    path = os.path.abspath(name)
+    sys.path[0] = os.path.dirname(path)
+    with open_code(path) as file:
+        code = compile(file.read(), path, "exec")
+    module = ModuleType("__main__")
+    module.__dict__.update(
+        __file__=path, __cached__=None, __loader__=SourceFileLoader("__main__", path), __builtins__=builtins
+    )
+    sys.modules["__main__"] = module
+    exec(code, module.__dict__)
