@@ -216,6 +216,21 @@ class IncomingMessages(Generic[M]):
 
     __anext__ = take
 
+    async def arrived(self, keeper: object = None) -> None:
+        """Until there is a message to take, or there will be none. Cancelling who waits abandons nothing. `keeper` as
+        for `take`."""
+        while not (self._messages or self._packed or self.ended):
+            if self._waiter is not None and not self._waiter.done():
+                raise UsageError("two tasks wait for the messages of one call")
+            self._waiter = waiter = self._runtime.future()
+            if self.reader.size_bytes:
+                self._expect()
+            try:
+                await waiter
+            finally:
+                if self._waiter is waiter:
+                    self._waiter = None
+
     async def _decode_long(self, message: bytes, size_bytes: int) -> M:
         """One that is compressed or heavy, and travelled in so many bytes."""
         inflate = None

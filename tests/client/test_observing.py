@@ -175,3 +175,77 @@ def test_a_response_beside_a_bad_status_can_be_looked_at(compression: Any, loop:
 
     server = wire.ServerConfig(calls=wire.CallConfig(compression=compression))
     on_pair(test, Probe(Bidi=both), loop=loop, server_config=server)
+
+
+# Waiting that gives nothing up.
+
+
+async def in_vain(waiting: Any) -> None:
+    """Wait, and be cancelled."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: waiting)
+        await turns()
+        group.cancel_scope.cancel()
+
+
+def test_who_waits_for_a_stream_and_is_cancelled_has_not_given_up_the_call(loop: LoopName) -> None:
+    async def test(pair: Pair) -> None:
+        call = pair.stub.bidi()
+        await in_vain(call.began())
+        await in_vain(call.arrived())
+        await in_vain(call.ended())
+        assert call.code is None
+        await call.send(b"a")
+        await call.arrived()
+        assert call.unread
+        await call.began()
+        assert call.answered
+        assert await anext(call) == b"a"
+        await in_vain(call.arrived())
+        await call.end()
+        await call.ended()
+        await call.arrived()
+        assert call.code is StatusCode.OK
+        assert await anext(call, None) is None
+
+    on_pair(test, Probe(Bidi=echo), loop=loop)
+
+
+def test_who_waits_for_a_unary_call_and_is_cancelled_has_not_given_up_the_call(loop: LoopName) -> None:
+    async def test(pair: Pair) -> None:
+        call = pair.stub.unary(b"x")
+        await in_vain(call.ended())
+        assert call.code is None
+        release.set()
+        await call.ended()
+        assert call.response == await call == b"x"
+
+    async def slow(request: bytes, context: wire.ServerContext) -> bytes:
+        await release.wait()
+        return request
+
+    release = anyio.Event()
+    on_pair(test, Probe(Unary=slow), loop=loop)
+
+
+async def echo(requests: Any, context: wire.ServerContext) -> Any:
+    async for request in requests:
+        yield request
+
+
+def test_two_tasks_do_not_wait_for_one_unary_call(loop: LoopName) -> None:
+    async def test(pair: Pair) -> None:
+        call = pair.stub.unary(b"x")
+        async with anyio.create_task_group() as group:
+            group.start_soon(call.ended)
+            await turns()
+            with pytest.raises(wire.UsageError, match="two tasks"):
+                await call.ended()
+            release.set()
+
+    async def slow(request: bytes, context: wire.ServerContext) -> bytes:
+        await release.wait()
+        return request
+
+    release = anyio.Event()
+    on_pair(test, Probe(Unary=slow), loop=loop)

@@ -27,6 +27,7 @@ for needed in ("grpc_tools", "grpclib", "google.rpc", "betterproto2_compiler"):
 PROGRAMS = Path(__file__).parent / "grpclib_programs"
 PLAIN = PROGRAMS / "client.py", PROGRAMS / "server.py"
 BETTERPROTO2 = PROGRAMS / "betterproto2_client.py", PROGRAMS / "betterproto2_server.py"
+ODD_ANSWERS = PROGRAMS / "odd_answers.py", PLAIN[1]
 RUNNERS = {"grpclib": [], "wire": ["-m", "wire.grpclib"]}
 PAIRINGS = [(client, server) for client in RUNNERS for server in RUNNERS]
 
@@ -79,3 +80,8 @@ def test_a_program_with_betterproto2s_code_says_the_same(
     pairings: Pairings, program: str, client: str, server: str
 ) -> None:
     compare(pairings, BETTERPROTO2, program, client, server)
+
+
+@pytest.mark.parametrize("program", names(ODD_ANSWERS[0]))
+def test_a_client_makes_the_same_of_odd_answers(pairings: Pairings, program: str) -> None:
+    compare(pairings, ODD_ANSWERS, program, "wire", "grpclib")

@@ -87,6 +87,13 @@ class ClientCall(Generic[R]):
         """Seconds until the deadline, at least 0; None when there is none."""
         return self._exchange.time_remaining()
 
+    def ended(self) -> Coroutine[Any, Any, None]:
+        """Wait until the call has ended: `code` says how. Cancelling a task that waits here leaves the call as it is.
+
+        Responses of a stream may be unread by then; one that nobody reads may never end.
+        """
+        return self._exchange.ended(self)
+
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
         """Call `callback(call)` once, in the event loop, soon after the call has ended; soon, when it has already.
 
@@ -171,6 +178,11 @@ class _StreamingCall(ClientCall[R]):
         while exchange.stream is None and exchange.code is None:
             await exchange.wait()
 
+    def began(self) -> Coroutine[Any, Any, None]:
+        """Wait until the response has begun, or the call has ended: `answered` tells which. Cancelling a task that
+        waits here leaves the call as it is."""
+        return self._exchange.began(self)
+
     async def read_initial_metadata(self) -> Metadata:
         """Wait for what the server sends before its first response. Raises `RpcError` when the call ends badly before
         it."""
@@ -187,6 +199,11 @@ class _Responses(_StreamingCall[R]):
     def unread(self) -> bool:
         """Whether responses have come that nobody has taken yet. `code` may be there before they are."""
         return self._exchange.incoming.waiting
+
+    def arrived(self) -> Coroutine[Any, Any, None]:
+        """Wait until a response has come that nobody has taken, or the call has ended. Cancelling a task that waits
+        here, by a timeout for instance, leaves the call as it is; one that waits in the iteration cancels it."""
+        return self._exchange.incoming.arrived(self)
 
     def __aiter__(self) -> AsyncIterator[R]:
         return self

@@ -384,6 +384,10 @@ class Exchange(Generic[R]):
         )
 
     @abstractmethod
+    async def ended(self, keeper: object) -> None:
+        """Until the call has ended. `keeper` lives as long as this waits."""
+
+    @abstractmethod
     def _wake(self) -> None:
         """The call has ended: let go on whoever waits for it."""
 

@@ -56,6 +56,25 @@ class _StreamExchange(Exchange[R]):
             self.cancel()
             raise
 
+    async def began(self, keeper: object) -> None:
+        """Until the response has begun, or the call has ended. `keeper` lives as long as this waits."""
+        while not self.head_came and self.code is None:
+            await self._woken()
+
+    async def ended(self, keeper: object) -> None:
+        while self.code is None:
+            await self._woken()
+
+    async def _woken(self) -> None:
+        """As `wait`, but who waits may be cancelled, and the call goes on."""
+        waiter = self.future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
     async def head(self) -> None:
         """Until the response begins. Raises `RpcError` when the call ends badly before it."""
         while not self.head_came and self.code is None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from wire.client.exchange import Caller, Exchange, Options
 from wire.connection import Connection
-from wire.errors import CodecError
+from wire.errors import CodecError, UsageError
 from wire.metadata import Fields
 from wire.rpc.framing import PREFIX_BYTES, MessageReader
 from wire.rpc.headers import Outcome, ResponseHead
@@ -42,6 +42,16 @@ class UnaryExchange(Exchange[R]):
         assert isinstance(call, UnaryExchange)
         self.waiter = self.body = self._reader = None
         self._request = call._request
+
+    async def ended(self, keeper: object) -> None:
+        if self.code is None:
+            if self.waiter is not None:
+                raise UsageError("two tasks wait for the same call")
+            self.waiter = waiter = self.future()
+            try:
+                await waiter
+            finally:
+                self.waiter = None
 
     def _wake(self) -> None:
         waiter = self.waiter

@@ -24,7 +24,6 @@ from wire.grpclib.metadata import Deadline, _Metadata, _MetadataLike, checked, r
 from wire.grpclib.protocol import Peer
 from wire.grpclib.stream import StreamIterator, _RecvType, _SendType
 
-_RESET = "Stream reset by remote party, error_code: 0"
 _CLOCK_SLACK_S = 0.02
 _NO_OPTIONS: dict[str, Any] = {}
 
@@ -59,6 +58,8 @@ class Caller(Protocol):
 
     @property
     def _core(self) -> _core.Connection | None: ...
+
+    def _peer(self, call: Any) -> Peer: ...
 
     async def __connect__(self) -> None: ...
 
@@ -118,7 +119,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
     @property
     def peer(self) -> Peer | None:
         """Who is called; None before the request was sent."""
-        return None if self._call is None else Peer(self._call.peer)
+        return None if self._call is None else self._channel._peer(self._call)
 
     # Sending.
 
@@ -220,7 +221,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
     def _core(self) -> _core.Connection:
         core = self._channel._core
         if core is None:  # it was closed while a listener was asked
-            raise StreamTerminatedError("Connection lost")
+            raise StreamTerminatedError(_core.CONNECTION_LOST)
         return core
 
     async def _send(self, data: bytes, end: bool) -> None:
@@ -263,15 +264,9 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
             self._check_deadline()
         call = self._call
         if not self._unary:
-            try:
-                await call.read_initial_metadata()
-            except wire.RpcError:
-                pass
+            await call.began()
         elif call.code is None:
-            try:
-                await call
-            except wire.RpcError:
-                pass
+            await call.ended()
         if call.answered:
             self._initial_done = True
             await self._notify_initial(call.initial_metadata)
@@ -295,10 +290,13 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         if self._unary and not self._initial_done and not channel._initial_listeners:
             if self._deadline is not None:
                 self._check_deadline()
-            try:
-                data = await self._call
+            call = self._call
+            if call.code is None:
+                await call.ended()  # and not the call itself: who waits may be cancelled, and try again
+            if call.code is wire.StatusCode.OK:
+                data = call.response
                 self._initial_done = self._received = True
-            except wire.RpcError:  # step by step, then
+            else:  # step by step, then
                 await self.recv_initial_metadata()
                 data = await self._receive()
         else:
@@ -318,17 +316,25 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         if self._deadline is not None:
             self._check_deadline()
         call = self._call
-        try:
-            if not self._unary:
-                return await anext(call, None)
-            if self._received:
+        data: bytes | None
+        if not self._unary:
+            if not call.unread:
+                await call.arrived()
+            try:
+                data = await anext(call, None)
+            except wire.RpcError:
+                if call.trailing_metadata is None or (self._cardinality.client_streaming and not self._end_done):
+                    raise self._ended() from None
                 return None
-            self._received = True
-            data: bytes = await call
-        except wire.RpcError:
-            if call.trailing_metadata is None or (self._cardinality.client_streaming and not self._end_done):
-                raise self._ended() from None
-            return call.response if self._unary else None
+            return data
+        if self._received:
+            return None
+        if call.code is None:
+            await call.ended()
+        self._received = True
+        if call.code is not wire.StatusCode.OK and call.trailing_metadata is None:
+            raise self._ended()
+        data = call.response
         return data
 
     async def recv_trailing_metadata(self) -> None:
@@ -343,7 +349,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         if not self._trailers_only:
             if self._deadline is not None:
                 self._check_deadline()
-            await _core.ended(self._call)
+            await self._call.ended()
             if self._call.trailing_metadata is None:
                 raise self._ended()
             self._trailing_done = True
@@ -354,8 +360,8 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         """The server's status has come: keep its metadata, and raise it where it is not OK."""
         call = self._call
         pairs = call.trailing_metadata
-        status = Status(int(call.code))
-        error = None if status is Status.OK else self._error(status, call.message or None, pairs)
+        status, message = _core.status_of(call)
+        error = None if status is Status.OK else self._error(status, message or None, pairs)
         if isinstance(error, TimeoutError):
             raise error
         listeners = self._channel._trailing_listeners
@@ -393,8 +399,8 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         call = self._call
         pairs = call.trailing_metadata
         if pairs is not None:
-            error = self._error(Status(int(call.code)), call.message, pairs)
-            return error if isinstance(error, TimeoutError) else StreamTerminatedError(_RESET)
+            error = self._error(*_core.status_of(call), pairs)
+            return error if isinstance(error, TimeoutError) else StreamTerminatedError(_core.RESET.format(0))
         return _core.local_error(call)
 
     # The block.
@@ -431,7 +437,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         try:
             if error is None:
                 try:
-                    if not self._cancelled:
+                    if not self._cancelled and not _core.connection_lost(call):
                         if not self._initial_done:
                             await self.recv_initial_metadata()
                         if not self._trailing_done:
@@ -453,5 +459,7 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
     def _raise_status(self) -> None:
         """Raise the status that the server sent before it reset the call, where there is one."""
         pairs = self._call.trailing_metadata
-        if pairs is not None and self._call.code is not wire.StatusCode.OK:
-            raise self._error(Status(int(self._call.code)), self._call.message or None, pairs)
+        if pairs is not None:
+            status, message = _core.status_of(self._call)
+            if status is not Status.OK:
+                raise self._error(status, message or None, pairs)

@@ -6,6 +6,7 @@ Messages pass through wire as bytes, because their codec is the channel's or ser
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
@@ -17,6 +18,33 @@ from wire.grpclib.exceptions import GRPCError, StreamTerminatedError
 
 _UNLIMITED_BYTES = 2**32 - 1  # grpclib takes messages of any length; their prefix has four bytes
 _HEADER_LIST_BYTES = 1 << 16  # as PyPI's h2, and so grpclib, takes in
+_RESET = re.compile(r"the server reset the call \((?:0x([0-9a-f]+)|(\w+))\)")
+_RESET_CODES = {  # RFC 9113 §7
+    "NO_ERROR": 0,
+    "PROTOCOL_ERROR": 1,
+    "INTERNAL_ERROR": 2,
+    "FLOW_CONTROL_ERROR": 3,
+    "SETTINGS_TIMEOUT": 4,
+    "STREAM_CLOSED": 5,
+    "FRAME_SIZE_ERROR": 6,
+    "REFUSED_STREAM": 7,
+    "CANCEL": 8,
+    "COMPRESSION_ERROR": 9,
+    "CONNECT_ERROR": 10,
+    "ENHANCE_YOUR_CALM": 11,
+    "INADEQUATE_SECURITY": 12,
+    "HTTP_1_1_REQUIRED": 13,
+}
+# What wire says of answers that are not gRPC's, and what grpclib does.
+_NOT_GRPC = (
+    (re.compile(r"the server answered with HTTP status (\d+)"), "Received :status = {!r}"),
+    (re.compile(r"the server ended the call without a status()"), "Missing grpc-status header"),
+    (re.compile(r"the server's answer is not gRPC: its content-type is none()"), "Missing content-type header"),
+    (re.compile(r"the server's answer is not gRPC: its content-type is (.*)"), "Invalid content-type: {!r}"),
+)
+_NO_RESPONSE = "the server sent no response"
+RESET = "Stream reset by remote party, error_code: {}"
+CONNECTION_LOST = "Connection lost"
 _NO_PAUSE_S = 0.001  # grpclib connects for every call that finds no connection, however often it failed before
 
 
@@ -95,7 +123,7 @@ class Connection:
         tried = False
         while (state := channel.state) is not wire.ConnectivityState.READY:
             if state is wire.ConnectivityState.SHUTDOWN:
-                raise StreamTerminatedError("Connection lost")
+                raise StreamTerminatedError(CONNECTION_LOST)
             if state is wire.ConnectivityState.TRANSIENT_FAILURE and tried:
                 transport, _ = await self._probe()
                 transport.close()
@@ -121,16 +149,11 @@ class Connection:
         await self._channel.close()
 
 
-async def ended(call: Any) -> None:
-    """Until the call has ended, whatever it ends with."""
-    if call.code is None:
-        done = asyncio.get_running_loop().create_future()
-        call.add_done_callback(lambda _: None if done.done() else done.set_result(None))
-        try:
-            await done
-        except BaseException:
-            call.cancel()
-            raise
+def status_of(call: Any) -> tuple[Status, str]:
+    """The status that the server sent, and its message. For wire OK without a response is an error of a unary call."""
+    if call.message == _NO_RESPONSE and call.code is wire.StatusCode.UNIMPLEMENTED:
+        return Status.OK, ""
+    return Status(int(call.code)), call.message
 
 
 def local_error(call: Any) -> Exception:
@@ -138,13 +161,24 @@ def local_error(call: Any) -> Exception:
     code, message = call.code, call.message
     if code is wire.StatusCode.DEADLINE_EXCEEDED:
         return TimeoutError("Deadline exceeded")
-    if "reset the call" in message:
-        return StreamTerminatedError("Stream reset by remote party, error_code: 0")
-    if code is wire.StatusCode.CANCELLED:
-        return StreamTerminatedError("Connection lost")  # the channel was closed
-    if code is wire.StatusCode.UNAVAILABLE and "HTTP status" not in message:
-        return StreamTerminatedError("Connection lost")
+    if reset := _RESET.match(message):
+        number, name = reset.groups()
+        return StreamTerminatedError(RESET.format(_RESET_CODES[name] if number is None else int(number, 16)))
+    for said, text in _NOT_GRPC:
+        if found := said.match(message):
+            return GRPCError(Status(int(code)), text.format(found[1]))
+    if code in (wire.StatusCode.CANCELLED, wire.StatusCode.UNAVAILABLE):  # cancelled: the channel was closed
+        return StreamTerminatedError(CONNECTION_LOST)
     return GRPCError(Status(int(code)), message)
+
+
+def connection_lost(call: Any) -> bool:
+    """Whether the call ended with its connection, or with the channel."""
+    return (
+        call.code in (wire.StatusCode.CANCELLED, wire.StatusCode.UNAVAILABLE)
+        and call.trailing_metadata is None
+        and local_error(call).args == (CONNECTION_LOST,)
+    )
 
 
 # The server's side.
@@ -175,7 +209,7 @@ async def gone(context: Any) -> NoReturn:
     """The client is gone, and the handler is about to be cancelled: let that come first, as it does in grpclib."""
     if context.cancelled:
         await asyncio.sleep(0)
-    raise StreamTerminatedError("Connection lost")
+    raise StreamTerminatedError(CONNECTION_LOST)
 
 
 def content_type(context: Any) -> str:

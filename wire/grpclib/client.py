@@ -18,6 +18,7 @@ from wire.grpclib.const import Cardinality
 from wire.grpclib.encoding.base import GRPC_CONTENT_TYPE, CodecBase, StatusDetailsCodecBase
 from wire.grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec, googleapis_available
 from wire.grpclib.metadata import USER_AGENT, Deadline, _MetadataLike
+from wire.grpclib.protocol import Peer
 from wire.grpclib.stream import _RecvType, _SendType
 from wire.grpclib.utils import warn_of_loop
 
@@ -123,6 +124,9 @@ class Channel:
         if self._ssl is not None:
             tls = _core.client_tls(self._ssl, self._config.ssl_target_name_override)
         return _core.Connection(target, _core.channel_config(self._config, USER_AGENT, authority), tls, self._probe)
+
+    def _peer(self, call: Any) -> Peer:
+        return Peer(call.peer)
 
     async def _probe(self) -> tuple[asyncio.Transport, Any]:
         """One connection as asyncio makes it."""

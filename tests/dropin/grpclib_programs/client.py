@@ -32,6 +32,7 @@ from grpclib.health.v1.health_pb2 import HealthCheckRequest
 from grpclib.metadata import Deadline
 from grpclib.reflection.v1.reflection_grpc import ServerReflectionStub
 from grpclib.reflection.v1.reflection_pb2 import ServerReflectionRequest
+from grpclib.testing import ChannelFor
 from speech import client_context, outcome, quiet, report, run_programs, shown
 
 PROGRAMS: dict[str, Any] = {}
@@ -747,6 +748,60 @@ async def reflection(say: Say, name: str, world: World) -> None:
         ]
         for reply in await stub.ServerReflectionInfo(requests):
             say(reply)
+
+
+@program
+async def waiting_in_vain(say: Say, name: str, world: World) -> None:
+    """Who stops waiting has not given up the call."""
+
+    async def in_vain(step: Any) -> None:
+        try:
+            async with asyncio.timeout(0.02):
+                say(await step)
+        except TimeoutError:
+            say("nothing yet")
+
+    async with world.channel() as channel:
+        stub = cafe_grpc.CafeStub(channel)
+        async with stub.Bidi.open() as stream:
+            await stream.send_request()
+            await in_vain(stream.recv_initial_metadata())
+            await in_vain(stream.recv_message())
+            await stream.send_message(Order(payload=b"a"))
+            say(await stream.recv_message())
+            await in_vain(stream.recv_message())
+            await stream.send_message(Order(payload=b"b"), end=True)
+            say(await stream.recv_message())
+            await stream.recv_trailing_metadata()
+        async with stub.Unary.open(metadata=to_do(name, "take_time")) as stream:
+            await stream.send_message(Order(payload=b"c"))
+            await in_vain(stream.recv_message())
+            await in_vain(stream.recv_initial_metadata())
+            say(await stream.recv_message())
+
+
+class Untouched(cafe_grpc.CafeBase):
+    """A service with one method that is called."""
+
+    async def Unary(self, stream: Any) -> None:
+        request = await stream.recv_message()
+        await stream.send_message(Drink(payload=request.payload + repr(stream.peer.addr()).encode()))
+
+    async def ServerStream(self, stream: Any) -> None: ...
+
+    async def ClientStream(self, stream: Any) -> None: ...
+
+    async def Bidi(self, stream: Any) -> None: ...
+
+
+@program
+async def services_under_test(say: Say, name: str, world: World) -> None:
+    async with ChannelFor([Untouched()]) as channel:
+        stub = cafe_grpc.CafeStub(channel)
+        say(await stub.Unary(Order(payload=b"x")), await outcome(stub.ServerStream(Order(payload=b"x"))))
+        async with stub.Unary.open() as stream:
+            await stream.send_message(Order(payload=b"y"))
+            say(stream.peer.addr(), stream.peer.cert(), await stream.recv_message())
 
 
 @program

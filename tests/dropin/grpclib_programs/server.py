@@ -94,6 +94,13 @@ async def metadata(stream: Any) -> None:
 
 
 @action
+async def take_time(stream: Any) -> None:
+    request = await stream.recv_message()
+    await asyncio.sleep(0.3)
+    await stream.send_message(Drink(payload=request.payload))
+
+
+@action
 async def describe(stream: Any) -> None:
     await stream.recv_message()
     host = stream.peer.addr()
