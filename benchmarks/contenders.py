@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.processes import LOAD_CORE, ROOT, SERVER_CORE, Subprocess, UnavailableError, python
@@ -43,9 +44,23 @@ def _build(name: str, command: list[str], sources: Path) -> None:
         raise UnavailableError(f"{name} did not build: {said[-1].strip()}")
 
 
+ON_WIRE = " on wire"
+"""Ends the names of Python's other stacks' peers whose programs run, unchanged, on wire."""
+
+
+def _peer(role: str, name: str, *flags: str) -> list[str]:
+    """The command of one of `peers`, by the stack that it is written for or by wire in its place."""
+    written_for = name.removesuffix(ON_WIRE)
+    package = written_for.partition("-")[0]  # grpcio or grpclib
+    if package in ("grpcio", "grpclib") and find_spec("grpc" if package == "grpcio" else package) is None:
+        raise UnavailableError(f"{package} is not installed (pip install {package})")
+    instead = ["-m", f"wire.{package}"] if name.endswith(ON_WIRE) else []
+    return python(*instead, "-m", "benchmarks.peers", role, written_for, *flags)
+
+
 def start(name: str) -> Subprocess:
-    """The server `name` on the server's core: of `peers.servers.SERVERS`, "tonic", "grpc-go", or "bin.server" with
-    flags."""
+    """The server `name` on the server's core: of `peers.servers.SERVERS`, with `ON_WIRE` or without, "tonic",
+    "grpc-go", or "bin.server" with flags."""
     if name == "grpc-go":
         return Subprocess([_grpc_go()], SERVER_CORE, env={"GOMAXPROCS": "1"})
     if name == "tonic":
@@ -55,11 +70,12 @@ def start(name: str) -> Subprocess:
         return Subprocess(
             python("-m", "bin.server", "--listen", "127.0.0.1:0", "--log-level", "warn", *flags), SERVER_CORE
         )
-    return Subprocess(python("-m", "benchmarks.peers", "serve", name), SERVER_CORE)
+    return Subprocess(_peer("serve", name), SERVER_CORE)
 
 
 def call(name: str, target: str, core: int = LOAD_CORE) -> Subprocess:
-    """The client `name`, which takes a sample for each JSON line: of `peers.clients.CLIENTS`, or "tonic"."""
+    """The client `name`, which takes a sample for each JSON line: of `peers.clients.CLIENTS`, with `ON_WIRE` or
+    without, or "tonic"."""
     if name == "tonic":
         return Subprocess([tonic(), "call", target], core, ask=True)
-    return Subprocess(python("-m", "benchmarks.peers", "call", name, "--target", target), core, ask=True)
+    return Subprocess(_peer("call", name, "--target", target), core, ask=True)

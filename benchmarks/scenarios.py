@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.contenders import ON_WIRE
 from benchmarks.frames import VALUES, Varying
 from benchmarks.h2load import Load
 from benchmarks.measures import (
@@ -139,6 +141,20 @@ def _stream(name: str, title: str, kind: str, payload_bytes: int, bound: float, 
     )
 
 
+def _drop_in(name: str, title: str, unit: str, peer: str, opener: Callable[[str], Opener], bound: float) -> Scenario:
+    """A program written for another of Python's stacks, unchanged: on wire, and on what it was written for."""
+    on_wire = peer + ON_WIRE
+    at_most = bound < 1
+    return Scenario(
+        f"dropin-{name}",
+        f"Unchanged program: {title}",
+        unit,
+        {each: opener(each) for each in (on_wire, peer)},
+        (Goal(on_wire, (peer,), bound, at_most=at_most),),
+        lower_is_better=at_most,
+    )
+
+
 _ALL = (
     *(_shape(f"unary-{name}", load) for name, load in _SHAPES.items()),
     Scenario(
@@ -180,6 +196,54 @@ _ALL = (
             Goal("wire-tuned", ("bare",), 1.4, at_most=True),
         ),
         lower_is_better=True,
+    ),
+    _drop_in(
+        "aio-server",
+        "server of grpc.aio, unary echo of 16 B, h2load, 1 connection × 100 streams",
+        "requests/s",
+        "grpcio-asyncio",
+        lambda name: h2load_echo(name, _SHAPES["1x100"]),
+        8,
+    ),
+    _drop_in(
+        "aio-client",
+        "client of grpc.aio, unary echo of 16 B, 100 tasks on one connection, against our server",
+        "calls/s",
+        "grpcio-asyncio",
+        lambda name: client_echo(name, "wire-tuned", "per_s"),
+        3.5,
+    ),
+    _drop_in(
+        "sync-server",
+        "server of grpcio, ThreadPoolExecutor(8), unary echo of 16 B, h2load, 1 connection × 100 streams",
+        "requests/s",
+        "grpcio-8-threads",
+        lambda name: h2load_echo(name, _SHAPES["1x100"]),
+        4,
+    ),
+    _drop_in(
+        "sync-client-p50",
+        "client of grpcio, p50 of unary echo of 16 B, one call in flight, against our server",
+        "µs",
+        "grpcio",
+        lambda name: client_echo(name, "wire-tuned", "p50_us", in_flight=1),
+        0.6,
+    ),
+    _drop_in(
+        "sync-client-threads",
+        "client of grpcio, unary echo of 16 B, 8 threads on one channel, against our server",
+        "calls/s",
+        "grpcio",
+        lambda name: client_echo(name, "wire-tuned", "per_s", in_flight=8),
+        2,
+    ),
+    _drop_in(
+        "grpclib",
+        "client and server of grpclib, unary echo of 16 B, 50 calls in flight",
+        "calls/s",
+        "grpclib",
+        lambda name: client_echo(name, name, "per_s", in_flight=50),
+        10,
     ),
     *(_open_loop(percentile, rate=20_000) for percentile in ("p99", "p99.9")),
     *(_open_loop(percentile, share=0.5) for percentile in ("p99", "p99.9")),
