@@ -132,8 +132,10 @@ def _wait_until_accepting(port: str) -> str:
     raise UnavailableError("nghttpd did not start")
 
 
-def client_echo(client: str, server: str, figure: str, *, in_flight: int = 100, payload_bytes: int = 16) -> Opener:
-    """Unary calls of `client` against `server`, whose CPU time counts if it is of the same stack.
+def client_echo(
+    client: str, server: str, figure: str, *, in_flight: int = 100, payload_bytes: int = 16, both: bool = False
+) -> Opener:
+    """Unary calls of `client` against `server`, whose CPU time counts if it is of the same stack, or with `both`.
 
     `figure`: "per_s", "MB/s" (of payload, one way) or "p50_us".
     """
@@ -147,7 +149,7 @@ def client_echo(client: str, server: str, figure: str, *, in_flight: int = 100, 
             def sample() -> Sampled:
                 before_s = process.cpu_s()
                 answer = caller.ask(**what, seconds=lab.seconds)
-                server_s = process.cpu_s() - before_s if server == client else 0.0
+                server_s = process.cpu_s() - before_s if both or server == client else 0.0
                 per_s = answer["count"] / answer["seconds"]
                 value = {"p50_us": answer["p50_us"], "MB/s": per_s * payload_bytes / 1e6, "per_s": per_s}[figure]
                 return Sampled(value, (answer["cpu_s"] + server_s) * 1e6 / answer["count"])

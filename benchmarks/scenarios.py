@@ -155,6 +155,20 @@ def _drop_in(name: str, title: str, unit: str, peer: str, opener: Callable[[str]
     )
 
 
+def _steps(name: str, title: str, in_flight: int, *pairs: tuple[str, str]) -> Scenario:
+    """What each step of a move gains: clients and servers that change to wire one after the other. No goals."""
+    return Scenario(
+        f"steps-{name}",
+        f"Moving from {title}: client | server, unary echo of 16 B, {in_flight} calls in flight",
+        "calls/s",
+        {
+            f"{client} | {server}": client_echo(client, server, "per_s", in_flight=in_flight, both=True)
+            for client, server in pairs
+        },
+        (),
+    )
+
+
 _ALL = (
     *(_shape(f"unary-{name}", load) for name, load in _SHAPES.items()),
     Scenario(
@@ -244,6 +258,38 @@ _ALL = (
         "grpclib",
         lambda name: client_echo(name, name, "per_s", in_flight=50),
         10,
+    ),
+    _steps(
+        "grpclib",
+        "grpclib",
+        50,
+        ("grpclib", "grpclib"),
+        (f"grpclib{ON_WIRE}", f"grpclib{ON_WIRE}"),
+        ("wire-google", f"grpclib{ON_WIRE}"),
+        ("wire-google", "wire-google-async"),
+        ("wire-google", "wire-google"),
+        ("wire-tuned", "wire-tuned"),
+    ),
+    _steps(
+        "aio",
+        "grpc.aio",
+        100,
+        ("grpcio-asyncio", "grpcio-asyncio"),
+        (f"grpcio-asyncio{ON_WIRE}", f"grpcio-asyncio{ON_WIRE}"),
+        ("wire-google", f"grpcio-asyncio{ON_WIRE}"),
+        ("wire-google", "wire-google-async"),
+        ("wire-google", "wire-google"),
+        ("wire-tuned", "wire-tuned"),
+    ),
+    _steps(
+        "sync",
+        "grpcio's threads",
+        8,
+        ("grpcio", "grpcio-8-threads"),
+        (f"grpcio{ON_WIRE}", f"grpcio-8-threads{ON_WIRE}"),
+        ("wire-blocking", f"grpcio-8-threads{ON_WIRE}"),
+        ("wire-blocking", "wire-google-threads"),
+        ("wire-blocking", "wire-google"),
     ),
     *(_open_loop(percentile, rate=20_000) for percentile in ("p99", "p99.9")),
     *(_open_loop(percentile, share=0.5) for percentile in ("p99", "p99.9")),

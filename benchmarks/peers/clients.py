@@ -52,6 +52,33 @@ def wire(target: str, engine: Any) -> None:
     wire.run(main)
 
 
+def wire_google(target: str) -> None:
+    """Ours with google.protobuf's messages."""
+    import wire
+    from benchmarks.peers.messages import STREAM, UNARY, echo_messages
+
+    request_type, response_type = echo_messages()
+
+    class GoogleClient:
+        def __init__(self, channel: wire.Channel) -> None:
+            self._unary = channel.unary_unary(UNARY, request_type, response_type)
+            self._stream = channel.stream_stream(STREAM, request_type, response_type)
+
+        def unary(self, payload: bytes) -> Callable[[], Awaitable[Any]]:
+            return partial(self._unary, request_type(payload=payload))
+
+        @asynccontextmanager
+        async def stream(self, payload: bytes) -> AsyncIterator[EchoStream]:
+            call = self._stream()
+            yield EchoStream(partial(call.send, request_type(payload=payload)), aiter(call), call.end)
+
+    async def main() -> None:
+        async with wire.Channel(target) as channel:
+            await _answer(GoogleClient(channel))
+
+    wire.run(main)
+
+
 def grpcio_asyncio(target: str) -> None:
     import grpc.aio
 
@@ -118,10 +145,24 @@ def grpcio(target: str) -> None:
 
     request_type, response_type = echo_messages()
     codec = {"request_serializer": request_type.SerializeToString, "response_deserializer": response_type.FromString}
+    with grpc.insecure_channel(target) as channel:
+        _answer_blocking(channel.unary_unary(UNARY, **codec), channel.stream_stream(STREAM, **codec), request_type)
+
+
+def wire_blocking(target: str) -> None:
+    """Ours for threads, with google.protobuf's messages."""
+    import wire
+    from benchmarks.peers.messages import STREAM, UNARY, echo_messages
+
+    types = echo_messages()
+    with wire.blocking.Channel(target) as channel:
+        _answer_blocking(channel.unary_unary(UNARY, *types), channel.stream_stream(STREAM, *types), types[0])
+
+
+def _answer_blocking(call: Any, call_stream: Any, request_type: Any) -> None:
     clock = time.perf_counter
 
-    def unary(channel: Any, payload_bytes: int, in_flight: int, seconds: float) -> Answer:
-        call = channel.unary_unary(UNARY, **codec)
+    def unary(payload_bytes: int, in_flight: int, seconds: float) -> Answer:
         request = request_type(payload=bytes(payload_bytes))
         latencies: list[float] = []
         started, cpu_s = clock(), time.process_time()
@@ -143,7 +184,7 @@ def grpcio(target: str) -> None:
         cpu_s = time.process_time() - cpu_s
         return {"count": len(latencies), "seconds": clock() - started, "cpu_s": cpu_s, "p50_us": p50_us}
 
-    def stream(channel: Any, payload_bytes: int, seconds: float, count: int | None = None) -> Answer:
+    def stream(payload_bytes: int, seconds: float, count: int | None = None) -> Answer:
         request = request_type(payload=bytes(payload_bytes))
         started, cpu_s = clock(), time.process_time()
         until = started + seconds
@@ -154,14 +195,13 @@ def grpcio(target: str) -> None:
                 yield request
                 sent += 1
 
-        received = sum(1 for _ in channel.stream_stream(STREAM, **codec)(requests()))
+        received = sum(1 for _ in call_stream(requests()))
         return {"count": received, "seconds": clock() - started, "cpu_s": time.process_time() - cpu_s}
 
-    with grpc.insecure_channel(target) as channel:
-        while line := sys.stdin.readline():
-            request = json.loads(line)
-            answer = unary if request.pop("kind") == "unary" else stream
-            print(json.dumps(answer(channel, **request)), flush=True)
+    while line := sys.stdin.readline():
+        request = json.loads(line)
+        answer = unary if request.pop("kind") == "unary" else stream
+        print(json.dumps(answer(**request)), flush=True)
 
 
 def bare(target: str) -> None:
@@ -242,6 +282,8 @@ def sign_loop(target: str) -> None:
 CLIENTS: dict[str, Callable[[str], None]] = {
     "wire-tuned": lambda target: wire(target, "tuned"),
     "wire-h2": lambda target: wire(target, "h2"),
+    "wire-google": wire_google,
+    "wire-blocking": wire_blocking,
     "grpcio": grpcio,
     "grpcio-asyncio": grpcio_asyncio,
     "grpclib": grpclib,

@@ -72,6 +72,42 @@ def wire(listen: str, engine: Any, asynchronous: bool, methods: int = 0) -> None
     wire.run(serve)
 
 
+def wire_google(listen: str, asynchronous: bool = False, threads: int | None = None) -> None:
+    """Ours with google.protobuf's messages, as those have who come from another stack."""
+    import wire
+    from benchmarks.peers.messages import SERVICE, echo_messages
+
+    request_type, response_type = echo_messages()
+
+    class Echo(wire.Servicer):
+        service = wire.Service(
+            SERVICE,
+            [
+                wire.UnaryUnary("Echo", request_type, response_type),
+                wire.StreamStream("EchoStream", request_type, response_type),
+            ],
+        )
+
+        def echo(self, request: Any, context: Any) -> Any:
+            return response_type(payload=request.payload)
+
+        async def echo_stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+            async for request in requests:
+                yield response_type(payload=request.payload)
+
+    class AsyncEcho(Echo):
+        async def echo(self, request: Any, context: Any) -> Any:
+            return response_type(payload=request.payload)
+
+    async def serve() -> None:
+        config = wire.ServerConfig(handler_threads=threads)
+        async with wire.Server([AsyncEcho() if asynchronous else Echo()], config=config) as server:
+            _say(await server.listen(listen))
+            await server.wait_stopped()
+
+    wire.run(serve)
+
+
 def _grpcio_handler(grpc: Any, unary: Callable[..., Any], stream: Callable[..., Any]) -> Any:
     from benchmarks.peers.messages import SERVICE, echo_messages
 
@@ -200,6 +236,9 @@ SERVERS: dict[str, Callable[[str], None]] = {
     "wire-h2": lambda listen: wire(listen, "h2", False),
     "wire-async": lambda listen: wire(listen, "tuned", True),
     "wire-methods": lambda listen: wire(listen, "tuned", False, 500),
+    "wire-google": wire_google,
+    "wire-google-async": lambda listen: wire_google(listen, True),
+    "wire-google-threads": lambda listen: wire_google(listen, threads=8),
     "grpcio": grpcio,
     "grpcio-8-threads": lambda listen: grpcio(listen, 8),
     "grpcio-asyncio": grpcio_asyncio,

@@ -42,6 +42,7 @@ _NOT_GRPC = (
     (re.compile(r"the server's answer is not gRPC: its content-type is none()"), "Missing content-type header"),
     (re.compile(r"the server's answer is not gRPC: its content-type is (.*)"), "Invalid content-type: {!r}"),
 )
+_SCHEMES = frozenset({"unix", "unix-abstract", "vsock", "hvsock", "memory"})
 _NO_RESPONSE = "the server sent no response"
 RESET = "Stream reset by remote party, error_code: {}"
 CONNECTION_LOST = "Connection lost"
@@ -82,6 +83,15 @@ def server_config(config: Configuration) -> wire.ServerConfig:
         grace_s=0,
         slow_handler_s=None,
     )
+
+
+def address_of(host: str, port: int | None) -> str | None:
+    """The address in gRPC's name syntax that a host is, where that is not TCP's: "vsock:2:50051", or "vsock:2" and a
+    port. None for the host of a TCP address."""
+    scheme, colon, _ = host.partition(":")
+    if not colon or scheme not in _SCHEMES:
+        return None
+    return host if port is None else f"{host}:{port}"
 
 
 def client_tls(context: ssl.SSLContext, server_name: str | None) -> wire.ClientTls:

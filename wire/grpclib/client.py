@@ -70,7 +70,7 @@ class Channel:
         config: Configuration | None = None,
     ) -> None:
         """`host` and `port` (127.0.0.1 and 50051 unless told), or the `path` of a UNIX socket; a host may also be an
-        address in gRPC's name syntax whose scheme is not TCP's, such as "vsock:2:50051", and then has no port.
+        address in gRPC's name syntax whose scheme is not TCP's: "vsock:2:50051", or "vsock:2" and a port.
 
         `ssl`: a context, True for one that trusts what the system trusts, or paths of certificates to trust.
         """
@@ -82,6 +82,7 @@ class Channel:
             codec = ProtoCodec()
             if status_details_codec is None and googleapis_available():
                 status_details_codec = ProtoStatusDetailsCodec()
+        self._address = None if host is None else _core.address_of(host, port)
         self._host = "127.0.0.1" if host is None else host
         self._port = 50051 if port is None else port
         self._path = path
@@ -117,6 +118,9 @@ class Channel:
         if self._path is not None:
             target = f"unix:{self._path}"
             authority = "127.0.0.1:50051"
+        elif self._address is not None:
+            target = self._address
+            authority = "localhost"
         else:
             host = _bracketed(self._host)
             target = authority = f"{host}:{self._port}"
@@ -129,7 +133,9 @@ class Channel:
         return Peer(call.peer)
 
     async def _probe(self) -> tuple[asyncio.Transport, Any]:
-        """One connection as asyncio makes it."""
+        """One connection as asyncio makes it, for the exception that it raises when it cannot."""
+        if self._address is not None:  # asyncio knows nothing of it
+            raise ConnectionError(f"There is no connection to {self._address}")
         name = self._config.ssl_target_name_override if self._ssl is not None else None
         if self._path is not None:
             return await self._loop.create_unix_connection(

@@ -253,17 +253,22 @@ class Server:
         reuse_port: bool | None = None,
     ) -> None:
         """Listen on `host` and `port`, on the UNIX socket `path`, or on a socket that is bound already; arguments as
-        for asyncio's `create_server`. Raises OSError, RuntimeError when the server was started already."""
+        for asyncio's `create_server`. The host may be an address in gRPC's name syntax whose scheme is not TCP's:
+        "vsock:any:50051", or "vsock:any" and a port. Raises OSError, RuntimeError when the server was started already.
+        """
         if path is not None and (host is not None or port is not None):
             raise ValueError("The 'path' parameter can not be used with the 'host' or 'port' parameters.")
         if self._server is not None:
             raise RuntimeError("Server is already started")
+        address = _core.address_of(host, port) if isinstance(host, str) else None
         if path is not None:
             listening = [_sockets.unix(path)] if sock is None else [sock]
         elif sock is not None:
             if host is not None or port is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
             listening = [sock]
+        elif address is not None:
+            listening = []
         else:
             listening = await _sockets.tcp(host, port, family, flags, reuse_address, reuse_port)
         servicers = [
@@ -274,6 +279,12 @@ class Server:
         tls = None if ssl is None else _core.server_tls(ssl)
         self._core = core = wire.Server(servicers, config=_core.server_config(self._config), tls=tls)
         await core.__aenter__()
+        if address is not None:
+            try:
+                await core.listen(address)
+            except wire.WireError as error:
+                await core.__aexit__(None, None, None)
+                raise OSError(str(error)) from error
         for each in listening:
             each.setblocking(False)
             each.listen(backlog)
