@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import venv
 import zipfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import wire
+from tests.bin.programs import ServerProcess
 
 
 def test_the_wheel_holds_wire_and_says_what_it_is(distributions: Path) -> None:
@@ -22,7 +24,12 @@ def test_the_wheel_holds_wire_and_says_what_it_is(distributions: Path) -> None:
         names = set(wheel.namelist())
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         described = Parser().parsestr(wheel.read(metadata).decode())
-    assert {"wire/__init__.py", "wire/py.typed", "wire/standard/generated/py.typed"} <= names
+    assert {
+        "wire/__init__.py",
+        "wire/py.typed",
+        "wire/standard/generated/py.typed",
+        "wire/programs/report.css",
+    } <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.partition("/")[0] for name in names} == {"wire", metadata.partition("/")[0]}
     assert described["Version"] == wire.__version__
@@ -58,6 +65,25 @@ def test_each_installs_in_a_bare_environment(distributions: Path, kind: str, tmp
     assert done.returncode == 0, done.stderr
     assert (Path(site) / "wire" / "__init__.py").is_file()
     assert (tmp_path / "venv" / "bin" / "protoc-gen-wire").is_file()
+    if kind == "*.whl":
+        _check_bench(tmp_path / "venv" / "bin" / "wire-bench", Path(site))
+
+
+def _check_bench(program: Path, site: Path) -> None:
+    """The command loads a server of another program, with its extra's packages, and writes the page of it."""
+    for name in ("hdrh", "matplotlib", "google.protobuf"):
+        pytest.importorskip(name)
+    (site / "extra.pth").write_text(f"{sysconfig.get_path('purelib')}\n")  # after what is installed there
+    page = site / "page.html"
+    with ServerProcess("--listen", "127.0.0.1:0", "--rsa-bits", "none") as server:
+        what = ["--target", server.address, "--call", "echo.v1.EchoService/Echo", "--data", '{"payload": "eA=="}']
+        done = subprocess.run(
+            [program, *what, "--requests", "20", "--warmup", "0", "--report", page],
+            capture_output=True, text=True, check=False, timeout=60, cwd=site.parent,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "20 calls in" in done.stdout
+    assert "Latency by percentile" in page.read_text()
 
 
 def _setuptools() -> str:

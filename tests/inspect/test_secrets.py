@@ -19,7 +19,7 @@ from tests.http2 import frames
 from tests.inspect.rig import Rig
 from tests.support import LOCAL, run
 from wire.config import EngineName
-from wire.inspect import JsonLines, Record, Secrets, Tap, Trace, text_output
+from wire.inspect import JsonLines, Record, Secrets, Tap, To, Trace, read_capture, text_output
 from wire.rpc.framing import frame as framed
 
 MARKER = "MaRkErOfASecret"
@@ -109,11 +109,40 @@ def test_no_output_holds_a_secret(
     assert found_in(caplog.text.encode()) == []
 
 
+def test_a_capture_tells_no_secret(tmp_path: Path) -> None:
+    pytest.importorskip("dpkt")
+    from tests.inspect.test_capture import Conversation, ethernet, file_of
+
+    request = SignRequest(data=MARKER.encode() * 5)
+    fields = [(name.encode(), b64(value)) for name, value in METADATA]
+    start = [
+        (b":method", b"POST"),
+        (b":path", b"/crypto.v1.CryptoService/Sign"),
+        (b"content-type", b"application/grpc"),
+    ]
+    sent = frames.PREFACE + frames.settings() + frames.headers(1, (*start, *fields))
+    conversation = Conversation()
+    conversation.open()
+    conversation.say([(To.SERVER, sent + frames.data(1, framed(bytes(request)), end=True))])
+    conversation.close()
+    outputs = Outputs(tmp_path, "capture", shown=False)
+    outputs.trace.add_service(CryptoServiceStub.service)
+    read_capture(file_of(map(ethernet, conversation.packets)), outputs.trace)
+    output = outputs.all()
+    assert b"/crypto.v1.CryptoService/Sign" in output
+    assert b"<masked" in output
+    assert found_in(output) == []
+
+
+def b64(value: str | bytes) -> bytes:
+    """As it is on the wire."""
+    return value.encode() if isinstance(value, str) else base64.b64encode(value).rstrip(b"=")
+
+
 def test_all_is_shown_when_that_is_asked_for(tmp_path: Path) -> None:
     for output in run(lambda: sign(tmp_path, "tuned", shown=True, known=True, compressed=False)).values():
         for name, value in METADATA:
-            text = value if isinstance(value, str) else base64.b64encode(value).rstrip(b"=").decode()
-            assert f"{name}: {text}".encode() in output
+            assert name.encode() + b": " + b64(value) in output
         assert MARKER.encode() * 5 in output
 
 

@@ -31,7 +31,6 @@ from wire.programs.latency import UNITS_PER_S
 from wire.programs.sweep import NOT_MEASURED
 
 _PERCENTILES: Final = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
-_SHORT_CELL: Final = 16
 _CURVE_POINTS: Final = 200
 _RATE, _CLIENT_CPU, _SERVER_CPU = FIGURES[0], FIGURES[-2], FIGURES[-1]
 
@@ -378,4 +377,4 @@ def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, no
 
 def _whole(text: str) -> str:
     """As HTML in which no number parts from its unit at the end of a line."""
-    return re.sub(r"(?<=\d) (?=\S+)", "\N{NO-BREAK SPACE}", escape(text)) if len(text) <= _SHORT_CELL else escape(text)
+    return re.sub(r"(?<=\d) (?=(?:[µm]?s|calls/s)\b)", "\N{NO-BREAK SPACE}", escape(text))
