@@ -6,6 +6,7 @@ import pickle
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+import wire
 from tests.certificates import Certificates
+from tests.support import LOCAL, Probe, ProbeStub, run
 from wire.errors import ConfigurationError, TlsError
 from wire.transport.tls import ClientTls, ServerTls
 
@@ -170,3 +173,72 @@ def test_contexts_of_ones_own_are_not_reloaded() -> None:
     for kind in (ServerTls, ClientTls):
         with pytest.raises(ConfigurationError, match="reloaded by whoever made it"):
             kind.from_context(ssl.create_default_context()).reload()
+
+
+def _renew(path: Path, content: Path) -> None:
+    """As certbot and Kubernetes do: another file takes the place of the old one."""
+    other = path.with_suffix(".new")
+    other.write_bytes(content.read_bytes())
+    other.replace(path)
+
+
+def test_files_that_have_changed_are_read_again_by_a_new_connection(
+    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, key = tmp_path / "certificate", tmp_path / "key"
+    _renew(certificate, certificates.server)
+    _renew(key, certificates.server_key)
+    for make in (partial(ServerTls, certificate, key), partial(ClientTls, certificates.ca, certificate, key)):
+        tls, lazy, deaf = (make(reload_interval_s=each) for each in (0, 3600, None))
+        first = tls.current()
+        assert tls.current() is first
+        _renew(certificate, certificates.stranger)
+        caplog.clear()
+        assert tls.current() is first  # the key is not there yet
+        assert tls.current() is first
+        (record,) = caplog.records
+        assert "cannot be used, so that what was read before stays: the private key" in record.getMessage()
+        _renew(key, certificates.stranger_key)
+        assert tls.current() is not first
+        for other in (lazy, deaf):
+            assert other.current() is other.context
+        _renew(certificate, certificates.server)
+        _renew(key, certificates.server_key)
+
+
+def test_only_files_are_watched_and_only_so_often(certificates: Certificates) -> None:
+    assert ServerTls(certificates.server.read_bytes(), certificates.server_key.read_bytes())._watch is None
+    assert ClientTls()._watch is None
+    with pytest.raises(ConfigurationError, match="reload_interval_s is -1, but must be 0 or more, or None"):
+        ClientTls(certificates.ca, reload_interval_s=-1)
+    kept = pickle.loads(pickle.dumps(ClientTls(certificates.ca, reload_interval_s=5)))
+    assert kept == ClientTls(certificates.ca, reload_interval_s=5)
+
+
+def test_a_server_shows_its_renewed_certificate_to_new_connections_alone(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "certificate", tmp_path / "key"
+    _renew(certificate, certificates.server)
+    _renew(key, certificates.server_key)
+
+    async def shown(channel: wire.Channel) -> bytes | None:
+        call = ProbeStub(channel).unary(b"x")
+        assert await call == b"x"
+        assert call.peer is not None
+        return call.peer.certificate
+
+    async def main() -> None:
+        tls = ServerTls(certificate, key, reload_interval_s=0)
+        trust = ClientTls(verify=False)
+        async with wire.Server([Probe()], tls=tls) as server:
+            address = await server.listen(LOCAL)
+            async with wire.Channel(address, tls=trust) as before:
+                old = await shown(before)
+                _renew(certificate, certificates.stranger)
+                _renew(key, certificates.stranger_key)
+                async with wire.Channel(address, tls=trust) as after:
+                    assert await shown(after) not in (old, None)
+                assert await shown(before) == old
+
+    run(main)

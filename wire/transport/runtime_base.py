@@ -131,7 +131,7 @@ class RuntimeBase(ABC):
             shaken: Future[str | None] = self.future()
             transport = TlsTransport(
                 protocol,
-                tls.context,
+                tls.current(),
                 server_name=tls.server_name or _host_of(address, peer),
                 timeout_s=max(end - self.now(), 0.001),
                 call_later=self.call_later,
@@ -216,7 +216,7 @@ class RuntimeBase(ABC):
             if tls is not None:
                 protocol = TlsTransport(
                     protocol,
-                    tls.context,
+                    tls.current(),
                     server_name=None,
                     timeout_s=guard.config.handshake_timeout_s,
                     call_later=self.call_later,

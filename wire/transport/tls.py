@@ -1,8 +1,9 @@
 """What a user says about TLS: certificates and keys in, as paths or as bytes, `ssl.SSLContext`s out.
 
-Both sides speak TLS 1.2 or newer and negotiate `h2` by ALPN (RFC 9113 §3.3, §9.2; RFC 7301). Files are read once,
-when the object is made, and a file that cannot be used raises `TlsError` then; a certificate of one's own that has
-expired, or is not valid yet, is warned of. `reload` takes up renewed files without a restart. Imports only `errors`.
+Both sides speak TLS 1.2 or newer and negotiate `h2` by ALPN (RFC 9113 §3.3, §9.2; RFC 7301). Files are read when the
+object is made, and a file that cannot be used raises `TlsError` then; a certificate of one's own that has expired, or
+is not valid yet, is warned of. Renewed files are taken up without a restart, at the next connection that is made a
+minute or more after the last look, or at once by `reload`. Imports `errors` and `file_watch`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from os import PathLike
 from tempfile import NamedTemporaryFile
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from wire.errors import ConfigurationError, TlsError
+from wire.transport.file_watch import FileWatch
 
 T = TypeVar("T")
 
@@ -27,6 +30,7 @@ Pem = Path | bytes
 """The path of a PEM file, or what is in one."""
 
 _log = logging.getLogger("wire.transport")
+_UNWATCHED: Final[dict[str, Any]] = {"reload_interval_s": None, "_watch": None}
 _PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -37,14 +41,22 @@ class ServerTls:
     Each is the path of a PEM file, or what is in one, as bytes. `certificate`: the server's own first, then
     intermediates. `key`: its private key, without a passphrase. `client_ca`: when given, clients must present a
     certificate that one of these signed (mTLS).
+    `reload_interval_s`: how often new connections look whether the files have changed, which are then read again, in
+    seconds; None leaves that to `reload`. Files that cannot be used are warned of, and those before them stay.
     """
 
     certificate: Pem
     key: Pem = field(repr=False)
     client_ca: Pem | None = None
+    reload_interval_s: float | None = field(default=60.0, kw_only=True)
     context: ssl.SSLContext = field(init=False, repr=False, compare=False)
+    _watch: FileWatch | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_watch", _watch(self.reload_interval_s, self.certificate, self.key, self.client_ca))
+        object.__setattr__(self, "context", self._make_context())
+
+    def _make_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         _common(context)
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -56,30 +68,32 @@ class ServerTls:
                 _load_roots(context, client_ca)
         if self.client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
-        object.__setattr__(self, "context", context)
+        return context
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A context cannot be pickled; another process reads the files again."""
-        return ServerTls, (self.certificate, self.key, self.client_ca)
+        return partial(ServerTls, reload_interval_s=self.reload_interval_s), (
+            self.certificate,
+            self.key,
+            self.client_ca,
+        )
 
     def reload(self) -> None:
-        """Read the files again: connections made from now on have the new certificate, those that are open go on.
-
-        Raises `TlsError`, and changes nothing, when they cannot be used. A CA that is no longer in `client_ca` is
-        trusted until the server is made anew."""
+        """Read the files again, into a new `context`: connections made from now on have the new certificate, those
+        that are open go on. Raises `TlsError`, and changes nothing, when they cannot be used."""
         _check_reloadable(self.key)
-        ServerTls(self.certificate, self.key, self.client_ca)  # whether they can be used
-        with _files(self.certificate, self.key, self.client_ca) as (certificate, key, client_ca):
-            assert certificate is not None
-            assert key is not None
-            self.context.load_cert_chain(certificate, key, _no_passphrase)
-            if client_ca is not None:
-                _load_roots(self.context, client_ca)
+        object.__setattr__(self, "context", self._make_context())
+
+    def current(self) -> ssl.SSLContext:
+        """The context for a new connection, with files that have changed read again."""
+        if self._watch is not None and self._watch.changed():
+            _reload_or_keep(self, self.certificate)
+        return self.context
 
     @classmethod
     def from_context(cls, context: ssl.SSLContext) -> Self:
         """With a context of one's own making, which must offer h2 by ALPN. It does not pickle."""
-        return _of_context(cls, context, {"certificate": _shown(context), "key": "", "client_ca": None})
+        return _of_context(cls, context, {"certificate": _shown(context), "key": "", "client_ca": None, **_UNWATCHED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,7 @@ class ClientTls:
     (always so over VSOCK); None takes that host, or "localhost" for transports that have none; it is also what is asked
     for by SNI.
     `verify`: False takes any certificate, so that whoever is in between can read and change everything: for trials.
+    `reload_interval_s`: as for `ServerTls`.
     """
 
     root_ca: Pem | None = None
@@ -99,13 +114,19 @@ class ClientTls:
     key: Pem | None = field(default=None, repr=False)
     server_name: str | None = None
     verify: bool = True
+    reload_interval_s: float | None = field(default=60.0, kw_only=True)
     context: ssl.SSLContext = field(init=False, repr=False, compare=False)
+    _watch: FileWatch | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             raise ConfigurationError("a client certificate needs its key, and a key its certificate")
         if not self.verify and self.root_ca is not None:
             raise ConfigurationError("a root_ca is of no use with verify=False: nothing is verified")
+        object.__setattr__(self, "_watch", _watch(self.reload_interval_s, self.root_ca, self.certificate, self.key))
+        object.__setattr__(self, "context", self._make_context())
+
+    def _make_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the server's certificate and its name
         _common(context)
         with _files(self.root_ca, self.certificate, self.key) as (root_ca, certificate, key):
@@ -118,20 +139,27 @@ class ClientTls:
                 _load_roots(context, root_ca)
             if certificate is not None and key is not None:
                 _load_certificate(context, certificate, key)
-        object.__setattr__(self, "context", context)
+        return context
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ClientTls, (self.root_ca, self.certificate, self.key, self.server_name, self.verify)
+        return partial(ClientTls, reload_interval_s=self.reload_interval_s), (
+            self.root_ca,
+            self.certificate,
+            self.key,
+            self.server_name,
+            self.verify,
+        )
 
     def reload(self) -> None:
         """As `ServerTls.reload`."""
         _check_reloadable(self.key)
-        ClientTls(self.root_ca, self.certificate, self.key, self.server_name, self.verify)
-        with _files(self.root_ca, self.certificate, self.key) as (root_ca, certificate, key):
-            if root_ca is not None:
-                _load_roots(self.context, root_ca)
-            if certificate is not None and key is not None:
-                self.context.load_cert_chain(certificate, key, _no_passphrase)
+        object.__setattr__(self, "context", self._make_context())
+
+    def current(self) -> ssl.SSLContext:
+        """As `ServerTls.current`."""
+        if self._watch is not None and self._watch.changed():
+            _reload_or_keep(self, self.certificate or self.root_ca)
+        return self.context
 
     @classmethod
     def from_context(cls, context: ssl.SSLContext, server_name: str | None = None) -> Self:
@@ -142,8 +170,28 @@ class ClientTls:
             "key": "",
             "server_name": server_name,
             "verify": True,
+            **_UNWATCHED,
         }
         return _of_context(cls, context, fields)
+
+
+def _watch(interval_s: float | None, *contents: Pem | None) -> FileWatch | None:
+    """Of those that are files. None where none is, or nobody is to look."""
+    if interval_s is None:
+        return None
+    if not interval_s >= 0:
+        raise ConfigurationError(f"reload_interval_s is {interval_s!r}, but must be 0 or more, or None")
+    paths = [content for content in contents if content is not None and not isinstance(content, bytes)]
+    return FileWatch(paths, interval_s) if paths else None
+
+
+def _reload_or_keep(tls: ServerTls | ClientTls, of: Pem | None) -> None:
+    try:
+        tls.reload()
+    except (TlsError, OSError) as error:
+        _log.warning("the TLS files have changed and cannot be used, so that what was read before stays: %s", error)
+    else:
+        _log.info("the TLS files have changed and were read again: %s", "bytes" if isinstance(of, bytes) else of)
 
 
 def _check_reloadable(key: Pem | None) -> None:
