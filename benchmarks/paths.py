@@ -12,8 +12,9 @@ import asyncio
 import socket
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -107,17 +108,37 @@ class _AsyncEcho(_Echo):
         return EchoResponse(payload=request.payload)
 
 
+def _handled(method: Any, handler: wire.Handler) -> wire.Handler:
+    """A server's interceptor that does nothing."""
+
+    def intercepted(request: Any, context: wire.ServerContext) -> Any:
+        return handler(request, context)
+
+    return intercepted
+
+
+def _started(method: Any, start: wire.StartCall) -> wire.StartCall:
+    """A client's."""
+
+    def intercepted(request: Any, **options: Any) -> Any:
+        return start(request, **options)
+
+    return intercepted
+
+
 Round = Callable[[], Awaitable[None]]
 Path = Callable[[int, EngineName], AbstractAsyncContextManager[Round]]
 """Called with the most rounds that may follow and the engine: gives what runs one round of IN_FLIGHT operations."""
 
 
 @asynccontextmanager
-async def _serving(servicer: _Echo, reads: list[bytes], engine: EngineName) -> AsyncIterator[Round]:
+async def _serving(
+    servicer: _Echo, reads: list[bytes], engine: EngineName, interceptors: Sequence[wire.ServerInterceptor] = ()
+) -> AsyncIterator[Round]:
     """A server; the first of `reads` opens the connection, each that follows is a round."""
     config = wire.ServerConfig(engine=engine, http2=_PATIENT, slow_handler_s=None, preface_timeout_s=86_400.0)
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as sock:
-        async with wire.Server([servicer], config=config) as server:
+        async with wire.Server([servicer], config=config, interceptors=interceptors) as server:
             await server.listen(f"unix:{folder}/socket")
             sock.connect(f"{folder}/socket")
             peer = _Peer(sock)
@@ -137,8 +158,10 @@ async def _serving(servicer: _Echo, reads: list[bytes], engine: EngineName) -> A
             sock.close()
 
 
-def _unary_server(servicer: type[_Echo], varying: Varying = Varying.SAME) -> Path:
-    return lambda rounds, engine: _serving(servicer(), _request_rounds(varying, rounds), engine)
+def _unary_server(
+    servicer: type[_Echo], varying: Varying = Varying.SAME, interceptors: Sequence[wire.ServerInterceptor] = ()
+) -> Path:
+    return lambda rounds, engine: _serving(servicer(), _request_rounds(varying, rounds), engine, interceptors)
 
 
 def _bidi_server(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
@@ -153,7 +176,10 @@ def _bidi_server(rounds: int, engine: EngineName) -> AbstractAsyncContextManager
 
 @asynccontextmanager
 async def _calling(
-    caller: Callable[[EchoServiceStub, Iterator[int]], Awaitable[None]], replies: list[bytes], engine: EngineName
+    caller: Callable[[EchoServiceStub, Iterator[int]], Awaitable[None]],
+    replies: list[bytes],
+    engine: EngineName,
+    interceptors: Sequence[wire.ClientInterceptor] = (),
 ) -> AsyncIterator[Round]:
     """A client with IN_FLIGHT tasks of `caller`, which takes a number for each reply; each of `replies` is a round."""
     config = wire.ChannelConfig(engine=engine, http2=_PATIENT)
@@ -161,7 +187,7 @@ async def _calling(
         listener.bind(f"{folder}/socket")
         listener.listen()
         listener.setblocking(False)
-        async with wire.Channel(f"unix:{folder}/socket", config=config) as channel:
+        async with wire.Channel(f"unix:{folder}/socket", config=config, interceptors=interceptors) as channel:
             replied = _Counter()
             stub = EchoServiceStub(channel)
             tasks = [asyncio.ensure_future(caller(stub, replied)) for _ in range(IN_FLIGHT)]
@@ -200,7 +226,9 @@ class _Counter:
         return self.value
 
 
-def _unary_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
+def _unary_client(
+    rounds: int, engine: EngineName, interceptors: Sequence[wire.ClientInterceptor] = ()
+) -> AbstractAsyncContextManager[Round]:
     encoder = Encoder()
     ids = count(1, 2)
 
@@ -218,7 +246,7 @@ def _unary_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManage
             next(replied)
 
     replies = [b"".join(reply(next(ids)) for _ in range(IN_FLIGHT)) for _ in range(rounds)]
-    return _calling(caller, replies, engine)
+    return _calling(caller, replies, engine, interceptors)
 
 
 def _bidi_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
@@ -244,13 +272,16 @@ PATHS: Final[dict[str, Path]] = {
     "server-unary": _unary_server(_Echo),
     "server-unary-literal": _unary_server(_Echo, Varying.LITERAL),
     "server-unary-inserted": _unary_server(_Echo, Varying.INSERTED),
+    "server-intercepted": _unary_server(_Echo, interceptors=[_handled]),
     "server-async": _unary_server(_AsyncEcho),
     "server-bidi": _bidi_server,
     "client-unary": _unary_client,
+    "client-intercepted": partial(_unary_client, interceptors=[_started]),
     "client-bidi": _bidi_client,
 }
 """By name. An operation is a unary call, or a message received on a stream and its answer sent. `def` handlers but for
-"async"; a grpc-timeout that is the same each time, or differs as a literal, or is inserted into the HPACK table."""
+"async"; "intercepted": behind an interceptor that does nothing; a grpc-timeout that is the same each time, or differs
+as a literal, or is inserted into the HPACK table."""
 
 
 async def run_rounds(path: Path, engine: EngineName, warm_up: int, rounds: int, most: int, measured: Any) -> None:
