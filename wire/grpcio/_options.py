@@ -88,6 +88,31 @@ def _max_ping_strikes(config: Any, value: Any) -> Any:
     return replace(config, keepalive=replace(config.keepalive, max_ping_strikes=strikes))
 
 
+def _connection(field: str) -> Callable[[Any, Any], Any]:
+    """How long a server's connections last (gRPC proposal A9)."""
+
+    def apply(config: Any, value: Any) -> Any:
+        if isinstance(config, wire.ChannelConfig):
+            return config
+        changed: Any = {field: _seconds(value)}
+        return replace(config, keepalive=replace(config.keepalive, **changed))
+
+    return apply
+
+
+def _channel_time(field: str, *, endless: float | None = 86_400.0) -> Callable[[Any, Any], Any]:
+    """A time of channels alone. `endless`: what stands for ever."""
+
+    def apply(config: Any, value: Any) -> Any:
+        time_s = _seconds(value)
+        if not isinstance(config, wire.ChannelConfig):
+            return config
+        changed: Any = {field: endless if time_s is None else time_s}
+        return replace(config, **changed)
+
+    return apply
+
+
 def _max_concurrent_streams(config: Any, value: Any) -> Any:
     return replace(config, http2=replace(config.http2, max_concurrent_streams=max(1, min(value, _INT32_MAX))))
 
@@ -127,13 +152,6 @@ def _load_balancing(config: Any, value: Any) -> Any:
         return config
 
 
-def _backoff(field: str) -> Callable[[Any, Any], Any]:
-    def apply(config: Any, value: Any) -> Any:
-        return replace(config, **{field: max(value, 1) / 1000}) if isinstance(config, wire.ChannelConfig) else config
-
-    return apply
-
-
 def _handshake_timeout(config: Any, value: Any) -> Any:
     if isinstance(config, wire.ChannelConfig):
         return config
@@ -161,8 +179,13 @@ _APPLY: dict[str, Callable[[Any, Any], Any]] = {
     "grpc.default_compression_algorithm": _compression,
     "grpc.default_authority": _authority,
     "grpc.primary_user_agent": _user_agent,
-    "grpc.initial_reconnect_backoff_ms": _backoff("backoff_initial_s"),
-    "grpc.max_reconnect_backoff_ms": _backoff("backoff_max_s"),
+    "grpc.initial_reconnect_backoff_ms": _channel_time("backoff_initial_s"),
+    "grpc.max_reconnect_backoff_ms": _channel_time("backoff_max_s"),
+    "grpc.client_idle_timeout_ms": _channel_time("idle_timeout_s", endless=None),
+    "grpc.dns_min_time_between_resolutions_ms": _channel_time("resolve_min_interval_s"),
+    "grpc.max_connection_idle_ms": _connection("max_connection_idle_s"),
+    "grpc.max_connection_age_ms": _connection("max_connection_age_s"),
+    "grpc.max_connection_age_grace_ms": _connection("max_connection_age_grace_s"),
     "grpc.server_handshake_timeout_ms": _handshake_timeout,
     "grpc.secondary_user_agent": _user_agent_suffix,
     "grpc.lb_policy_name": _load_balancing,
