@@ -7,10 +7,12 @@ import asyncio
 import json
 import logging
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+import grpc.experimental
 
 CERTIFICATES = Path(sys.argv[1])
 RETRY = {
@@ -198,6 +200,15 @@ def credentials():
         print(outcome(wrong) if isinstance(outcome(wrong), str) else "taken")
 
 
+def experimental(port):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            target = f"127.0.0.1:{port}"
+            print(grpc.experimental.unary_unary(b"", target, "/test.Flaky/Agent", insecure=True, timeout=10))
+    print([(each.category.__name__, str(each.message), each.filename == __file__) for each in caught])
+
+
 def main():
     logging.disable(logging.CRITICAL)
     flaky = Flaky()
@@ -205,6 +216,7 @@ def main():
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     calls(flaky, port)
+    experimental(port)
     asyncio.run(calls_asyncio(flaky, port))
     server.stop(None)
     late()

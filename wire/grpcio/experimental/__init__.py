@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from wire.grpcio import _simple_stubs
 from wire.grpcio import aio as aio
 from wire.grpcio._credentials import insecure_channel_credentials
-from wire.grpcio._simple_stubs import stream_stream, stream_unary, unary_stream, unary_unary
 
 __all__ = [
     "ChannelOptions",
@@ -59,6 +59,12 @@ def experimental_api(f: Callable[..., Any]) -> Callable[..., Any]:
         return f(*args, **kwargs)
 
     return wrapper
+
+
+unary_unary = experimental_api(_simple_stubs.unary_unary)
+unary_stream = experimental_api(_simple_stubs.unary_stream)
+stream_unary = experimental_api(_simple_stubs.stream_unary)
+stream_stream = experimental_api(_simple_stubs.stream_stream)
 
 
 def wrap_server_method_handler(wrapper: Callable[[Any], Any], handler: Any) -> Any:
