@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import ClassVar, Final, TextIO
 
 from bin.client import ALGORITHMS, DEFAULT_ALGORITHM, KEYS
@@ -84,6 +86,11 @@ class Bench(bench.Bench):
         command = [sys.executable, "-m", "bin.server", "--listen", "127.0.0.1:0", "--log-level", "warn"]
         command += ["--loop", args.loop]
         command += [f"--set={each}" for each in shown_settings("server", args.server_knobs)]
+        stack = ExitStack()
+        costs_file = None
+        if args.breakdown:
+            costs_file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "costs"
+            command += ["--costs-file", str(costs_file)]
         if args.engine:
             command += ["--engine", args.engine]
         if args.key != "rsa":
@@ -99,10 +106,11 @@ class Bench(bench.Bench):
             else:
                 raise SystemExit("the server that was started for this has ended")
             threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
-            yield Target(line.removeprefix("listening on ").strip(), process.pid, own=True)
+            yield Target(line.removeprefix("listening on ").strip(), process.pid, own=True, costs_file=costs_file)
         finally:
             process.terminate()
             process.wait()
+            stack.close()
 
     def subject(self, args: argparse.Namespace, target: Target) -> Subject:
         if args.call:

@@ -21,6 +21,7 @@ from wire.inspect import (
     LayerCosts,
     Sampler,
     Samples,
+    add_up,
     costs_as_text,
     costs_on_signal,
     flame_graph,
@@ -219,3 +220,13 @@ def test_measuring_ends_by_itself() -> None:
         assert done.wait(30)
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+def test_costs_of_several_processes_are_added_up() -> None:
+    one, two = layer_costs(samples(), 1000), layer_costs(samples(stacks=Counter({USER: 400})), 500)  # type: ignore[arg-type]
+    both = add_up([one, two])
+    assert both is not None
+    assert both.calls == 1500
+    assert both.layers == pytest.approx({Layer.KERNEL_POLL: 0.2, Layer.CODEC_IN: 0.2, Layer.HANDLER: 1.4})
+    assert both.errors_s[Layer.HANDLER] == pytest.approx((one.errors_s[Layer.HANDLER] ** 2 + 0.08**2) ** 0.5)
+    assert add_up([]) is None

@@ -24,7 +24,7 @@ docs/tracing.md and docs/layer-costs.md say how they are used. Each imports thos
 
 from wire.inspect.as_json import as_object
 from wire.inspect.capture import Capture, read_capture
-from wire.inspect.costs import LayerCosts, layer_costs
+from wire.inspect.costs import LayerCosts, add_up, layer_costs
 from wire.inspect.costs_on_signal import costs_on_signal
 from wire.inspect.costs_text import as_text as costs_as_text
 from wire.inspect.filters import parse_filter
@@ -60,6 +60,7 @@ __all__ = [
     "To",
     "Trace",
     "Value",
+    "add_up",
     "as_object",
     "costs_as_text",
     "costs_on_signal",

@@ -6,7 +6,7 @@ In: `Samples` and how many calls there were meanwhile. Out: `LayerCosts`. Import
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import sqrt
 from typing import Any, Final
@@ -113,6 +113,21 @@ def layer_costs(samples: Samples, calls: int) -> LayerCosts:
         other_threads_s=samples.other_threads_s,
         folded=dict(folded),
     )
+
+
+def add_up(costs: Sequence[LayerCosts]) -> LayerCosts | None:
+    """Those of several processes that did the same; None of none."""
+    if not costs:
+        return None
+
+    def total(name: str, power: int = 1) -> Any:
+        values = [getattr(each, name) for each in costs]
+        if not isinstance(values[0], Mapping):
+            return sum(values)
+        keys = dict.fromkeys(key for value in values for key in value)
+        return {key: sum(value.get(key, 0.0) ** power for value in values) ** (1 / power) for key in keys}
+
+    return LayerCosts(**{each.name: total(each.name, 1 + (each.name == "errors_s")) for each in fields(LayerCosts)})
 
 
 def fold(layer: str, stack: Stack) -> str:

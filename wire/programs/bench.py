@@ -27,6 +27,17 @@ from wire.programs.bench_plan import (
     several,
 )
 from wire.programs.bench_report import Run, as_json, as_text, rounds_as_json
+from wire.programs.breakdown import (
+    ENGINES,
+    Broken,
+    add_breakdown_flags,
+    broken_down,
+    check_breakdown_flags,
+    server_signals,
+    write_flame_graph,
+)
+from wire.programs.breakdown import as_json as breakdown_as_json
+from wire.programs.breakdown import as_text as breakdown_as_text
 from wire.programs.channel_flags import (
     DEFAULT_TIMEOUT_S,
     add_metadata_flags,
@@ -60,6 +71,10 @@ shapes: step:R,R,…  ramp:R..R  spike:BASE..PEAK[@START+LENGTH] over --duration
 --trace-file began. --sweep http2.stream_window_bytes=64KiB..8MiB doubles the value, NAME=A,B,C takes those; --rounds of
 each, in turn, against the first. --find-limit p99=5ms doubles a rate, then halves the gap. `compare A.json B.json` says
 what differs between two runs that --json wrote.
+
+--breakdown samples what server and client do in the middle half of the run, with one engine after the other (--engine:
+with that one), and puts the CPU time of the rest of the run beside what the layers come to. --loop auto is asyncio
+here, as uvloop's reads and writes are one row.
 
 --call: requests are encoded once, those of one request a call go round all of --data, those of a stream send all of it;
 a call ends with its last response. Responses are not decoded.
@@ -100,6 +115,8 @@ class Bench:
             return self._sweep(args)
         if args.find_limit:
             return self._find_limit(args)
+        if args.breakdown:
+            return self._break_down(args)
         reports: list[dict[str, Any]] = []
         while len(reports) < args.rounds and not (reports and reports[-1]["interrupted"]):
             reports.append(self.measured(args))
@@ -144,6 +161,27 @@ class Bench:
         _write(args, limit_as_json(limit), limit_as_text(limit))
         return cli.INTERRUPTED if limit.interrupted else 0 if limit.rate_per_s else cli.FAILED
 
+    def _break_down(self, args: argparse.Namespace) -> int:
+        runs: list[Broken] = []
+        for engine in [args.engine] if args.engine else ENGINES:
+            one = argparse.Namespace(**{**vars(args), "engine": engine})
+            with self.target(one) as target:
+                subject = self.subject(one, target)
+                with progress(None, one.duration) as show:
+                    timed = server_signals(target, one.duration)
+                    measured = measure(plans(one, target, subject), target.pid, show, timed)
+                settings = settings_shown(one, target, subject, self.shown_knobs(one))
+                report = as_json(Run(settings=settings, measured=measured, shape=args.shape))
+                runs.append(broken_down(engine, target, measured, report))
+            if measured.interrupted:
+                break
+        _write(args, breakdown_as_json(runs), breakdown_as_text(runs))
+        if args.flamegraph:
+            write_flame_graph(args.flamegraph, runs)
+        if measured.interrupted:
+            return cli.INTERRUPTED
+        return 0 if all(run.report["answered"] for run in runs) else cli.FAILED
+
     # What a derived program adds to.
 
     def add_flags(self, parser: cli.Parser) -> None:
@@ -161,6 +199,7 @@ class Bench:
         check_tls_flags(parser, args)
         if not args.call and (args.data or args.proto or args.protoset or args.metadata):
             parser.error("--data, --metadata, --proto and --protoset go with --call")
+        check_breakdown_flags(parser, args)
         mode = [flag for flag, on in (("--sweep", args.sweep), ("--find-limit", args.find_limit)) if on]
         if len(mode) + (args.rate is not None and args.find_limit is not None) > 1:
             parser.error("--sweep, --find-limit and --rate do not go together")
@@ -217,6 +256,7 @@ class Bench:
             "--sweep", type=_swept, metavar="NAME=LOW..HIGH", help="measure with values of a knob (see below)"
         )
         search.add_argument("--find-limit", type=_bound, metavar="pN=T", help="highest rate at which pN is below T")
+        add_breakdown_flags(parser.add_argument_group("layers").add_argument)
         cli.add_engine_flag(parser.add_argument)
         cli.add_loop_flag(parser)
         parser.add_argument(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import wire
@@ -33,6 +34,8 @@ class Target:
     address: str
     pid: int | None
     own: bool = False
+    costs_file: Path | None = None
+    """Where SIGUSR2 has it write what its layers cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ def plans(args: argparse.Namespace, target: Target, subject: Subject) -> Iterato
                 part_s=max(_SHORTEST_PART_S, args.duration / _PARTS) if args.duration else 1.0,
             ),
             trace=trace_flags(args),
+            breakdown=args.breakdown,
         )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import anyio
 
+from wire.inspect import LayerCosts
 from wire.programs.latency import Counts, Recorder, add_up
 from wire.programs.shapes import Shape
 from wire.programs.ticker import tick
@@ -73,6 +74,7 @@ class Tally:
 
     `answered`: calls by latency. `errors`: others by gRPC code. `unanswered`: calls given up at the end. `unsent`:
     requests that were due, but `callers` were in flight. `lateness`: how long after they were due requests were sent.
+    `costs`: by layer, in a share of the time, where that was asked for.
     """
 
     answered: Counts = field(default_factory=dict)
@@ -83,6 +85,7 @@ class Tally:
     seconds: float = 0.0
     cpu_s: float = 0.0
     parts: list[Part] = field(default_factory=list)
+    costs: LayerCosts | None = None
 
 
 @dataclass(slots=True)

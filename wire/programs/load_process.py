@@ -10,20 +10,24 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 
 import wire
+from wire.inspect import LayerCosts, Sampler, layer_costs
 from wire.programs.load import Load, LoadRun, NewExchange, Tally
 from wire.programs.tracing import TraceFlags
 
 _REPORT_EACH_S = 0.2
+SAMPLED: Final = (0.25, 0.75)
+"""From and until when, as shares of the duration."""
 
 
 class Workload(Protocol):
@@ -49,6 +53,8 @@ class Plan:
     workload: Workload
     load: Load
     trace: TraceFlags | None = None
+    breakdown: bool = False
+    """Take samples of the layers, in the middle half of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,7 @@ async def _carry_out(plan: Plan, connection: Connection) -> None:
         for new_exchange in connections:
             await new_exchange()()
         run = LoadRun(plan.load, connections, channels[0].runtime)
+        sampling = _Sampling(run)
         _report(connection, Ready())
         start_s = await anyio.to_thread.run_sync(connection.recv)
         if start_s is None:
@@ -141,8 +148,11 @@ async def _carry_out(plan: Plan, connection: Connection) -> None:
         wire.tune_process()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report_progress, connection, run)
+            if plan.breakdown:
+                tasks.start_soon(sampling.run, start_s + plan.load.warmup_s, plan.load.duration_s)
             tally = await run.run(start_s)
             tasks.cancel_scope.cancel()
+        tally.costs = sampling.costs
         _report(connection, tally)
 
 
@@ -151,6 +161,25 @@ def _report(connection: Connection, report: Report) -> None:
         connection.send(report)
     except OSError:
         pass  # the parent has gone, and nobody wants to know
+
+
+class _Sampling:
+    """Samples of a run, while it lasts."""
+
+    def __init__(self, run: LoadRun) -> None:
+        self._run = run
+        self.costs: LayerCosts | None = None
+
+    async def run(self, from_s: float, duration_s: float) -> None:
+        begin_s, end_s = (from_s + share * duration_s for share in SAMPLED)
+        await anyio.sleep(max(0.0, begin_s - time.monotonic()))
+        sampler, before = Sampler(), self._run.progress()
+        sampler.start()
+        try:
+            await anyio.sleep(max(0.0, end_s - time.monotonic()))
+        finally:
+            samples, calls = sampler.stop(), self._run.progress() - before
+            self.costs = layer_costs(samples, calls)
 
 
 async def _report_progress(connection: Connection, run: LoadRun) -> None:

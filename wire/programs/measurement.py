@@ -6,7 +6,7 @@ In: plans, one for each process. Out: a `Measured`. Imports `load_process`, `loa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,10 +44,13 @@ class Measured:
         return any(tally.answered for tally in self.tallies)
 
 
-def measure(plans: Iterable[Plan], server_pid: int | None, show: Show) -> Measured:
+def measure(
+    plans: Iterable[Plan], server_pid: int | None, show: Show, timed: Sequence[tuple[float, Callable[[], object]]] = ()
+) -> Measured:
     """Carry out the plans. Raises `SystemExit` with a sentence when a process cannot.
 
-    `server_pid`: whose CPU time, with its descendants', is counted. An interrupt (Ctrl-C) ends it early; a second
+    `server_pid`: whose CPU time, with its descendants', is counted. `timed`: what to call when, in seconds since
+    measuring began. An interrupt (Ctrl-C) ends it early; a second
     one is raised.
     """
     with ExitStack() as stack:
@@ -55,11 +58,19 @@ def measure(plans: Iterable[Plan], server_pid: int | None, show: Show) -> Measur
         for plan in plans:
             processes.append(LoadProcess(plan))
             stack.callback(processes[-1].close)
-        return _Measurement(processes, plan.load.warmup_s, server_pid, show).run()
+        return _Measurement(processes, plan.load.warmup_s, server_pid, show, timed).run()
 
 
 class _Measurement:
-    def __init__(self, processes: list[LoadProcess], warmup_s: float, server_pid: int | None, show: Show) -> None:
+    def __init__(
+        self,
+        processes: list[LoadProcess],
+        warmup_s: float,
+        server_pid: int | None,
+        show: Show,
+        timed: Sequence[tuple[float, Callable[[], object]]],
+    ) -> None:
+        self._timed = list(timed)
         self._processes = processes
         self._warmup_s = warmup_s
         self._server_pid = server_pid
@@ -102,6 +113,8 @@ class _Measurement:
                     used_s = self._used_s()
                     if used_s is not None:
                         samples.append((elapsed_s, used_s))
+                while self._timed and elapsed_s >= self._timed[0][0] and not interrupted:
+                    self._timed.pop(0)[1]()
                 self._show(elapsed_s, sum(calls.values()))
             except KeyboardInterrupt:
                 if interrupted:
