@@ -57,13 +57,17 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     def recording(self: MessageDecoder[Any], codec: Any, calls: CallConfig) -> None:
         made(self, codec, calls)
-        decode, own = self.decode, threading.get_ident()
+        decode, decode_long, own = self.decode, self.decode_long, threading.get_ident()
 
         def decode_and_note(data: bytes) -> Any:
             seen.append(threading.get_ident() != own)
             return decode(data)
 
-        self.decode = decode_and_note
+        def decode_long_and_note(data: bytes) -> Any:
+            seen.append(threading.get_ident() != own)
+            return decode_long(data)
+
+        self.decode, self.decode_long = decode_and_note, decode_long_and_note
 
     monkeypatch.setattr(MessageDecoder, "__init__", recording)
     return seen
@@ -148,14 +152,14 @@ class Held:
 
     def __init__(self) -> None:
         self.decoder = MessageDecoder(codec_for(bytes), CallConfig())
-        self.decoder.decode = self._decode
+        self.decoder.decode_long = self._decode
         self.decoded: list[bytes] = []
         self.go_on = threading.Semaphore(0)
 
-    def _decode(self, data: bytes) -> bytes:
+    def _decode(self, data: bytes) -> tuple[bytes, int]:
         self.go_on.acquire()
         self.decoded.append(data)
-        return data
+        return data, len(data)
 
 
 def test_connections_take_turns_in_the_thread(loop: LoopName) -> None:
@@ -165,7 +169,7 @@ def test_connections_take_turns_in_the_thread(loop: LoopName) -> None:
             ended = runtime.future()
             done: list[bytes] = []
 
-            def note(message: bytes | None, error: object) -> None:
+            def note(message: bytes | None, error: object, size_bytes: int) -> None:
                 done.append(message or b"")
                 if len(done) == 12:
                     ended.set_result(None)
@@ -193,7 +197,7 @@ def test_a_message_that_is_dropped_is_let_go_of_at_once(loop: LoopName) -> None:
             done: list[object] = []
             several = ThreadTurns(runtime)
 
-            def note(message: bytes | None, error: object) -> None:
+            def note(message: bytes | None, error: object, size_bytes: int) -> None:
                 done.append(message)
                 if len(done) == 2:
                     ended.set_result(None)
@@ -277,17 +281,17 @@ def test_a_message_that_nobody_waits_for_any_more_is_not_decoded(loop: LoopName)
             decoded.append(data)
             begun.set()
             go_on.wait()
-            return data
+            return data, len(data)
 
-        decoder.decode = decode
+        decoder.decode_long = decode
         results: list[object] = []
         async with open_runtime() as runtime:
             ended = runtime.future()
             turns_of_thread = ThreadTurns(runtime)
             wanted = True
 
-            def done(message: object, error: object) -> None:
-                results.append((message, error))
+            def done(message: object, error: object, size_bytes: int) -> None:
+                results.append((message, error, size_bytes))
                 if len(results) == 2:
                     ended.set_result(None)
 
@@ -298,7 +302,7 @@ def test_a_message_that_nobody_waits_for_any_more_is_not_decoded(loop: LoopName)
             go_on.set()
             await ended
         assert decoded == [b"first"]
-        assert results == [(b"first", None), (None, None)]
+        assert results == [(b"first", None, 5), (None, None, 0)]
 
     run(main, loop=loop)
 
@@ -317,14 +321,14 @@ def test_a_call_that_is_cancelled_while_its_request_is_decoded_never_reaches_its
         begun, go_on = threading.Event(), threading.Event()
         async with wire.Server([Watched()]) as server:
             route: Any = server.routes[b"/trees.v1.Trees/Unary"]
-            decode = route.decoder.decode
+            decode = route.decoder.decode_long
 
             def held(data: bytes) -> Any:
                 begun.set()
                 go_on.wait()
                 return decode(data)
 
-            route.decoder.decode = held
+            route.decoder.decode_long = held
             bound = await server.listen("127.0.0.1:0")
             async with wire.Channel(bound) as channel:
                 call = Stub(channel).unary(HEAVY)
@@ -358,8 +362,8 @@ def test_a_response_that_waits_for_the_thread_is_let_go_of_with_its_call(
 
     def held(self: MessageDecoder[Any], codec: Any, calls: CallConfig) -> None:
         made(self, codec, calls)
-        decode, own = self.decode, threading.get_ident()
-        self.decode = lambda data: decode(data) if threading.get_ident() == own or go_on.wait() else None
+        decode = self.decode_long
+        self.decode_long = lambda data: decode(data) if go_on.wait() else (None, 0)
 
     made = MessageDecoder.__init__
     monkeypatch.setattr(ThreadTurns, "take", recorded)
@@ -386,10 +390,10 @@ def test_any_failure_in_the_thread_is_that_calls_alone(loop: LoopName) -> None:
     async def main() -> None:
         held = Held()
 
-        def out_of_memory(data: bytes) -> bytes:
+        def out_of_memory(data: bytes) -> tuple[bytes, int]:
             raise MemoryError
 
-        held.decoder.decode = out_of_memory
+        held.decoder.decode_long = out_of_memory
         async with open_runtime() as runtime:
             several = ThreadTurns(runtime)
             for _ in range(2):

@@ -313,6 +313,12 @@ class ServerConfig:
     `send_buffer_bytes` and a message for each stream of responses. A peer that grants nothing for
     `KeepaliveConfig.timeout_s` while calls wait is closed."""
 
+    handler_messages_bytes: int = 1 << 28
+    """What the long messages take that the handlers of one connection hold, in memory: requests whose handlers run, and
+    of each stream of requests the one that was taken last. A call that is given more is refused (RESOURCE_EXHAUSTED);
+    one message always has room. Those up to `inline_decode_bytes` do not count. 256 MiB: 64 of the largest messages at
+    once; a connection that carries more callers than that is a proxy's."""
+
     grace_s: float = 30.0
     """How long `Server.stop` lets open calls go on before it cancels them."""
 
@@ -335,6 +341,7 @@ class ServerConfig:
             {
                 "preface_timeout_s": (0.001, 86_400),
                 "reply_buffer_bytes": (1, 1 << 40),
+                "handler_messages_bytes": (0, 1 << 40),
                 "grace_s": (0, 86_400),
                 "handler_threads": (1, 1 << 16),
                 "slow_handler_s": (0.001, 86_400),

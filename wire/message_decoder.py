@@ -23,17 +23,22 @@ M = TypeVar("M")
 
 _INFLATE_FACTOR = 2  # inflating is ten times as fast as decoding what is heavy, but then hundreds come at once
 
-Done = Callable[[M | None, CodecError | RpcError | None], None]
+Done = Callable[[M | None, CodecError | RpcError | None, int], None]
+"""What a message became, or why nothing, and how many bytes of memory that takes, by estimate."""
 
 
 class MessageDecoder(Generic[M]):
     """`decode(bytes)` gives a message or raises `DecodeError`; ask `is_heavy` first."""
 
-    __slots__ = ("_codec", "decode", "inline_bytes", "inline_inflate_bytes")
+    __slots__ = ("_codec", "decode", "decode_long", "inline_bytes", "inline_inflate_bytes")
 
     def __init__(self, codec: Codec[M], calls: CallConfig) -> None:
         self._codec = codec
         self.decode: Callable[[bytes], M] = codec.decoder(calls.max_message_depth, calls.max_decoded_bytes)
+        self.decode_long: Callable[[bytes], tuple[M, int]] = codec.measured_decoder(
+            calls.max_message_depth, calls.max_decoded_bytes
+        )
+        """As `decode`, and with the memory that the message takes: in the thread."""
         self.inline_bytes = calls.inline_decode_bytes
         self.inline_inflate_bytes = _INFLATE_FACTOR * calls.inline_decode_bytes
         """What a compressed message may become outside of the thread."""
@@ -50,66 +55,72 @@ class MessageDecoder(Generic[M]):
         wanted: Callable[[], bool],
         done: Done[M],
         inflate: Callable[[bytes], bytes] | None = None,
+        postponed: Callable[[], bool] | None = None,
     ) -> None:
         """Decode in the thread, and call `done` in the event loop with the message or with what was raised.
 
         `inflate` is called before, there too, for a message that is compressed; it may raise `RpcError`. `wanted` is
-        asked when the message's turn comes: where nobody waits for it any more, `done` gets two Nones. An owner who
-        knows that before then says so by `ThreadTurns.drop`; each has one message there at a time.
+        asked when the message's turn comes: where nobody waits for it any more, `done` gets two Nones and 0. An owner
+        who knows that before then says so by `ThreadTurns.drop`; each has one message there at a time. `postponed` is
+        asked in the event loop of a message that had to wait for its turn: True when its owner has taken it back.
         """
-        turns.take(owner, _Job(self.decode, message, wanted, done, inflate))
+        turns.take(owner, _Job(self.decode_long, message, wanted, done, inflate, postponed))
 
-    async def decoded(self, turns: ThreadTurns, message: bytes, inflate: Callable[[bytes], bytes] | None = None) -> M:
-        """Decode in the thread, and wait for it."""
+    async def decoded(
+        self, turns: ThreadTurns, message: bytes, inflate: Callable[[bytes], bytes] | None = None
+    ) -> tuple[M, int]:
+        """Decode in the thread, and wait for it: as `decode_long`."""
         waiter: Future[Any] = turns.runtime.future()
         waiting = True
 
-        def done(decoded: M | None, failure: CodecError | RpcError | None) -> None:
+        def done(decoded: M | None, failure: CodecError | RpcError | None, size_bytes: int) -> None:
             if not waiter.done():
-                waiter.set_result((decoded, failure))
+                waiter.set_result((decoded, failure, size_bytes))
 
         self.decode_in_thread(turns, waiter, message, lambda: waiting, done, inflate)
         try:
-            decoded, failure = await waiter
+            decoded, failure, size_bytes = await waiter
         finally:
             waiting = False
             turns.drop(waiter)
         if failure is not None:
             raise type(failure)(*failure.args)  # what is raised holds this frame, which must not hold it
-        result: M = decoded
-        return result
+        return decoded, size_bytes
 
 
 class _Job:
     """A message for the thread; see `MessageDecoder.decode_in_thread`."""
 
-    __slots__ = ("_decode", "_inflate", "_message", "done", "wanted")
+    __slots__ = ("_decode", "_inflate", "_message", "done", "postponed", "wanted")
 
     def __init__(
         self,
-        decode: Callable[[bytes], Any],
+        decode: Callable[[bytes], tuple[Any, int]],
         message: bytes,
         wanted: Callable[[], bool],
         done: Done[Any],
         inflate: Callable[[bytes], bytes] | None,
+        postponed: Callable[[], bool] | None,
     ) -> None:
         self._decode = decode
         self._message = message
         self._inflate = inflate
         self.wanted = wanted
         self.done = done
+        self.postponed = postponed
 
-    def work(self) -> tuple[Any, CodecError | RpcError | None]:
+    def work(self) -> tuple[Any, CodecError | RpcError | None, int]:
         """In the thread: what `done` gets."""
         try:
             if self.wanted():
                 message = self._message
-                return self._decode(message if self._inflate is None else self._inflate(message)), None
+                decoded, size_bytes = self._decode(message if self._inflate is None else self._inflate(message))
+                return decoded, None, size_bytes
         except (CodecError, RpcError) as error:
-            return None, type(error)(*error.args)  # without the frames, which hold what was decoded until then
+            return None, type(error)(*error.args), 0  # without the frames, which hold what was decoded until then
         except Exception as error:  # such as MemoryError: it is this call's alone, and the others' turns come
-            return None, DecodeError(f"decoding failed: {type(error).__name__}")
-        return None, None
+            return None, DecodeError(f"decoding failed: {type(error).__name__}"), 0
+        return None, None, 0
 
 
 class ThreadTurns:
@@ -133,22 +144,24 @@ class ThreadTurns:
         """Nobody waits for the owner's message any more: let go of it, if its turn has not come."""
         job = self._waiting.pop(owner, None)
         if job is not None:
-            job.done(None, None)
+            job.done(None, None, 0)
 
     def _work(self, job: _Job) -> None:
         """In the thread."""
-        decoded, failure = job.work()
+        result = job.work()
         try:
-            self.runtime.call_soon_threadsafe(self._finished, job.done, decoded, failure)
+            self.runtime.call_soon_threadsafe(self._finished, job.done, *result)
         except RuntimeError:  # the event loop has ended meanwhile
             pass
 
-    def _finished(self, done: Done[Any], decoded: Any, failure: CodecError | RpcError | None) -> None:
+    def _finished(self, done: Done[Any], decoded: Any, failure: CodecError | RpcError | None, size_bytes: int) -> None:
         self._busy = False
-        if self._waiting:
+        while self._waiting and not self._busy:
             owner = next(iter(self._waiting))
-            self.take(owner, self._waiting.pop(owner))
-        done(decoded, failure)
+            job = self._waiting.pop(owner)
+            if job.postponed is None or not job.postponed():
+                self.take(owner, job)
+        done(decoded, failure, size_bytes)
 
 
 _threads: dict[int, ThreadPoolExecutor] = {}  # by process: a fork has none of its parent's threads

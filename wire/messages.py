@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from copy import copy
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from wire.connection import Connection
 from wire.errors import CodecError, UsageError
@@ -24,6 +24,17 @@ from wire.transport.contract import Future, Resumable, Runtime
 M = TypeVar("M")
 
 _CUT_MESSAGES = 64  # that wait as objects of their own
+
+
+class Room(Protocol):
+    """Bounds the long messages that are held by those whom they were given to (`server.held_messages`)."""
+
+    @property
+    def refusal(self) -> str: ...
+
+    def hold(self, holder: object, size_bytes: int) -> bool: ...
+
+    def leave(self, holder: object) -> None: ...
 
 
 class IncomingMessages(Generic[M]):
@@ -43,6 +54,7 @@ class IncomingMessages(Generic[M]):
         "_inline_bytes",
         "_messages",
         "_packed",
+        "_room",
         "_runtime",
         "_stream",
         "_waiter",
@@ -60,9 +72,11 @@ class IncomingMessages(Generic[M]):
         abandoned: Callable[[], None] | None = None,
         failed: Callable[[RpcError], object] | None = None,
         error_type: type[RpcError] = RpcError,
+        room: Room | None = None,
     ) -> None:
         """`abandoned` is called when a task that waits for a message is cancelled, `failed` when a message cannot be
-        decoded; an `error_type` is raised then."""
+        decoded; an `error_type` is raised then. `room`: for long messages, with this as their holder until the next
+        one is taken."""
         self._runtime = runtime
         self._connection: Connection | None = None
         self._stream: Stream | None = None
@@ -73,6 +87,7 @@ class IncomingMessages(Generic[M]):
         self._abandoned = abandoned
         self._failed = failed
         self._error_type = error_type
+        self._room = room
         self.received = 0
         """Messages that have come."""
         self._messages: deque[bytes] = deque()
@@ -195,11 +210,11 @@ class IncomingMessages(Generic[M]):
             message = messages.popleft()
         size_bytes = PREFIX_BYTES + len(message)
         try:
-            if message.__class__ is bytes and (size_bytes <= self._inline_bytes or not self._decoder.is_heavy(message)):
+            if message.__class__ is bytes and size_bytes <= self._inline_bytes:
                 if self._connection.engine.consumed(self._stream, size_bytes):  # type: ignore[union-attr, arg-type]
                     self._connection.wake()  # type: ignore[union-attr]
                 return self._decode(message)
-            return await self._decode_long(message, size_bytes)
+            return await self._take_long(message, size_bytes)
         except CodecError as error:
             failure = self._error_type(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
         except RpcError as error:
@@ -231,8 +246,8 @@ class IncomingMessages(Generic[M]):
                 if self._waiter is waiter:
                     self._waiter = None
 
-    async def _decode_long(self, message: bytes, size_bytes: int) -> M:
-        """One that is compressed or heavy, and travelled in so many bytes."""
+    async def _take_long(self, message: bytes, size_bytes: int) -> M:
+        """One that is long or compressed, and travelled in so many bytes."""
         inflate = None
         if message.__class__ is not bytes:
             plain = self.reader.plain_if_short(message, self._decoder.inline_inflate_bytes)
@@ -241,13 +256,17 @@ class IncomingMessages(Generic[M]):
             else:
                 message = plain
         if inflate is None and not self._decoder.is_heavy(message):
-            self._grant(size_bytes)
-            return self._decode(message)
-        decoded = await self._decode_in_thread(message, inflate)
+            decoded, held_bytes = self._decode(message), len(message)
+        else:
+            decoded, held_bytes = await self._decode_in_thread(message, inflate)
         self._grant(size_bytes)  # not before: what waits for the thread counts as unread
+        if self._room is not None and held_bytes > self._inline_bytes:
+            if not self._room.hold(self, held_bytes):
+                raise RpcError(StatusCode.RESOURCE_EXHAUSTED, self._room.refusal)
+            self._become(HoldingMessages)
         return decoded
 
-    async def _decode_in_thread(self, message: bytes, inflate: Callable[[bytes], bytes] | None) -> M:
+    async def _decode_in_thread(self, message: bytes, inflate: Callable[[bytes], bytes] | None) -> tuple[M, int]:
         assert self._connection is not None
         try:
             return await self._decoder.decoded(self._connection.thread_turns, message, inflate)
@@ -278,10 +297,35 @@ class IncomingMessages(Generic[M]):
         if self._connection.engine.consumed(self._stream, size_bytes):
             self._connection.wake()
 
+    def _become(self, kind: type[IncomingMessages[M]]) -> None:
+        self.__class__ = kind
+
     def discard(self) -> None:
         """Nobody will take the rest: drop it."""
         self._messages.clear()
         self._packed.clear()
+
+
+class HoldingMessages(IncomingMessages[M]):
+    """Whoever takes them holds a long one, until the next is given to it. Those that never come to this have no test
+    for it on their way."""
+
+    __slots__ = ()
+
+    async def take(self, keeper: object = None) -> M:
+        room = self._room
+        assert room is not None
+        self._become(IncomingMessages)
+        try:
+            message = await IncomingMessages.take(self, keeper)
+        except BaseException:
+            self._become(HoldingMessages)
+            raise
+        if self.__class__ is IncomingMessages:  # it was a short one
+            room.leave(self)
+        return message
+
+    __anext__ = take
 
 
 class OutgoingMessages:

@@ -160,6 +160,10 @@ class Peer:
         self.send(head + size)
         return stream_id
 
+    def finish(self, stream_id: int) -> None:
+        """END_STREAM, without more."""
+        self.send(f.data(stream_id, end=True))
+
     def push(
         self, stream_id: int, size: int, *, frame_bytes: int = SMALL, first: bytes = b"", pad: int | None = None
     ) -> int:

@@ -41,12 +41,15 @@ ECHO = wire.UnaryUnary("Echo", bytes, bytes)
 LARGE = wire.UnaryUnary("Large", bytes, bytes)
 LARGE_LATER = wire.UnaryUnary("LargeLater", bytes, bytes)
 HOLD = wire.UnaryUnary("Hold", bytes, bytes)
+HOLD_TREE = wire.UnaryUnary("HoldTree", Tree, bytes)
 DOWN = wire.UnaryStream("Down", bytes, bytes)
 COLLECT = wire.StreamUnary("Collect", bytes, bytes)
 BIDI = wire.StreamStream("Bidi", bytes, bytes)
 DEAF = wire.StreamStream("Deaf", bytes, bytes)
 PARSED = tuple(wire.UnaryUnary(f"Parse{each.__name__}", each, bytes) for each in (Tree, Choice, Lists, Maps, OneBytes))
-SERVICE = wire.Service("hostile.v1.Hostile", (ECHO, LARGE, LARGE_LATER, HOLD, DOWN, COLLECT, BIDI, DEAF, *PARSED))
+SERVICE = wire.Service(
+    "hostile.v1.Hostile", (ECHO, LARGE, LARGE_LATER, HOLD, HOLD_TREE, DOWN, COLLECT, BIDI, DEAF, *PARSED)
+)
 
 
 class Hostile(wire.Servicer):
@@ -70,6 +73,10 @@ class Hostile(wire.Servicer):
         return bytes(int(request))
 
     async def hold(self, request: bytes, context: wire.ServerContext) -> bytes:
+        await anyio.sleep_forever()
+        return b""
+
+    async def hold_tree(self, request: Tree, context: wire.ServerContext) -> bytes:
         await anyio.sleep_forever()
         return b""
 

@@ -370,6 +370,11 @@ def senders_mib(config: ServerConfig, senders: int, message_bytes: int) -> float
     return senders * (2 * message_bytes + config.calls.send_buffer_bytes) / MIB
 
 
+def handlers_mib(config: ServerConfig) -> float:
+    """What handlers hold that were given long messages."""
+    return config.handler_messages_bytes / MIB
+
+
 def message_mib(config: ServerConfig) -> float:
     """The largest message, as it travels and as it is handed to a handler."""
     return 2 * config.calls.max_receive_message_bytes / MIB

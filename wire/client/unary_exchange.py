@@ -152,7 +152,9 @@ class UnaryExchange(Exchange[R]):
         if self.connection is not None:
             self.connection.thread_turns.drop(self)  # a response that waits there is let go of
 
-    def _end_decoded(self, outcome: Outcome, response: Any, error: CodecError | RpcError | None) -> None:
+    def _end_decoded(
+        self, outcome: Outcome, response: Any, error: CodecError | RpcError | None, size_bytes: int = 0
+    ) -> None:
         """The response, or what is wrong with it, perhaps from the thread."""
         if self.code is None:
             self.response = response

@@ -67,6 +67,21 @@ class Codec(Generic[M]):
 
         return bounded
 
+    def measured_decoder(self, max_depth: int, max_decoded_bytes: int | None) -> Callable[[bytes], tuple[M, int]]:
+        """As `decoder`, for messages that may become large: gives how much memory they take, too, by the estimate that
+        the limit is held by. What is not ours is taken to be as large as its encoding."""
+        decode: Callable[..., M] = self.decode
+        if self._light_tags is None:
+            return lambda data: (decode(data), len(data))
+
+        def measured(data: bytes) -> tuple[M, int]:
+            limit_bytes = decoding.most_bytes(len(data), max_decoded_bytes)
+            left = [limit_bytes]
+            message = decode(data, 0, -1, None, max_depth, left)
+            return message, len(data) + limit_bytes - left[0]
+
+        return measured
+
     def is_heavy(self, data: bytes, limit_bytes: int) -> bool:
         """Whether Python has to go over more than `limit_bytes` of a message, so that decoding it would take long.
 

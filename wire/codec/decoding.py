@@ -24,6 +24,12 @@ length where that is more. A message of 8 bytes becomes an object of some 128.""
 
 DECODED_RATIO = 16
 
+
+def most_bytes(size_bytes: int, limit_bytes: int | None) -> int:
+    """What the objects of a message of such a length may take: the limit, or what it is where there is none."""
+    return max(MAX_DECODED_BYTES, size_bytes * DECODED_RATIO) if limit_bytes is None else limit_bytes
+
+
 UNCHARGED_BYTES = 1024
 """A message that is no longer than this is not charged for what it holds: what it can become is bounded by its size."""
 

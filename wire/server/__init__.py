@@ -1,5 +1,6 @@
 """The server's side.
 
+    held_messages   bounds the long messages that a connection's handlers hold
     connection      one client's connection: which handler a request goes to, how many run, how it ends
     context         what a handler may know and say about its call
     responses       whatever a handler may return as its stream of responses

@@ -103,6 +103,10 @@ class ServerCall(ServerContext):
             self.deadline = connection.heard_at + head.timeout_s
             connection.deadlines.add(self)
 
+    @property
+    def holder(self) -> object:
+        return self
+
     # What the connection reports.
 
     @abstractmethod

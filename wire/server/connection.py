@@ -20,6 +20,7 @@ from wire.http2.preface import HTTP1, HTTP1_ANSWER
 from wire.rpc.compression import compressor
 from wire.rpc.headers import RequestHead, parse_request, parse_request_like, status_response
 from wire.server.age import ConnectionAge
+from wire.server.held_messages import HeldMessages
 from wire.status import StatusCode
 from wire.throttle import Throttle
 from wire.transport.contract import Peer, Runtime, Timer, Transport
@@ -40,6 +41,10 @@ class Call(Protocol):
 
     def on_end(self) -> None:
         """The request is complete, without DATA in its last frame."""
+
+    @property
+    def holder(self) -> object:
+        """Whom long messages are given to, as `held_messages` knows it."""
 
     def begin(self, what: Any) -> bool:
         """There is room for the reply: go on with what `ServerConnection.hold` was given. True when a task does."""
@@ -114,6 +119,7 @@ class ServerConnection(Connection):
         "_wake_due",
         "compress",
         "context",
+        "held",
         "hold_at_bytes",
         "max_receive_bytes",
         "max_send_bytes",
@@ -151,6 +157,7 @@ class ServerConnection(Connection):
         self._reply_buffer_bytes = config.reply_buffer_bytes
         self.hold_at_bytes = config.reply_buffer_bytes
         """When the engine holds more, a unary call whose handler is about to begin asks `hold`; -1: in any case."""
+        self.held = HeldMessages(config.handler_messages_bytes)
         self._waiting: dict[Call, Any] = {}  # in order, with what `begin` takes
         self._waiting_timer: Timer | None = None
         self._stall_s = config.keepalive.timeout_s
@@ -322,8 +329,10 @@ class ServerConnection(Connection):
     def drop(self, call: Call) -> None:
         """The call has ended; if it waited, it does no more."""
         what = self._waiting.pop(call, None)
-        if isinstance(what, tuple) and isinstance(what[0], CoroutineType):
-            what[0].close()  # else it would warn that it was never awaited
+        if what is not None:
+            self.held.leave(call.holder)
+            if isinstance(what, tuple) and isinstance(what[0], CoroutineType):
+                what[0].close()  # else it would warn that it was never awaited
 
     def wake_calls(self) -> None:
         if not self._wake_due:
@@ -368,6 +377,8 @@ class ServerConnection(Connection):
     def handler_ended(self, call: Call) -> None:
         """A handler's task is over, and may have sent something."""
         self.running.discard(call)
+        if self.held.sizes and call not in self._waiting:
+            self.held.leave(call.holder)
         self.wake()
         if self.lost:
             self._server.connection_ended(self)

@@ -109,13 +109,50 @@ class UnaryRequestCall(ServerCall):
         else:
             self._grant()
             self._handle(message)
+            if self._task is not None and len(message) > self.route.inline_bytes:  # it holds the message
+                self._hold(len(message))
 
     def _to_thread(self, message: bytes, inflate: Callable[[bytes], bytes] | None = None) -> None:
         connection = self.connection
         connection.running.add(self)
         self.route.decoder.decode_in_thread(
-            connection.thread_turns, self, message, lambda: not self._finished, self._handle_decoded, inflate
+            connection.thread_turns,
+            self,
+            message,
+            lambda: not self._finished,
+            self._handle_decoded,
+            inflate,
+            partial(self._postponed, message, inflate),
         )
+
+    def _postponed(self, message: bytes, inflate: Callable[[bytes], bytes] | None) -> bool:
+        """It is the request's turn in the thread. True when it waits for room for the reply instead."""
+        connection = self.connection
+        if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
+            self, partial(self._to_thread, message, inflate)
+        ):
+            return False
+        connection.handler_ended(self)
+        return True
+
+    def _hold(self, size_bytes: int) -> bool:
+        """The handler has, or is about to have, so long a request. False when the call was refused for that."""
+        held = self.connection.held
+        if held.hold(self, size_bytes):
+            return True
+        self.fail(StatusCode.RESOURCE_EXHAUSTED, held.refusal)
+        self.cancel()
+        return False
+
+    def _start_long(self, request: Any) -> None:
+        """There is room for the reply to a request that came from the thread."""
+        self._start(request)
+        self._leave_if_idle()
+
+    def _leave_if_idle(self) -> None:
+        """The handler has returned, unless it goes on in a task or a thread."""
+        if self._task is None:
+            self.connection.handler_ended(self)
 
     def _grant(self) -> None:
         """Nothing holds the request as it travelled any more. One that came in one frame was granted then."""
@@ -134,22 +171,22 @@ class UnaryRequestCall(ServerCall):
             return
         self._start(request)
 
-    def _handle_decoded(self, request: Any, error: CodecError | RpcError | None) -> None:
+    def _handle_decoded(self, request: Any, error: CodecError | RpcError | None, size_bytes: int) -> None:
         """A heavy request comes from the thread."""
         self._grant()
         if not self._finished:
             connection = self.connection
             if error is None:
-                if connection.engine.held_bytes <= connection.hold_at_bytes or not connection.hold(
-                    self, partial(self._start, request)
+                if self._hold(size_bytes) and (
+                    connection.engine.held_bytes <= connection.hold_at_bytes
+                    or not connection.hold(self, partial(self._start_long, request))
                 ):
                     self._start(request)
             elif isinstance(error, RpcError):
                 self.fail(error.code, error.message)
             else:
                 self._refuse(error)
-        if self._task is None:
-            self.connection.handler_ended(self)
+        self._leave_if_idle()
 
     def _refuse(self, error: CodecError) -> None:
         # statuscodes.md: "Error parsing request proto" is INTERNAL.
@@ -166,10 +203,14 @@ class StreamRequestCall(ServerCall):
         super().__init__(connection, stream, head)
         self._opened_at = connection.heard_at
         reader = MessageReader(connection.max_receive_bytes, head.decompress)
-        self._incoming = IncomingMessages(connection.runtime, reader, self.route.decoder)
+        self._incoming = IncomingMessages(connection.runtime, reader, self.route.decoder, room=connection.held)
         self._incoming.attach(connection, stream)
         self._started = False
         connection.start_soon(self)
+
+    @property
+    def holder(self) -> object:
+        return self._incoming
 
     def start(self) -> None:
         if not self._started and not self._finished:
