@@ -166,7 +166,7 @@ class World:
         self.ends.append(End(self.runtime, receiver))
         return self.ends[-1]
 
-    def _listen(self, sock: Any, make_receiver: Callable[[], Any], *, tls: Any, config: Any) -> Any:
+    def _listen(self, sock: Any, make_receiver: Callable[[], Any], **options: Any) -> Any:
         self.makers.append(make_receiver)
         return _Listener(lambda: self.makers.remove(make_receiver))
 
