@@ -121,6 +121,6 @@ def test_bombs_on_a_stream_of_the_echo_service(rig: Rig) -> None:
         peer = rig.connect()
         streams = [
             peer.request("/echo.v1.EchoService/EchoStream", _bomb(64 * MIB), GZIP, end=False)
-            for _ in range(400 if rig.full else 100)
+            for _ in range(400 if rig.full else 40)
         ]
         assert peer.wait_ended(*streams)
