@@ -319,6 +319,12 @@ class ServerConfig:
     one message always has room. Those up to `inline_decode_bytes` do not count. 256 MiB: 64 of the largest messages at
     once; a connection that carries more callers than that is a proxy's."""
 
+    trim_memory_bytes: int | None = 1 << 25
+    """When connections have ended and the process holds so much more memory than the last time, glibc is told to hand
+    back what was freed (malloc_trim), which it keeps otherwise; in a thread, at most each ten seconds. None: never.
+    Nothing happens with other C libraries. 32 MiB: less than one hostile peer leaves, and more than calls come and go
+    with."""
+
     grace_s: float = 30.0
     """How long `Server.stop` lets open calls go on before it cancels them."""
 
@@ -342,6 +348,7 @@ class ServerConfig:
                 "preface_timeout_s": (0.001, 86_400),
                 "reply_buffer_bytes": (1, 1 << 40),
                 "handler_messages_bytes": (0, 1 << 40),
+                "trim_memory_bytes": (0, 1 << 40),
                 "grace_s": (0, 86_400),
                 "handler_threads": (1, 1 << 16),
                 "slow_handler_s": (0.001, 86_400),

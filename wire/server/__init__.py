@@ -8,6 +8,7 @@
     call            one call, from its request's headers to its status
     request_calls   its two kinds: with one request, with a stream of them
     slow_handlers   names handlers that hold the event loop
+    trimming        hands the memory that connections freed back to the kernel
     server          routes, listening, stopping: `Server`
     activation      sockets that a service manager hands over
     workers         several processes behind one address

@@ -28,6 +28,7 @@ from wire.server.handler_threads import HandlerThreads, is_plain
 from wire.server.request_calls import route_to
 from wire.server.slow_handlers import SlowHandlers
 from wire.server.thread_streams import threaded
+from wire.server.trimming import Trimming
 from wire.service import Handler, Inspector, Method, ServerInterceptor, Servicer
 from wire.throttle import Throttle
 from wire.transport import listening, sockets
@@ -89,6 +90,7 @@ class Server:
         self._exits = AsyncExitStack()
         self._runtime: Runtime | None = None
         self._slow_handlers: SlowHandlers | None = None
+        self._trimming: Trimming | None = None
         self._listeners: list[tuple[Listener, ListenerState]] = []
         self.warnings = Throttle(_log)
         self.number = next_number()
@@ -126,6 +128,9 @@ class Server:
             watch.start()
             self._exits.callback(watch.stop)
             self._slow_handlers = watch
+        self._trimming = Trimming.make(self._runtime, self._config.trim_memory_bytes)
+        if self._trimming is not None:
+            self._exits.callback(self._trimming.close)
         return self
 
     async def __aexit__(
@@ -266,6 +271,8 @@ class Server:
         """A connection was lost, and perhaps the last of its handlers has ended."""
         if not connection.running:
             self.connections.discard(connection)
+            if self._trimming is not None:
+                self._trimming.connection_ended()
             self._notify()
 
     def live_state(self) -> ServerState:
