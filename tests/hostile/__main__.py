@@ -1,4 +1,4 @@
-"""The full run: `python -m tests.hostile [--seconds N] [--engine E] [--loop L] [WORD…]`.
+"""The full run: `python -m tests.hostile [--seconds N] [--realtime] [--engine E] [--loop L] [WORD…]`.
 
 Each row on both engines and all loops, and a table of what it came to. WORDs choose the rows whose names have one of
 them. Exits with 1 when a row failed.
@@ -37,6 +37,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="for each line of the table (default %(default)g)")
     parser.add_argument("--engine", choices=ENGINES, action="append")
+    parser.add_argument(
+        "--realtime", action="store_true", help="the server and its neighbour come before all else on the machine"
+    )
     parser.add_argument("--loop", choices=LOOPS, action="append")
     parser.add_argument("words", nargs="*", metavar="WORD")
     options = parser.parse_args()
@@ -49,7 +52,7 @@ def main() -> int:
     for row in _chosen(options.words):
         for engine in options.engine or ENGINES:
             for loop in loops:
-                found = row.run(engine, loop, options.seconds)
+                found = row.run(engine, loop, options.seconds, realtime=options.realtime)
                 failed += bool(found.faults)
                 print(_line(row, engine, loop, found), flush=True)
     print(f"{failed} of the lines failed" if failed else "all within bounds")

@@ -269,6 +269,8 @@ def main() -> None:
                 orders.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 order = json.loads(text)
+                if order["realtime"]:
+                    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
                 role = {"serve": serve, "neighbour": neighbour}[order["role"]]
                 role(socket.socket(fileno=descriptors[0]), order)
             except BaseException:

@@ -108,7 +108,8 @@ class Figures:
 
 
 class Rig:
-    """A server and its neighbour. `seconds`: how long `rounds` goes on; 0 for one round of each row."""
+    """A server and its neighbour. `seconds`: how long `rounds` goes on; 0 for one round of each row. `realtime`: what
+    else runs on the machine waits for these two (SCHED_FIFO, which needs rights), so that latencies are theirs."""
 
     def __init__(
         self,
@@ -119,6 +120,7 @@ class Rig:
         tls: bool = False,
         tune: bool = False,
         seconds: float = 0.0,
+        realtime: bool = False,
     ) -> None:
         self.engine = engine
         self.loop = loop
@@ -129,6 +131,7 @@ class Rig:
         self._seconds = seconds
         self._tls = tls
         self._tune = tune
+        self._realtime = realtime
         self._peers: list[Peer] = []
         self._exits = ExitStack()
 
@@ -137,13 +140,16 @@ class Rig:
         files = [str(found.server), str(found.server_key)] if found else []
         self._ca = str(found.ca) if found else ""
         order = {"loop": self.loop, "config": self._raw_config, "tls": files, "tune": self._tune}
-        self._server = self._exits.enter_context(_order("serve", **order))
+        self._server = self._exits.enter_context(_order("serve", realtime=self._realtime, **order))
         started = json.loads(self._server.recv(1 << 16))
         self.pid: int = started["pid"]
         self.port = int(started["address"].rpartition(":")[2])
-        self._neighbour = self._exits.enter_context(_order("neighbour", port=self.port, tls=self._tls, ca=self._ca))
+        self._neighbour = self._exits.enter_context(
+            _order("neighbour", realtime=self._realtime, port=self.port, tls=self._tls, ca=self._ca)
+        )
         assert self._neighbour.recv(100) == b"ready"
         self.report()
+        self.figures.turn_ms = 0.0  # of starting, which is nobody's attack
         self._before_mib = self.rss_mib()
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the high-water mark starts again (proc(5))
         self._ends_at = time.monotonic() + self._seconds
@@ -296,9 +302,10 @@ class Row:
     tune: bool
     stays_mib: float
 
-    def run(self, engine: EngineName, loop: LoopName, seconds: float = 0.0) -> Figures:
+    def run(self, engine: EngineName, loop: LoopName, seconds: float = 0.0, *, realtime: bool = False) -> Figures:
         """Its figures, with what failed."""
-        with Rig(engine, loop, config=self.config, tls=self.tls, tune=self.tune, seconds=seconds) as rig:
+        options = {"config": self.config, "tls": self.tls, "tune": self.tune}
+        with Rig(engine, loop, **options, seconds=seconds, realtime=realtime) as rig:
             try:
                 self.attack(rig)
             except AssertionError as error:
