@@ -304,7 +304,7 @@ class Row:
 
     def run(self, engine: EngineName, loop: LoopName, seconds: float = 0.0, *, realtime: bool = False) -> Figures:
         """Its figures, with what failed."""
-        options = {"config": self.config, "tls": self.tls, "tune": self.tune}
+        options: dict[str, Any] = {"config": self.config, "tls": self.tls, "tune": self.tune}
         with Rig(engine, loop, **options, seconds=seconds, realtime=realtime) as rig:
             try:
                 self.attack(rig)
