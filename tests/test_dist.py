@@ -64,7 +64,8 @@ def test_each_installs_in_a_bare_environment(distributions: Path, kind: str, tmp
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (Path(site) / "wire" / "__init__.py").is_file()
-    assert (tmp_path / "venv" / "bin" / "protoc-gen-wire").is_file()
+    commands = {path.name for path in (tmp_path / "venv" / "bin").iterdir()}
+    assert {"protoc-gen-wire", "wire-bench", "wire-client", "wire-server", "wire-tap"} <= commands
     if kind == "*.whl":
         _check_bench(tmp_path / "venv" / "bin" / "wire-bench", Path(site))
 

@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from wire.errors import ConfigurationError
+from wire.errors import ConfigurationError, WireError
 from wire.transport import sockets
 from wire.transport.address import parse_address
 from wire.transport.listening import bind_all, bound_address
@@ -396,6 +396,8 @@ class _Supervisor:
             status = 0
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
+        except WireError as error:  # says what is wrong
+            _log.error("worker %d failed: %s", slot.index, error)
         except BaseException:
             _log.exception("worker %d failed", slot.index)
         finally:
