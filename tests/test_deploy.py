@@ -58,6 +58,10 @@ def test_nginx_accepts_its_configuration(tmp_path: Path) -> None:
     nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if nginx is None:
         pytest.skip("nginx is not installed")
+    said = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
+    version = tuple(map(int, re.findall(r"\d+", said.partition("nginx/")[2])[:3]))
+    if version < (1, 25, 1):
+        pytest.skip(f"nginx {'.'.join(map(str, version))} has no `http2 on`")
     done = subprocess.run(
         [nginx, "-t", "-q", "-p", str(tmp_path), "-c", str(DEPLOY / "nginx.conf")],
         capture_output=True,
