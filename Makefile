@@ -65,7 +65,7 @@ check-speed: venv-dev ## Count the hot paths' instructions; fail when one has gr
 h2spec: venv-dev ## Run h2spec's server cases against both engines (needs Go)
 	@$(PYTHON_IN_VENV) -m tests.conformance.run_h2spec $(ARGS)
 
-interop: venv-dev ## Run grpc-go, grpc-js, connectconformance, ghz, nginx and Envoy against wire, where they can be had
+interop: venv-dev ## Run grpc-go, grpcio, grpc-js, connectconformance, ghz, nginx and Envoy against wire, where they can be had
 	@$(PYTHON_IN_VENV) -m tests.interop.run $(ARGS)
 
 hostile: venv-dev ## Play hostile peers against the server, 10 s a row (ARGS="--loop uvloop replies")

@@ -22,8 +22,10 @@ from tests.interop.tools import UnavailableError
 from wire.config import EngineName
 
 SUITES: Final[dict[str, tuple[Suite, tuple[LinkName, ...]]]] = {
-    "grpc-go client": (suites.grpc_go_client, ("h2c", "tls")),
-    "grpc-go server": (suites.grpc_go_server, ("h2c", "tls")),
+    "grpc-go client": (suites.grpc_go_client, ("h2c", "tls", "unix")),
+    "grpc-go server": (suites.grpc_go_server, ("h2c", "tls", "unix")),
+    "grpcio client": (suites.grpcio_client, ("h2c", "tls", "unix")),
+    "grpcio server": (suites.grpcio_server, ("h2c", "tls", "unix")),
     "grpc-js client": (suites.grpc_js_client, ("h2c", "tls")),
     "grpc-js server": (suites.grpc_js_server, ("h2c", "tls")),
     "conformance client": (suites.conformance_client, ("h2c",)),
@@ -82,12 +84,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.interop.run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--suite", action="append", choices=list(SUITES), help="default: all")
     parser.add_argument("--engine", action="append", choices=["tuned", "h2"], help="default: both")
-    parser.add_argument("--link", action="append", choices=["h2c", "tls"], help="default: both")
+    parser.add_argument("--link", action="append", choices=["h2c", "tls", "unix"], help="default: all")
     parser.add_argument("--seconds", type=float, default=120, help="of each long run (default: 120)")
     parser.add_argument("--quick", action="store_true", help="without proxies and long runs, and with fewer calls")
     options = parser.parse_args()
     engines: list[EngineName] = options.engine or ["tuned", "h2"]
-    links: list[LinkName] = options.link or ["h2c", "tls"]
+    links: list[LinkName] = options.link or ["h2c", "tls", "unix"]
     left_out = ("nginx", "envoy", "long ghz", "long client") if options.quick else ()
     chosen = options.suite or [name for name in SUITES if name not in left_out]
     print(f"{'suite':<20}{'engine':<8}{'link':<6}{'cases':>7}{'passed':>8}{'explained':>11}{'failed':>8}{'seconds':>9}")

@@ -6,6 +6,7 @@ Imports `wire` and the programs of this folder; what others wrote comes from `to
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ from tests.interop.generated.grpc.testing import SimpleRequest
 from tests.interop.grpc_testing import GrpcTestingStub
 from wire.config import CompressionName, EngineName
 
-LinkName = Literal["h2c", "tls"]
+LinkName = Literal["h2c", "tls", "unix"]
 
 CASE_TIMEOUT_S = 60.0
 CONFORMANCE_TIMEOUT_S = 900.0
@@ -76,14 +77,36 @@ def wire_server(setting: Setting, *options: str) -> Iterator[tools.Process]:
         yield process
 
 
-def connector(setting: Setting, port: int, max_message_bytes: int = 1 << 22) -> Connect:
-    """What makes channels to a server of the setting."""
+@contextmanager
+def address_of(setting: Setting) -> Iterator[str]:
+    """Where a server of the setting is to listen."""
+    if setting.link != "unix":
+        yield "127.0.0.1:0"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"unix:{folder}/socket"
+
+
+@contextmanager
+def wire_target(setting: Setting) -> Iterator[str]:
+    """A wire server in a process of its own: what reaches it."""
+    with address_of(setting) as address, wire_server(setting, "--address", address) as server:
+        yield _target(address, server.port())
+
+
+def _target(address: str, port: int) -> str:
+    """What a server is reached by, which said its port."""
+    return address.replace(":0", f":{port}") if address.endswith(":0") else address
+
+
+def connector(setting: Setting, target: int | str, max_message_bytes: int = 1 << 22) -> Connect:
+    """What makes channels to a server of the setting; `target` may be a port."""
     tls = wire.ClientTls(setting.certificates.ca) if setting.link == "tls" else None
 
     def connect(*, compression: CompressionName | None = None) -> AbstractAsyncContextManager[wire.Channel]:
         calls = wire.CallConfig(compression=compression, max_receive_message_bytes=max_message_bytes)
         config = wire.ChannelConfig(engine=setting.engine, wait_for_ready=True, calls=calls)
-        return wire.Channel(f"127.0.0.1:{port}", config=config, tls=tls)
+        return wire.Channel(f"127.0.0.1:{target}" if isinstance(target, int) else target, config=config, tls=tls)
 
     return connect
 
@@ -106,20 +129,21 @@ def attempt(case: Case, connect: Connect) -> str | None:
     return None
 
 
-def client_cases(setting: Setting, port: int) -> Iterator[Result]:
-    connect = connector(setting, port)
+def client_cases(setting: Setting, target: int | str) -> Iterator[Result]:
+    connect = connector(setting, target)
     for name, case in CASES.items():
         yield Result(name, attempt(case, connect))
 
 
-# grpc-go and grpc-js.
+# grpc-go.
 
 
 def grpc_go_client(setting: Setting) -> Iterator[Result]:
     """grpc-go's interop client calls a wire server."""
     client = tools.grpc_go_client()
-    with wire_server(setting) as server:
-        command = [client, "-server_host=127.0.0.1", f"-server_port={server.port()}"]
+    with wire_target(setting) as target:
+        host, port = (target, "0") if setting.link == "unix" else target.split(":")
+        command = [client, f"-server_host={host}", f"-server_port={port}"]
         if setting.link == "tls":
             command += ["-use_tls", "-use_test_ca", f"-ca_file={setting.certificates.ca}"]
         for case in GO_CLIENT_CASES:
@@ -139,12 +163,19 @@ def go_failure(command: list[str]) -> str | None:
 
 def grpc_go_server(setting: Setting) -> Iterator[Result]:
     """A wire client calls grpc-go's interop server."""
-    with _go_server(setting) as port:
-        yield from client_cases(setting, port)
+    with _go_server(setting) as target:
+        yield from client_cases(setting, target)
 
 
 @contextmanager
-def _go_server(setting: Setting) -> Iterator[int]:
+def _go_server(setting: Setting) -> Iterator[int | str]:
+    if setting.link == "unix":
+        with address_of(setting) as address:
+            path = address.removeprefix("unix:")
+            with tools.running([tools.grpc_go_unix_server(), path], asked=False) as server:
+                server.listens(path)
+                yield address
+        return
     port = tools.free_port()
     command = [tools.grpc_go_server(), f"-port={port}"]
     if setting.link == "tls":
@@ -155,6 +186,33 @@ def _go_server(setting: Setting) -> Iterator[int]:
         yield port
 
 
+# grpcio, by programs of ours.
+
+
+def grpcio_client(setting: Setting) -> Iterator[Result]:
+    """A grpcio client calls a wire server."""
+    tools.grpcio()
+    with wire_target(setting) as target:
+        command = [sys.executable, "-m", "tests.interop.grpcio_client", target]
+        if setting.link == "tls":
+            command.append(str(setting.certificates.ca))
+        yield from _told(tools.run_program(command, 10 * CASE_TIMEOUT_S))
+
+
+def grpcio_server(setting: Setting) -> Iterator[Result]:
+    """A wire client calls a grpcio server."""
+    tools.grpcio()
+    with address_of(setting) as address:
+        command = [sys.executable, "-m", "tests.interop.grpcio_server", address]
+        if setting.link == "tls":
+            command += [str(setting.certificates.server), str(setting.certificates.server_key)]
+        with tools.running(command) as server:
+            yield from client_cases(setting, _target(address, server.port()))
+
+
+# grpc-js, by programs of ours.
+
+
 def grpc_js_client(setting: Setting) -> Iterator[Result]:
     """A grpc-js client calls a wire server."""
     node, env = tools.node()
@@ -162,7 +220,11 @@ def grpc_js_client(setting: Setting) -> Iterator[Result]:
         command = [node, str(tools.HERE / "js" / "client.js"), str(server.port())]
         if setting.link == "tls":
             command.append(str(setting.certificates.ca))
-        done = tools.run_program(command, 10 * CASE_TIMEOUT_S, env)
+        yield from _told(tools.run_program(command, 10 * CASE_TIMEOUT_S, env))
+
+
+def _told(done: subprocess.CompletedProcess[str]) -> Iterator[Result]:
+    """What a program of ours has said of its cases."""
     for line in done.stdout.splitlines():
         found = json.loads(line)
         yield Result(found["case"], found["failure"])

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,29 @@ def grpc_go_client() -> str:
 
 def grpc_go_server() -> str:
     return go_program(*GO_SERVER)
+
+
+def grpc_go_unix_server() -> str:
+    """A server of ours in Go, for UNIX sockets (go/main.go)."""
+    folder = CACHE / f"go-{GRPC_GO}"
+    program = folder / "server"
+    source = HERE / "go" / "main.go"
+    if not program.exists() or (folder / "main.go").read_bytes() != source.read_bytes():
+        go = shutil.which("go")
+        if go is None:
+            raise UnavailableError("there is no Go here (Debian: golang-go)")
+        _say("building a grpc-go server for UNIX sockets")
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (source, HERE / "go" / "go.mod"):
+            shutil.copy(path, folder)
+        _get([go, "build", "-C", str(folder), "-mod=mod", "-o", str(program), "."], "grpc-go")
+    return str(program)
+
+
+def grpcio() -> None:
+    """Whether grpcio is installed: `UnavailableError` says that it is not."""
+    if find_spec("grpc") is None:
+        raise UnavailableError("grpcio is not installed here (pip install grpcio)")
 
 
 def connectconformance() -> str:
@@ -152,12 +176,16 @@ class Process:
             raise RuntimeError(f"{self._popen.args!r} did not start: {self.said()}")
         return int(line)
 
-    def listens(self, port: int) -> None:
-        """Wait until it accepts on a port that it was given."""
+    def listens(self, where: int | str) -> None:
+        """Wait until it accepts on a port, or at a UNIX path, that it was given."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         while self._popen.poll() is None and time.monotonic() < deadline:
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                if isinstance(where, int):
+                    socket.create_connection(("127.0.0.1", where), timeout=1).close()
+                else:
+                    with socket.socket(socket.AF_UNIX) as probe:
+                        probe.connect(where)
                 return
             except OSError:
                 time.sleep(0.05)
