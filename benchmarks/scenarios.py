@@ -131,7 +131,9 @@ def _open_loop(percentile: str, *, rate: float | None = None, share: float | Non
 
 def _stream(name: str, title: str, kind: str, payload_bytes: int, bound: float, streams: int = 1) -> Scenario:
     in_mb = kind == "repeat"
-    names = ("wire-tuned", "tonic") if kind == "flood" else ("wire-tuned", "tonic", "grpc-go")
+    names = ["wire-tuned", "tonic"]
+    names += [] if kind == "flood" else ["grpc-go"]
+    names += [] if kind == "repeat" else ["wire-messages"]
     return Scenario(
         f"stream-{name}",
         f"Server: {title}; tonic's client",

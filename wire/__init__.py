@@ -63,7 +63,7 @@ from wire.server.context import ServerContext
 from wire.server.server import Server, bind, bind_all
 from wire.server.serving import serve
 from wire.server.workers import Worker, run_workers
-from wire.service import Handler, Method, Responses, ServerInterceptor, Service, Servicer
+from wire.service import Handler, Method, Responses, ServerInterceptor, Service, Servicer, per_message
 from wire.status import CallError, RpcError, StatusCode
 from wire.stub import AnyChannel, StreamStream, StreamUnary, Stub, UnaryStream, UnaryUnary
 from wire.transport.runtime import run
@@ -132,6 +132,7 @@ __all__ = [
     "blocking",
     "codec_for",
     "inherited_sockets",
+    "per_message",
     "run",
     "run_workers",
     "serve",

@@ -246,6 +246,20 @@ class IncomingMessages(Generic[M]):
                 if self._waiter is waiter:
                     self._waiter = None
 
+    def take_short(self) -> bytes | None:
+        """The next message, where that is here, plain, and short enough to be decoded at once; None where
+        `take` has to be awaited. For who never waits here."""
+        if self._packed and not self._messages:
+            self._cut()
+        if not self._messages:
+            return None
+        message = self._messages[0]
+        size_bytes = PREFIX_BYTES + len(message)
+        if message.__class__ is not bytes or size_bytes > self._inline_bytes:
+            return None
+        self._grant(size_bytes)
+        return self._messages.popleft()
+
     async def _take_long(self, message: bytes, size_bytes: int) -> M:
         """One that is long or compressed, and travelled in so many bytes."""
         inflate = None
@@ -300,6 +314,9 @@ class IncomingMessages(Generic[M]):
     def _become(self, kind: type[IncomingMessages[M]]) -> None:
         self.__class__ = kind
 
+    def let_go(self) -> None:
+        """Whoever took the last message holds it no longer."""
+
     def discard(self) -> None:
         """Nobody will take the rest: drop it."""
         self._messages.clear()
@@ -326,6 +343,11 @@ class HoldingMessages(IncomingMessages[M]):
         return message
 
     __anext__ = take
+
+    def let_go(self) -> None:
+        assert self._room is not None
+        self._become(IncomingMessages)
+        self._room.leave(self)
 
 
 class OutgoingMessages:

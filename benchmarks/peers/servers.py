@@ -28,9 +28,10 @@ async def _until_terminated() -> None:
     await stopped.wait()
 
 
-def wire(listen: str, engine: Any, asynchronous: bool, methods: int = 0) -> None:
+def wire(listen: str, engine: Any, asynchronous: bool = False, methods: int = 0, per_message: bool = False) -> None:
     """Ours: betterproto2 messages, the loop that is fastest of those installed, no interceptors, no logging. `methods`:
-    how many more services/methods echo beside it, as /echo.v1.ManyService/Echo0 and so on."""
+    how many more services/methods echo beside it, as /echo.v1.ManyService/Echo0 and so on. `per_message`: the handler
+    of streams is called with each message."""
     import wire
     from benchmarks.frames import many_paths
     from proto.echo.v1 import EchoRequest, EchoResponse
@@ -50,6 +51,11 @@ def wire(listen: str, engine: Any, asynchronous: bool, methods: int = 0) -> None
         async def echo(self, request: EchoRequest, context: Any) -> EchoResponse:
             return EchoResponse(payload=request.payload)
 
+    class MessageEcho(Echo):
+        @wire.per_message
+        def echo_stream(self, request: EchoRequest, context: Any) -> EchoResponse:
+            return EchoResponse(payload=request.payload)
+
     class Repeat(wire.Servicer):
         service = wire.Service("benchmarks.v1.RepeatService", [wire.UnaryStream("Repeat", EchoRequest, EchoResponse)])
 
@@ -62,7 +68,7 @@ def wire(listen: str, engine: Any, asynchronous: bool, methods: int = 0) -> None
     handlers = {name.lower(): Echo.echo for name in names}
 
     async def serve() -> None:
-        servicers = [AsyncEcho() if asynchronous else Echo(), Repeat()]
+        servicers = [AsyncEcho() if asynchronous else MessageEcho() if per_message else Echo(), Repeat()]
         servicers.append(type("Many", (wire.Servicer,), {"service": many, **handlers})())
         config = wire.ServerConfig(engine=engine, calls=wire.CallConfig(max_receive_message_bytes=64 << 20))
         async with wire.Server(servicers, config=config) as server:
@@ -232,10 +238,11 @@ def bare(listen: str) -> None:
 
 
 SERVERS: dict[str, Callable[[str], None]] = {
-    "wire-tuned": lambda listen: wire(listen, "tuned", False),
-    "wire-h2": lambda listen: wire(listen, "h2", False),
-    "wire-async": lambda listen: wire(listen, "tuned", True),
-    "wire-methods": lambda listen: wire(listen, "tuned", False, 500),
+    "wire-tuned": lambda listen: wire(listen, "tuned"),
+    "wire-h2": lambda listen: wire(listen, "h2"),
+    "wire-async": lambda listen: wire(listen, "tuned", asynchronous=True),
+    "wire-methods": lambda listen: wire(listen, "tuned", methods=500),
+    "wire-messages": lambda listen: wire(listen, "tuned", per_message=True),
     "wire-google": wire_google,
     "wire-google-async": lambda listen: wire_google(listen, True),
     "wire-google-threads": lambda listen: wire_google(listen, threads=8),

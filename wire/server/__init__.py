@@ -7,6 +7,8 @@
     handler_threads plain handlers in threads; thread_streams: those that stream
     call            one call, from its request's headers to its status
     request_calls   its two kinds: with one request, with a stream of them
+    message_call    the kind whose handler is a plain function of each request
+    routes          which of them a method's requests become
     slow_handlers   names handlers that hold the event loop
     trimming        hands the memory that connections freed back to the kernel
     server          routes, listening, stopping: `Server`

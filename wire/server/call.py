@@ -341,20 +341,22 @@ class ServerCall(ServerContext):
             else:
                 self._send_response(response)
         except BaseException as error:
-            # Let through, it would end the connection and all of its calls. What ends the program does so from a
-            # callback of its own, when this connection's other calls were answered.
-            self._fail_with(error)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                connection.runtime.call_soon(_raise, error)
+            self._fail_within(error)
+
+    def _fail_within(self, error: BaseException) -> None:
+        """A handler that runs within the event loop's callback has raised it. Let through, it would end the connection
+        and all of its calls. What ends the program does so from a callback of its own, when this connection's other
+        calls were answered."""
+        self._fail_with(error)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self.connection.runtime.call_soon(_raise, error)
 
     def returned(self, response: Any, error: BaseException | None, context: Context) -> None:
         """A handler in a thread has ended."""
         connection = self.connection
         self._task = None
         if error is not None:
-            self._fail_with(error)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                connection.runtime.call_soon(_raise, error)
+            self._fail_within(error)
         elif response.__class__ is not self.route.response_type and isinstance(response, Awaitable):
             self._spawn(self._run(response), context)
             return

@@ -10,15 +10,13 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from wire.config import CallConfig
 from wire.errors import CodecError
 from wire.http2.engine import Stream
 from wire.messages import IncomingMessages
 from wire.rpc.framing import PREFIX_BYTES, MessageReader
 from wire.rpc.headers import RequestHead
-from wire.server.call import ObservedCall, Route, ServerCall
+from wire.server.call import ObservedCall, ServerCall
 from wire.server.connection import ServerConnection
-from wire.service import Handler, Method
 from wire.status import RpcError, StatusCode
 
 
@@ -282,11 +280,3 @@ class ObservedStreamRequestCall(ObservedCall, StreamRequestCall):
 
 UnaryRequestCall.observed = ObservedUnaryRequestCall
 StreamRequestCall.observed = ObservedStreamRequestCall
-
-
-def route_to(method: Method[Any, Any], handler: Handler, calls: CallConfig) -> Route[Any, Any]:
-    """How a server runs a method."""
-    assert method.path is not None
-    return Route(
-        method.path, method, handler, calls, StreamRequestCall if method.streams_requests else UnaryRequestCall
-    )

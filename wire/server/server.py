@@ -25,7 +25,7 @@ from wire.rpc.compression import compressor
 from wire.server.call import Route
 from wire.server.connection import ServerConnection
 from wire.server.handler_threads import HandlerThreads, is_plain
-from wire.server.request_calls import route_to
+from wire.server.routes import route_to
 from wire.server.slow_handlers import SlowHandlers
 from wire.server.thread_streams import threaded
 from wire.server.trimming import Trimming

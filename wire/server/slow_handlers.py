@@ -4,7 +4,7 @@ In: the loop's thread, as it runs. Out: one warning for each such method. A thre
 and then, so calls pay nothing for being watched. When it sees a handler it asks the loop for a sign of life; one that
 is still missing after `slow_s`, with the same call on the stack each time, was held up by that call. A handler that
 waits with `await` lets the loop answer, however long it takes; one that never lets go of the interpreter's lock is not
-seen, as the thread cannot run either. Imports `call` and `transport`'s contract.
+seen, as the thread cannot run either. Imports the calls and `transport`'s contract.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from types import FrameType
 from typing import Any, Final
 
 from wire.server.call import Route, ServerCall
+from wire.server.message_call import MessageCall
 from wire.transport.contract import Runtime
 
 _log = logging.getLogger("wire.server")
 
 _LOOKS: Final = 2  # within `slow_s`
-_HANDLERS: Final = frozenset({ServerCall._start.__code__, ServerCall._run.__code__})
+_HANDLERS: Final = frozenset({ServerCall._start.__code__, ServerCall._run.__code__, MessageCall._respond.__code__})
 _current_frames: Final = getattr(sys, "_current_frames", None)  # not every interpreter has it
 
 THREAD_NAME: Final = "wire.slow_handlers"
