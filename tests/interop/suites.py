@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 
@@ -99,14 +99,20 @@ def _target(address: str, port: int) -> str:
     return address.replace(":0", f":{port}") if address.endswith(":0") else address
 
 
-def connector(setting: Setting, target: int | str, max_message_bytes: int = 1 << 22) -> Connect:
+def connector(
+    setting: Setting,
+    target: int | str,
+    max_message_bytes: int = 1 << 22,
+    service_config: Mapping[str, Any] | None = None,
+) -> Connect:
     """What makes channels to a server of the setting; `target` may be a port."""
     tls = wire.ClientTls(setting.certificates.ca) if setting.link == "tls" else None
 
     def connect(*, compression: CompressionName | None = None) -> AbstractAsyncContextManager[wire.Channel]:
         calls = wire.CallConfig(compression=compression, max_receive_message_bytes=max_message_bytes)
         config = wire.ChannelConfig(engine=setting.engine, wait_for_ready=True, calls=calls)
-        return wire.Channel(f"127.0.0.1:{target}" if isinstance(target, int) else target, config=config, tls=tls)
+        name = f"127.0.0.1:{target}" if isinstance(target, int) else target
+        return wire.Channel(name, config=config, tls=tls, service_config=service_config)
 
     return connect
 
