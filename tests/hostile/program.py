@@ -196,11 +196,12 @@ def neighbour(control: socket.socket, order: dict[str, Any]) -> None:
     sock.sendall(frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 20}))
     sock.sendall(frames.window_update(0, 1 << 30))
     latencies: list[float] = []
-    stream_id = -1
+    stream_id, longest_s = -1, 0.0
 
     def call(due: float) -> None:
-        nonlocal stream_id
+        nonlocal stream_id, longest_s
         stream_id += 2
+        sent = time.perf_counter()
         sock.sendall(frames.headers(stream_id, block) + frames.data(stream_id, body, end=True))
         got = b""
         while True:
@@ -217,7 +218,9 @@ def neighbour(control: socket.socket, order: dict[str, Any]) -> None:
                 break
         if got != body:
             raise EOFError(f"the neighbour was answered with {got!r}")
-        latencies.append(time.perf_counter() - due)
+        answered = time.perf_counter()
+        longest_s = max(longest_s, answered - sent)
+        latencies.append(answered - due)
 
     failure = ""
     try:
@@ -243,7 +246,13 @@ def neighbour(control: socket.socket, order: dict[str, Any]) -> None:
             return
     control.settimeout(None)
     latencies.sort()
-    found = {"answered": len(latencies), "failure": failure, "p99_ms": 0.0, "worst_ms": 0.0}
+    found = {
+        "answered": len(latencies),
+        "failure": failure,
+        "longest_ms": longest_s * 1e3,
+        "p99_ms": 0.0,
+        "worst_ms": 0.0,
+    }
     if latencies:
         found |= {"p99_ms": latencies[int(len(latencies) * 0.99)] * 1e3, "worst_ms": latencies[-1] * 1e3}
     control.sendall(json.dumps(found).encode())

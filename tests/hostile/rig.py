@@ -52,8 +52,9 @@ TURN_MS = 1000.0
 """The longest turn of the loop. In CPU time, on machines slower than those that the goal (below) is for."""
 
 STARVED_MS = 2000.0
-STARVED_AMONG_TESTS_MS = 15_000.0  # the machine may be busy with other things, which is not the server's fault
-"""A neighbour that waits so long for one echo is starved, on however busy a machine."""
+STARVED_AMONG_TESTS_MS = 15_000.0
+"""A neighbour that waits so long for one echo is starved, on however busy a machine. Among tests, where the machine
+may be busy with other things, from when it was sent; in the full run from when it was due."""
 
 P99_MS = 50.0
 """The goal, which the full run judges."""
@@ -279,8 +280,9 @@ class Rig:
             faults.append(f"a turn of {figures.turn_ms:.0f} ms")
         if neighbour["failure"]:
             faults.append(f"the neighbour: {neighbour['failure']}")
-        if figures.worst_ms > (STARVED_MS if self.full else STARVED_AMONG_TESTS_MS):
-            faults.append(f"the neighbour waited {figures.worst_ms:.0f} ms")
+        waited_ms = figures.worst_ms if self.full else neighbour["longest_ms"]
+        if waited_ms > (STARVED_MS if self.full else STARVED_AMONG_TESTS_MS):
+            faults.append(f"the neighbour waited {waited_ms:.0f} ms")
         if self.full and figures.p99_ms > P99_MS:
             faults.append(f"the neighbour's p99 is {figures.p99_ms:.0f} ms")
         faults += [f"logged: {each}" for each in said["errors"]]

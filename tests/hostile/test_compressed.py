@@ -68,7 +68,7 @@ def test_bombs_of_a_unary_call(rig: Rig) -> None:
 def test_bombs_on_a_stream_each(rig: Rig) -> None:
     for _ in rig.rounds():
         peer = rig.connect()
-        for _ in range(1000 if rig.full else 100):
+        for _ in range(1000 if rig.full else 30):
             stream_id = peer.request("Bidi", _bomb(64 * MIB), GZIP, end=False)
             assert peer.wait_ended(stream_id)
             assert peer.statuses[stream_id] == StatusCode.RESOURCE_EXHAUSTED

@@ -65,14 +65,14 @@ async def errors(say: Say, name: str, arguments: Any) -> None:
 @program
 async def options(say: Say, name: str, arguments: Any) -> None:
     async with Channel("127.0.0.1", arguments["plain"]) as channel:
-        stub = CafeStub(channel, timeout=0.1, metadata={"of": "all calls"})
+        stub = CafeStub(channel, timeout=60, metadata={"of": "all calls"})
         say(await outcome(stub.unary(Order(payload=b"in time"))))
         try:
-            await stub.unary(Order(payload=b"sleep"))
+            await CafeStub(channel, timeout=0.1).unary(Order(payload=b"sleep"))
         except Exception as error:
             say("Deadline" in str(error) or "DEADLINE" in str(error))
-        say(await outcome(stub.unary(Order(payload=b"x"), timeout=5, metadata=[("of", "this"), ("of", "call")])))
-        say(await outcome(stub.unary(Order(payload=b"x"), deadline=Deadline.from_timeout(5))))
+        say(await outcome(stub.unary(Order(payload=b"x"), timeout=30, metadata=[("of", "this"), ("of", "call")])))
+        say(await outcome(stub.unary(Order(payload=b"x"), deadline=Deadline.from_timeout(30))))
         say(await outcome(stub.unary(Order(payload=b"x"), timeout=0)))
 
 

@@ -59,7 +59,7 @@ class World:
         async with self.channel() as channel:
             stub = cafe_grpc.CafeStub(channel)
             request = Order(payload=name.encode(), count=count)
-            reply = await stub.Unary(request, metadata={"do": "take_notes"}, timeout=10)
+            reply = await stub.Unary(request, metadata={"do": "take_notes"}, timeout=30)
             for line in reply.payload.decode().split("\n"):
                 say("noted:", line)
 
@@ -73,7 +73,7 @@ async def unary(say: Say, name: str, world: World) -> None:
     async with world.channel() as channel:
         stub = cafe_grpc.CafeStub(channel)
         say(await stub.Unary(Order(payload=b"hello")))
-        say(await stub.Unary(Order(payload=b"in time"), timeout=5))
+        say(await stub.Unary(Order(payload=b"in time"), timeout=30))
         say(await stub.Unary(Order(payload=b""), metadata={"some": "thing"}))
 
 
@@ -85,7 +85,7 @@ async def streams_as_lists(say: Say, name: str, world: World) -> None:
         say(await stub.ServerStream(Order(payload=b"x", count=0)))
         say(await stub.ClientStream([Order(payload=b"a"), Order(payload=b"b")]))
         say(await stub.ClientStream([]))
-        say([shown(each) for each in await stub.Bidi([Order(payload=b"a"), Order(payload=b"b")], timeout=5)])
+        say([shown(each) for each in await stub.Bidi([Order(payload=b"a"), Order(payload=b"b")], timeout=30)])
         say(await stub.Bidi([]))
 
 
@@ -190,7 +190,7 @@ async def metadata_that_cannot_be_sent(say: Say, name: str, world: World) -> Non
 async def what_a_handler_knows(say: Say, name: str, world: World) -> None:
     async with world.channel() as channel:
         stub = cafe_grpc.CafeStub(channel)
-        say(await stub.Unary(Order(), metadata=to_do(name, "describe"), timeout=5))
+        say(await stub.Unary(Order(), metadata=to_do(name, "describe"), timeout=30))
         say(await stub.Unary(Order(), metadata=to_do(name, "describe")))
 
 
@@ -284,14 +284,14 @@ async def timing(awaitable: Any) -> str:
 async def deadlines(say: Say, name: str, world: World) -> None:
     async with world.channel() as channel:
         stub = cafe_grpc.CafeStub(channel)
-        say(await timing(stub.Unary(Order(), metadata=to_do(name, "sleep"), timeout=0.1)))
+        say(await timing(stub.Unary(Order(), metadata=to_do(name, "sleep"), timeout=0.3)))
         await world.notes(say, name, 3)
-        say(await timing(stub.ServerStream(Order(), metadata=to_do(name, "sleep"), timeout=0.1)))
+        say(await timing(stub.ServerStream(Order(), metadata=to_do(name, "sleep"), timeout=0.3)))
         await world.notes(say, name, 3)
         say(await outcome(stub.Unary(Order(), timeout=0)))
         say(await outcome(stub.Unary(Order(), timeout=-1)))
         try:
-            async with stub.Bidi.open(metadata=to_do(name, "sleep"), timeout=0.1) as stream:
+            async with stub.Bidi.open(metadata=to_do(name, "sleep"), timeout=0.3) as stream:
                 await stream.send_message(Order())
                 say(await timing(stream.recv_message()))
                 say(await timing(stream.recv_message()))
@@ -299,16 +299,16 @@ async def deadlines(say: Say, name: str, world: World) -> None:
         except (TimeoutError, GRPCError) as error:
             say("left with", await timing(raising(error)))
         await world.notes(say, name, 3)
-        say(await outcome(stub.Unary(Order(payload=b"and on"), timeout=5)))
+        say(await outcome(stub.Unary(Order(payload=b"and on"), timeout=30)))
 
 
 @program
 async def deadline_objects(say: Say, name: str, world: World) -> None:
     async with world.channel() as channel:
         for options in (
-            {"deadline": 0.1},
-            {"deadline": 0.1, "timeout": 20},
-            {"deadline": 20, "timeout": 0.1},
+            {"deadline": 0.3},
+            {"deadline": 0.3, "timeout": 20},
+            {"deadline": 20, "timeout": 0.3},
         ):
             options["deadline"] = Deadline.from_timeout(options["deadline"])
 
@@ -395,7 +395,7 @@ async def cancelling_the_task(say: Say, name: str, world: World) -> None:
         task.cancel()
         say(await outcome(task), task.cancelled())
         await world.notes(say, name, 2)
-        say(await outcome(asyncio.wait_for(stub.Unary(Order(), metadata=to_do(name, "swallow")), 0.1)))
+        say(await outcome(asyncio.wait_for(stub.Unary(Order(), metadata=to_do(name, "swallow")), 0.3)))
         await world.notes(say, name, 1)
 
 
@@ -527,7 +527,7 @@ async def listening_on_a_channel(say: Say, name: str, world: World) -> None:
             (SendRequest, never),
         ):
             listen(channel, kind, listener)
-        async with stub.Unary.open(metadata=to_do(name, "metadata"), timeout=5) as stream:
+        async with stub.Unary.open(metadata=to_do(name, "metadata"), timeout=30) as stream:
             await stream.send_message(Order(payload=b"hello"), end=True)
             say(await stream.recv_message())
         say(stream.initial_metadata, stream.trailing_metadata)
@@ -549,7 +549,7 @@ async def listening_on_a_server(say: Say, name: str, world: World) -> None:
     async with world.channel("heard") as channel:
         stub = cafe_grpc.CafeStub(channel)
         hear = {"hear": "yes", "program": name}
-        say(await stub.Unary(Order(payload=b"heard"), metadata=hear, timeout=5))
+        say(await stub.Unary(Order(payload=b"heard"), metadata=hear, timeout=30))
         async with stub.Unary.open(metadata={**hear, "hear": "interrupt", "do": "metadata"}) as stream:
             await stream.send_message(Order(payload=b"heard"), end=True)
             say(await stream.recv_message())
@@ -647,7 +647,7 @@ async def nobody_listens(say: Say, name: str, world: World) -> None:
         channel = Channel(**options)
         stub = cafe_grpc.CafeStub(channel)
         for _ in range(2):
-            for call in (stub.Unary(Order()), stub.Bidi([Order()]), stub.Unary(Order(), timeout=5)):
+            for call in (stub.Unary(Order()), stub.Bidi([Order()]), stub.Unary(Order(), timeout=30)):
                 try:
                     await call
                 except OSError as error:

@@ -107,7 +107,7 @@ async def describe(stream: Any) -> None:
     deadline = stream.deadline
     said = [
         type(deadline).__name__,
-        deadline is not None and 4 < deadline.time_remaining() <= 5,
+        deadline is not None and 0 < deadline.time_remaining() <= 30,
         stream.user_agent.startswith("grpc-python-grpclib/"),
         host[0] if isinstance(host, tuple) else host,
         stream.peer.cert() and sorted(stream.peer.cert()),

@@ -58,10 +58,12 @@ class Notes:
 
     async def take(self, program: str, count: int) -> Lines:
         """Waits for so many lines, and gives them."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self._lines.get(program, ())) < count:
                 await asyncio.sleep(0.005)
-        return self._lines.pop(program, [])
+        lines = self._lines.pop(program)
+        self._lines[program] = lines[count:]
+        return lines[:count]
 
 
 def quiet() -> None:
@@ -94,7 +96,7 @@ def client_context(certificates: str, *, ca: str = "ca", certificate: str | None
 Program = Callable[..., Any]
 
 
-async def run_programs(programs: dict[str, Program], *args: Any, limit_s: float = 20.0) -> dict[str, Lines]:
+async def run_programs(programs: dict[str, Program], *args: Any, limit_s: float = 60.0) -> dict[str, Lines]:
     """Run each program to its end; one that fails or hangs says so in its lines."""
     results: dict[str, Lines] = {}
     only = set(sys.argv[2:])

@@ -73,8 +73,8 @@ async def generated_stub(say: Any, name: str, server: Server) -> None:
 @program
 async def unary(say: Any, name: str, server: Server) -> None:
     async with server.channel() as channel:
-        call = channel.unary_unary("/behave/uu_echo")(b"x", timeout=5)
-        say(call, call.done(), call.cancelled(), 4 < call.time_remaining() <= 5)
+        call = channel.unary_unary("/behave/uu_echo")(b"x", timeout=30)
+        say(call, call.done(), call.cancelled(), 0 < call.time_remaining() <= 30)
         say(await call, await call)
         await ended(say, call)
         say(call.cancel(), await call)
@@ -91,7 +91,7 @@ async def many_at_once(say: Any, name: str, server: Server) -> None:
 async def what_the_handler_sees(say: Any, name: str, server: Server) -> None:
     async with server.channel() as channel:
         pairs = named(name, ("key", "value"), ("key", "again"), ("bytes-bin", b"\x00\xfe\xff"))
-        say(await channel.unary_unary("/behave/uu_context")(b"x", metadata=pairs, timeout=10))
+        say(await channel.unary_unary("/behave/uu_context")(b"x", metadata=pairs, timeout=30))
     await server.notes(say, name, 6)
 
 
@@ -224,10 +224,10 @@ async def error_object(say: Any, name: str, server: Server) -> None:
 async def deadline(say: Any, name: str, server: Server) -> None:
     async with server.channel() as channel:
         await channel.channel_ready()
-        call = channel.unary_unary("/behave/uu_wait")(b"", timeout=0.2, metadata=named(name))
+        call = channel.unary_unary("/behave/uu_wait")(b"", timeout=0.6, metadata=named(name))
         say((await outcome(call)).split("details")[0], await call.code())  # the text is the server's or the client's
         say(call.time_remaining() == 0)
-        call = channel.unary_stream("/behave/us_wait")(b"", timeout=0.2, metadata=named(name))
+        call = channel.unary_stream("/behave/us_wait")(b"", timeout=0.6, metadata=named(name))
         say(await call.read(), await outcome(call.read()) != "", await call.code())
         say(await outcome(channel.unary_unary("/behave/uu_wait")(b"", timeout=-1, metadata=named("none"))))
 
@@ -551,12 +551,12 @@ class Spy(
 @program
 async def client_interceptors(say: Any, name: str, server: Server) -> None:
     async with server.channel(interceptors=[Spy(say, "one"), Spy(say, "two")]) as channel:
-        call = channel.unary_unary("/behave/uu_context")(b"x", metadata=named(name), timeout=5)
+        call = channel.unary_unary("/behave/uu_context")(b"x", metadata=named(name), timeout=30)
         say(type(call).__name__, call.done())
         say(await call)
         await ended(say, call)
         await server.notes(say, name, 6)
-        call = channel.unary_unary("/behave/uu_raise")(b"x", timeout=5)
+        call = channel.unary_unary("/behave/uu_raise")(b"x", timeout=30)
         say(await outcome(call))
         await ended(say, call)
 
@@ -797,7 +797,7 @@ async def channel_closed_with_grace(say: Any, name: str, server: Server) -> None
     waiting = channel.unary_unary("/behave/uu_wait")(b"", metadata=named(name))
     stream = channel.stream_unary("/behave/su_join")()
     await stream.write(b"before")
-    closing = asyncio.create_task(channel.close(0.3))
+    closing = asyncio.create_task(channel.close(0.6))
     await asyncio.sleep(0.05)
     await stream.write(b", meanwhile")
     await stream.done_writing()
@@ -814,7 +814,7 @@ async def tls(say: Any, name: str, server: Server) -> None:
     ca = pem(server.certificates, "ca.pem")
     target = f"localhost:{server.ports['tls']}"
     async with grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca)) as channel:
-        say(await channel.unary_unary("/behave/uu_context")(b"x", metadata=named(name), timeout=10))
+        say(await channel.unary_unary("/behave/uu_context")(b"x", metadata=named(name), timeout=30))
         await server.notes(say, name, 6)
     overridden = (("grpc.ssl_target_name_override", "server.invalid"),)
     async with grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca), options=overridden) as channel:

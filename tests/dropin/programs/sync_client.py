@@ -67,8 +67,8 @@ def generated_stub(say: Any, name: str, server: Server) -> None:
 def unary(say: Any, name: str, server: Server) -> None:
     with server.channel() as channel:
         echo = channel.unary_unary("/behave/uu_echo")
-        say(echo(b"x"), echo(b"y", timeout=5), echo(b"z", 5, (("k", "v"),)))
-        response, call = echo.with_call(b"x", timeout=5)
+        say(echo(b"x"), echo(b"y", timeout=30), echo(b"z", 30, (("k", "v"),)))
+        response, call = echo.with_call(b"x", timeout=30)
         say(response, type(call).__name__, call.done())
         ended(say, call)
 
@@ -76,7 +76,7 @@ def unary(say: Any, name: str, server: Server) -> None:
 @program
 def futures(say: Any, name: str, server: Server) -> None:
     with server.channel() as channel:
-        future = channel.unary_unary("/behave/uu_echo").future(b"x", timeout=5)
+        future = channel.unary_unary("/behave/uu_echo").future(b"x", timeout=30)
         say(future.result(), future.done(), future.cancelled(), future.running())
         say(future.exception(), future.traceback())
         ended(say, future)
@@ -91,7 +91,7 @@ def futures(say: Any, name: str, server: Server) -> None:
         told: list[Any] = []
         done = threading.Event()
         waiting.add_done_callback(lambda of: (told.append((of is waiting, of.cancelled())), done.set()))
-        say(waiting.cancel(), done.wait(5), told)
+        say(waiting.cancel(), done.wait(30), told)
         say(sync_outcome(waiting.result), sync_outcome(waiting.exception))
         ended(say, waiting)
 
@@ -109,7 +109,7 @@ def many_at_once(say: Any, name: str, server: Server) -> None:
 def what_the_handler_sees(say: Any, name: str, server: Server) -> None:
     with server.channel() as channel:
         pairs = named(name, ("key", "value"), ("key", "again"), ("bytes-bin", b"\x00\xfe\xff"))
-        say(channel.unary_unary("/behave/uu_context")(b"x", metadata=pairs, timeout=10))
+        say(channel.unary_unary("/behave/uu_context")(b"x", metadata=pairs, timeout=30))
         server.notes(say, name, 7)
         say(channel.unary_unary("/behave/uu_context")(b"x", metadata=named(name)))
     server.notes(say, name, 7)
@@ -191,11 +191,11 @@ def generic_handlers(say: Any, name: str, server: Server) -> None:
 @program
 def deadline(say: Any, name: str, server: Server) -> None:
     with server.channel() as channel:
-        grpc.channel_ready_future(channel).result(5)
-        say(sync_outcome(channel.unary_unary("/behave/uu_wait"), b"", timeout=0.2, metadata=named(name)))
+        grpc.channel_ready_future(channel).result(30)
+        say(sync_outcome(channel.unary_unary("/behave/uu_wait"), b"", timeout=0.6, metadata=named(name)))
         server.notes(say, name, 3)
-        call = channel.unary_stream("/behave/us_wait")(b"", timeout=0.3, metadata=named("none"))
-        say(next(call), 0 < call.time_remaining() < 0.4)
+        call = channel.unary_stream("/behave/us_wait")(b"", timeout=1.0, metadata=named("none"))
+        say(next(call), 0 < call.time_remaining() <= 1)
         say(sync_outcome(next, call) != "", call.code())
 
 
@@ -234,7 +234,7 @@ def stream_cancelled(say: Any, name: str, server: Server) -> None:
         done = threading.Event()
         say(next(call), call.add_callback(done.set), call.is_active())
         server.notes(say, name, 1)
-        say(call.cancel(), call.cancel(), done.wait(5), call.add_callback(done.set))
+        say(call.cancel(), call.cancel(), done.wait(30), call.add_callback(done.set))
         say(sync_outcome(next, call), sync_outcome(call.result))
         ended(say, call)
         server.notes(say, name, 1)
@@ -272,7 +272,7 @@ def requests_from_iterators(say: Any, name: str, server: Server) -> None:
         say(response)
         ended(say, call)
         future = join.future(iter([b"y"]))
-        say(future.result(5))
+        say(future.result(30))
         ended(say, future)
         say(sync_outcome(join, 5), sync_outcome(join, [b"a list"]))
 
@@ -295,7 +295,7 @@ def early_status(say: Any, name: str, server: Server) -> None:
 
     def generator() -> Any:
         yield b"1"
-        sent.wait(5)
+        sent.wait(30)
         yield b"2"
 
     with server.channel() as channel:
@@ -327,7 +327,7 @@ def bidi_cancelled(say: Any, name: str, server: Server) -> None:
 
     def generator() -> Any:
         yield b"1"
-        blocked.wait(5)
+        blocked.wait(30)
 
     with server.channel() as channel:
         call = channel.stream_stream("/behave/ss_cancelled")(generator(), metadata=named(name))
@@ -379,7 +379,7 @@ class Spy(
 def client_interceptors(say: Any, name: str, server: Server) -> None:
     with server.channel() as channel:
         intercepted = grpc.intercept_channel(channel, Spy(say, "one"), Spy(say, "two"))
-        say(intercepted.unary_unary("/behave/uu_context")(b"x", metadata=named(name), timeout=5))
+        say(intercepted.unary_unary("/behave/uu_context")(b"x", metadata=named(name), timeout=30))
         server.notes(say, name, 7)
         response, call = intercepted.unary_unary("/behave/uu_echo").with_call(b"x")
         say(response, call.code(), call.done())
@@ -470,20 +470,20 @@ def connectivity(say: Any, name: str, server: Server) -> None:
             ready.set()
 
     channel.subscribe(told, try_to_connect=True)
-    say(ready.wait(5))
+    say(ready.wait(30))
     say([state for state in seen if state not in (grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.IDLE)])
     channel.unsubscribe(told)
     future = grpc.channel_ready_future(channel)
     done = threading.Event()
     future.add_done_callback(lambda of: done.set())
-    say(future.result(5), done.wait(5), future.done(), future.cancelled(), future.running(), future.cancel())
+    say(future.result(30), done.wait(30), future.done(), future.cancelled(), future.running(), future.cancel())
     channel.close()
 
 
 @program
 def channel_closed(say: Any, name: str, server: Server) -> None:
     channel = server.channel()
-    grpc.channel_ready_future(channel).result(5)
+    grpc.channel_ready_future(channel).result(30)
     unary_call = channel.unary_unary("/behave/uu_wait").future(b"", metadata=named(name))
     stream_call = channel.unary_stream("/behave/us_wait")(b"", metadata=named(name))
     say(next(stream_call))
@@ -503,7 +503,7 @@ def tls(say: Any, name: str, server: Server) -> None:
     ca = pem(server.certificates, "ca.pem")
     target = f"localhost:{server.ports['tls']}"
     with grpc.secure_channel(target, grpc.ssl_channel_credentials(ca)) as channel:
-        say(channel.unary_unary("/behave/uu_context")(b"x", metadata=named(name), timeout=10))
+        say(channel.unary_unary("/behave/uu_context")(b"x", metadata=named(name), timeout=30))
         server.notes(say, name, 7)
     stranger = grpc.ssl_channel_credentials(pem(server.certificates, "stranger-ca.pem"))
     with grpc.secure_channel(target, stranger) as channel:
@@ -557,7 +557,7 @@ def wrong_objects(say: Any, name: str, server: Server) -> None:
 def own_server(say: Any, name: str, server: Server) -> None:
     def slow(request: bytes, context: Any) -> bytes:
         begun.set()
-        go_on.wait(5)
+        go_on.wait(30)
         return request
 
     begun, go_on = threading.Event(), threading.Event()
@@ -570,11 +570,11 @@ def own_server(say: Any, name: str, server: Server) -> None:
     say(port > 1, made.start(), sync_outcome(made.start), made.wait_for_termination(0.05))
     with grpc.insecure_channel(f"unix:{path}") as channel:
         call = channel.unary_unary("/own/slow").future(b"over UNIX")
-        begun.wait(5)
+        begun.wait(30)
         stopping = made.stop(5)
         say(stopping.is_set())
         go_on.set()
-        say(call.result(5), stopping.wait(5), made.wait_for_termination(), made.stop(None).is_set())
+        say(call.result(30), stopping.wait(30), made.wait_for_termination(), made.stop(None).is_set())
         say(sync_outcome(channel.unary_unary("/own/slow"), b"x").split("details")[0])
 
 
@@ -585,7 +585,7 @@ def server_stopped_without_grace(say: Any, name: str, server: Server) -> None:
     def slow(request: bytes, context: Any) -> bytes:
         context.add_callback(gone.set)
         begun.set()
-        gone.wait(5)
+        gone.wait(30)
         return request
 
     handler = grpc.method_handlers_generic_handler("own", {"slow": grpc.unary_unary_rpc_method_handler(slow)})
@@ -594,7 +594,7 @@ def server_stopped_without_grace(say: Any, name: str, server: Server) -> None:
     made.start()
     with grpc.insecure_channel(f"localhost:{port}") as channel:
         call = channel.unary_unary("/own/slow").future(b"x")
-        begun.wait(5)
+        begun.wait(30)
         say(made.stop(None).is_set(), call.code())
 
 
