@@ -23,6 +23,7 @@ async def channel_for(
     config: wire.ServerConfig | None = None,
     interceptors: Sequence[wire.ServerInterceptor] = (),
     channel_config: wire.ChannelConfig | None = None,
+    channel_interceptors: Sequence[wire.ClientInterceptor] = (),
 ) -> AsyncIterator[wire.Channel]:
     """A channel to a server of these services; both last as long as the block.
 
@@ -31,7 +32,7 @@ async def channel_for(
     """
     async with (
         _serving(servicers, config, interceptors) as address,
-        wire.Channel(address, config=channel_config) as channel,
+        wire.Channel(address, config=channel_config, interceptors=channel_interceptors) as channel,
     ):
         yield channel
 
@@ -42,12 +43,13 @@ def blocking_channel_for(
     config: wire.ServerConfig | None = None,
     interceptors: Sequence[wire.ServerInterceptor] = (),
     channel_config: wire.ChannelConfig | None = None,
+    channel_interceptors: Sequence[wire.ClientInterceptor] = (),
 ) -> Iterator[wire.blocking.Channel]:
     """As `channel_for`, for code without an event loop: the server runs in a thread of its own."""
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(_serving(servicers, config, interceptors)) as address,
-        wire.blocking.Channel(address, config=channel_config) as channel,
+        wire.blocking.Channel(address, config=channel_config, interceptors=channel_interceptors) as channel,
     ):
         yield channel
 

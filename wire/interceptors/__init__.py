@@ -5,6 +5,7 @@
 
     logs         one line for each call that has ended
     auth         bearer tokens: checked on a server, sent by a client
+    deadlines    what a handler calls gets the time that its caller has left
     limits       how many calls run at once, how many begin a second
     prometheus   metrics for Prometheus (the extra `prometheus`)
     telemetry    OpenTelemetry's traces and metrics (the extra `otel`)
