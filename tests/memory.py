@@ -170,12 +170,13 @@ class World:
         self.makers.append(make_receiver)
         return _Listener(lambda: self.makers.remove(make_receiver))
 
-    def connect(self, settings: dict[int, int] | None = None) -> End:
-        """A connection to the server, past the exchange of SETTINGS."""
+    def connect(self, settings: dict[int, int] | None = None, *, greet: bool = True) -> End:
+        """A connection to the server, past the exchange of SETTINGS, unless it is not to `greet`."""
         end = End(self.runtime, self.makers[0]())
         self.ends.append(end)
-        end.receive(frames.PREFACE, frames.settings(settings or {}))
-        end.read()
+        if greet:
+            end.receive(frames.PREFACE, frames.settings(settings or {}))
+            end.read()
         return end
 
     async def settle(self) -> None:

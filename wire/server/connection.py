@@ -180,6 +180,7 @@ class ServerConnection(Connection):
         _log.debug("%s connected", transport.peer.address)
         self._preface_timer = self.runtime.call_later(self._preface_timeout_s, self._preface_missing)
         super().connection_made(transport)
+        self._become(GreetingConnection)
         if self._keepalive.max_connection_age_s is not None or self._keepalive.max_connection_idle_s is not None:
             self._age = ConnectionAge(self.runtime, self._keepalive, self)
         if self._server.stopping:  # it was on its way when the listeners were closed
@@ -273,6 +274,10 @@ class ServerConnection(Connection):
         if self._preface_timer is not None:
             self._preface_timer.cancel()
             self._preface_timer = None
+        self._become(ServerConnection)
+
+    def _become(self, kind: type[ServerConnection]) -> None:
+        self.__class__ = kind
 
     def on_connection_error(self, code: ErrorCode, reason: str) -> None:
         super().on_connection_error(code, reason)
@@ -410,3 +415,19 @@ class ServerConnection(Connection):
                 call.fail(StatusCode.UNAVAILABLE, reason)
                 call.cancel()  # of its handler; the stream has let go of it
         self.break_off(ErrorCode.NO_ERROR, reason)
+
+
+class GreetingConnection(ServerConnection):
+    """One whose client's SETTINGS have not come, and to which nothing is written: a client of HTTP/1 would take our
+    SETTINGS for the answer to a request of which but one byte has come. What ends it is written all the same."""
+
+    __slots__ = ()
+
+    def flush(self) -> None:
+        if self.__class__ is not GreetingConnection:  # it was planned before
+            ServerConnection.flush(self)
+        elif self.closing or self.error is not None:
+            self._become(ServerConnection)
+            self.flush()
+        else:
+            self._flush_due = False
