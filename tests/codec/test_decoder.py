@@ -11,7 +11,7 @@ import betterproto2
 import pytest
 
 from tests.codec.generated import kinds
-from wire.codec import codec_for
+from wire.codec import codec_for, decoding
 from wire.codec.decoding import message_bytes
 from wire.codec.schema import read_fields
 from wire.errors import DecodeError
@@ -327,3 +327,11 @@ def test_time_and_memory_grow_linearly_with_repetition(piece: bytes) -> None:
     repeated = piece * 100_000
     message = codec_for(kinds.Tree).decode(repeated)
     assert len(codec_for(kinds.Tree).encode(message)) <= len(repeated)
+
+
+@pytest.mark.parametrize("kind", decoding.UNPACK)
+def test_long_packed_lists_are_read_in_pieces_of_which_each_lets_other_threads_run(kind: str) -> None:
+    unpack = decoding.UNPACK[kind]
+    for body in (b"\x01" * 40, b"\x81\x02" * 20, (b"\x80" * 9 + b"\x01") * 4):
+        few = list(unpack(body))
+        assert list(unpack(body * 20_000)) == few * 20_000

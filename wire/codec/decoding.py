@@ -82,10 +82,30 @@ def read_tag(data: bytes, pos: int) -> tuple[int, int]:
     return tag, end
 
 
+_PIECE = 1 << 16
+"""Numbers that one C function goes over: it does not let other threads run, such as an event loop's, for as long as it
+takes, which for four million is 70 ms."""
+
+
+def _in_pieces(body: bytes, number_bytes: int, unpack: Callable[[bytes], Iterable[Any]]) -> list[Any]:
+    """What `unpack` makes of a body of numbers of that size, of which it gets `_PIECE` at a time."""
+    values: list[Any] = []
+    step = _PIECE * number_bytes
+    for at in range(0, len(body), step):
+        values += unpack(body[at : at + step])
+    return values
+
+
+def _largest(values: list[int]) -> int:
+    if len(values) <= _PIECE:
+        return max(values)
+    return max(max(values[at : at + _PIECE]) for at in range(0, len(values), _PIECE))
+
+
 def unpack_varints(body: bytes) -> list[int]:
     """Every varint of a packed list, as unsigned 64-bit values."""
     if body.isascii():  # each is one byte
-        return list(body)
+        return list(body) if len(body) <= _PIECE else _in_pieces(body, 1, bytes)
     values = []
     value = shift = 0
     for byte in body:
@@ -112,23 +132,25 @@ def signed64(value: int) -> int:
 
 def _signed32_list(body: bytes) -> list[int]:
     values = unpack_varints(body)
-    if not values or max(values) < 0x8000_0000:
+    if not values or _largest(values) < 0x8000_0000:
         return values
     return [((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000 for value in values]
 
 
 def _signed64_list(body: bytes) -> list[int]:
     values = unpack_varints(body)
-    if not values or max(values) < 0x8000_0000_0000_0000:
+    if not values or _largest(values) < 0x8000_0000_0000_0000:
         return values
     return [(value ^ 0x8000_0000_0000_0000) - 0x8000_0000_0000_0000 for value in values]
 
 
-def _unpack_fixed(kind: str) -> Callable[[bytes], tuple[Any, ...]]:
+def _unpack_fixed(kind: str) -> Callable[[bytes], tuple[Any, ...] | list[Any]]:
     code, size = FIXED_FORMATS[kind], STRUCTS[kind].size
 
-    def unpack(body: bytes) -> tuple[Any, ...]:
-        return struct.unpack(f"<{len(body) // size}{code}", body)
+    def unpack(body: bytes) -> tuple[Any, ...] | list[Any]:
+        if len(body) <= size * _PIECE:
+            return struct.unpack(f"<{len(body) // size}{code}", body)
+        return _in_pieces(body, size, unpack)
 
     return unpack
 
