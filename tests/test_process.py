@@ -14,11 +14,23 @@ from wire.process import tune_process
 def test_what_exists_is_no_longer_looked_at_by_the_collector() -> None:
     frozen = gc.get_freeze_count()
     try:
-        tune_process()
+        tune_process(switch_interval_s=None)
         assert gc.get_freeze_count() > frozen
     finally:
         gc.unfreeze()
         gc.freeze()  # as conftest.py has left it
+
+
+@pytest.mark.parametrize("interval_s", [0.002, None])
+def test_threads_take_turns_as_often_as_is_said(interval_s: float | None) -> None:
+    before = sys.getswitchinterval()
+    try:
+        tune_process(switch_interval_s=interval_s)
+        assert sys.getswitchinterval() == pytest.approx(interval_s or before)
+    finally:
+        sys.setswitchinterval(before)
+        if hasattr(gc, "unfreeze"):
+            gc.unfreeze()
 
 
 @pytest.mark.parametrize("loop", LOOPS)

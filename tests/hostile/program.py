@@ -147,8 +147,7 @@ def serve(control: socket.socket, order: dict[str, Any]) -> None:
     async def main() -> None:
         async with wire.Server([Hostile(), EchoServicer()], config=config_of(order["config"]), tls=tls) as server:
             address = await server.listen("127.0.0.1:0")
-            if order["tune"]:
-                wire.tune_process()
+            wire.tune_process()  # as `bin.server` does
 
             def answer() -> None:
                 while control.recv(100):

@@ -119,7 +119,6 @@ class Rig:
         *,
         config: dict[str, Any],
         tls: bool = False,
-        tune: bool = False,
         seconds: float = 0.0,
         realtime: bool = False,
     ) -> None:
@@ -131,7 +130,6 @@ class Rig:
         self.figures = Figures()
         self._seconds = seconds
         self._tls = tls
-        self._tune = tune
         self._realtime = realtime
         self._peers: list[Peer] = []
         self._exits = ExitStack()
@@ -140,7 +138,7 @@ class Rig:
         found = certificates() if self._tls else None
         files = [str(found.server), str(found.server_key)] if found else []
         self._ca = str(found.ca) if found else ""
-        order = {"loop": self.loop, "config": self._raw_config, "tls": files, "tune": self._tune}
+        order = {"loop": self.loop, "config": self._raw_config, "tls": files}
         self._server = self._exits.enter_context(_order("serve", realtime=self._realtime, **order))
         started = json.loads(self._server.recv(1 << 16))
         self.pid: int = started["pid"]
@@ -301,12 +299,11 @@ class Row:
     bound: Bound
     config: dict[str, Any]
     tls: bool
-    tune: bool
     stays_mib: float
 
     def run(self, engine: EngineName, loop: LoopName, seconds: float = 0.0, *, realtime: bool = False) -> Figures:
         """Its figures, with what failed."""
-        options: dict[str, Any] = {"config": self.config, "tls": self.tls, "tune": self.tune}
+        options: dict[str, Any] = {"config": self.config, "tls": self.tls}
         with Rig(engine, loop, **options, seconds=seconds, realtime=realtime) as rig:
             try:
                 self.attack(rig)
@@ -330,7 +327,6 @@ def hostile(
     config: dict[str, Any] | None = None,
     loops: tuple[LoopName, ...] = ("asyncio",),
     tls: bool = False,
-    tune: bool = False,
     stays_mib: float = STAYS_MIB,
 ) -> Callable[[Attack], Any]:
     """Make a test of a row.
@@ -340,7 +336,7 @@ def hostile(
 
     def decorate(attack: Attack) -> Any:
         name = attack.__name__.removeprefix("test_").replace("_", " ")
-        row = Row(name, attack, bound, config or {}, tls, tune, stays_mib)
+        row = Row(name, attack, bound, config or {}, tls, stays_mib)
         ROWS.append(row)
 
         @pytest.mark.parametrize("loop", loops)
