@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 import wire
@@ -19,7 +22,7 @@ def auth_context(peer: Any) -> dict[str, list[bytes]]:
         return {"transport_security_type": [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
     found: dict[str, list[bytes]] = {"transport_security_type": [b"ssl"]}
     if peer.certificate is not None:
-        subject, names, common = _names(peer.certificate)
+        subject, names, common = _names(peer.certificate_fields or {})
         found["x509_subject"] = [subject]
         if common is not None:
             found["x509_common_name"] = [common]
@@ -40,19 +43,38 @@ def identity_key(context: dict[str, list[bytes]]) -> str | None:
     return next((key for key in _IDENTITIES if key in context), None)
 
 
-def _names(certificate: bytes) -> tuple[bytes, list[bytes], bytes | None]:
-    """The subject, its alternative names (RFC 5280 §4.2.1.6) and its common name."""
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
+_SHORT = {
+    "commonName": "CN",
+    "countryName": "C",
+    "domainComponent": "DC",
+    "localityName": "L",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "stateOrProvinceName": "ST",
+    "streetAddress": "STREET",
+    "userId": "UID",
+}
 
-    parsed = x509.load_der_x509_certificate(certificate)
-    common = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    try:
-        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        names = x509.SubjectAlternativeName([])
-    found = [str(name.value).encode() for name in names if not isinstance(name, x509.OtherName)]
-    return parsed.subject.rfc4514_string().encode(), found, str(common[0].value).encode() if common else None
+
+def _names(fields: Mapping[str, Any]) -> tuple[bytes, list[bytes], bytes | None]:
+    """The subject as text (RFC 4514 §2: its last part first), its alternative names and its first common name."""
+    subject = fields.get("subject", ())
+    parts = ["+".join(f"{_SHORT.get(name, name)}={_escaped(value)}" for name, value in part) for part in subject]
+    common = [value for part in subject for name, value in part if name == "commonName"]
+    names = [
+        str(ipaddress.ip_address(value)) if kind == "IP Address" else value
+        for kind, value in fields.get("subjectAltName", ())
+    ]
+    text = ",".join(reversed(parts)).encode()
+    return text, [name.encode() for name in names], common[0].encode() if common else None
+
+
+def _escaped(value: str) -> str:
+    """RFC 4514 §2.4."""
+    escaped = re.sub(r'(["+,;<>\\])', r"\\\1", value)
+    if escaped[:1] in ("#", " "):
+        escaped = "\\" + escaped
+    return escaped[:-1] + "\\ " if escaped.endswith(" ") else escaped
 
 
 class PeerInfo:

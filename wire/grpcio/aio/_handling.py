@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -227,9 +228,10 @@ def _stream_responses(behavior: Any, handling: Handling) -> Any:
                     request = _in_thread(request, loop)
                 sync_context = SyncServicerContext(context, loop)
                 responses = _from_thread(behavior(request, sync_context), loop, handling.thread_pool)
-            async for response in responses:
-                context.raise_for_termination()
-                await context.write(response)
+            async with aclosing(responses):  # it may be broken off: nobody is to wait for the collector
+                async for response in responses:
+                    context.raise_for_termination()
+                    await context.write(response)
             end(context)
             return ()
 
