@@ -6,6 +6,7 @@ object is made, never later. Imports only `errors`.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -433,6 +434,10 @@ class ChannelConfig:
 
     authority: str | None = None
     """The :authority of requests; None: what the target says (gRPC's naming document)."""
+
+    http_proxy: str | None = dataclasses.field(default=None, repr=False)
+    """Connect by way of this proxy, "http://[user:password@]host:port"; "environment": the one that https_proxy (with
+    TLS) or http_proxy names and no_proxy does not forbid. It only passes bytes on; TLS is with the server."""
 
     idle_timeout_s: float | None = 1800.0
     """A channel without calls for so long, give or take a quarter, closes its connections and is IDLE; it connects

@@ -31,10 +31,10 @@ from wire.blocking.socket_transport import ThreadTransport
 from wire.blocking.waits import ThreadWaits, finish
 from wire.config import TransportConfig
 from wire.errors import UsageError, WireError
-from wire.transport import connecting
 from wire.transport.accepting import Guard
 from wire.transport.contract import Peer, Task, Timer, Transport, TransportProtocol
 from wire.transport.runtime_base import End, RuntimeBase
+from wire.transport.waits import Waits
 
 logger = logging.getLogger("wire.blocking")
 
@@ -357,7 +357,7 @@ class ThreadRuntime(RuntimeBase):
         finally:
             timer.cancel()
 
-    def _waits(self) -> connecting.Waits:
+    def _waits(self) -> Waits:
         return ThreadWaits(self)
 
     async def _attach(

@@ -1,4 +1,4 @@
-"""What connecting waits for, where there is no event loop (`transport.connecting.Waits`). Imports its siblings."""
+"""What connecting waits for, where there is no event loop (`transport.waits.Waits`). Imports its siblings."""
 
 from __future__ import annotations
 

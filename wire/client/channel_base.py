@@ -30,6 +30,7 @@ from wire.rpc.service_config import ServiceConfig, parse_service_config
 from wire.service import Inspector, Method
 from wire.transport.address import Address, Dial, DialedAddress, TcpAddress, TcpAddresses, parse_address
 from wire.transport.contract import Runtime
+from wire.transport.http_proxy import through_proxy
 from wire.transport.tls import ClientTls
 from wire.version import VERSION
 
@@ -79,6 +80,7 @@ class ChannelBase:
             self._tokens = Tokens(self._service_config.throttling)
         self._address = parse_address(target) if isinstance(target, str) else DialedAddress(target)
         self._tls = tls
+        self._way = through_proxy(self._address, self.config.http_proxy, tls=tls is not None)
         authority = _authority(self._address) if self.config.authority is None else self.config.authority
         if not (authority.isascii() and authority.isprintable()):
             raise ConfigurationError(f"{authority!r} cannot be an authority: it must be printable ASCII")
@@ -129,7 +131,7 @@ class ChannelBase:
         runtime = runtime if self._trace is None else self._trace.around(runtime)
         self._runtime = runtime
         self.thread = get_ident()
-        self.pool = Pool(runtime, self._address, self._tls, self.config, self._preparation)
+        self.pool = Pool(runtime, self._way, self._tls, self.config, self._preparation)
         self.entrance = self._gate(self._credentials) if self._credentials else self.pool
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
         enter_channel(self)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, NoReturn
 
 from wire.errors import AddressError
@@ -128,7 +128,38 @@ class DialedAddress:
         return f"dial:{getattr(self.dial, '__qualname__', type(self.dial).__qualname__)}"
 
 
-Address = TcpAddress | TcpAddresses | UnixAddress | VsockAddress | HybridVsockAddress | MemoryAddress | DialedAddress
+@dataclass(frozen=True, slots=True)
+class ProxiedAddress:
+    """`target` by way of an HTTP proxy, which looks the name up. It has no text that could be parsed."""
+
+    target: TcpAddress
+    proxy: TcpAddress
+    authorization: str | None = field(default=None, repr=False)
+    """What the proxy is shown in Proxy-Authorization."""
+
+    @property
+    def host(self) -> str:
+        """Of the proxy, which errors of connecting are about."""
+        return self.proxy.host
+
+    @property
+    def port(self) -> int:
+        return self.proxy.port
+
+    def __str__(self) -> str:
+        return f"{self.target} through the proxy {self.proxy}"
+
+
+Address = (
+    TcpAddress
+    | TcpAddresses
+    | UnixAddress
+    | VsockAddress
+    | HybridVsockAddress
+    | MemoryAddress
+    | DialedAddress
+    | ProxiedAddress
+)
 
 
 def parse_address(text: str) -> Address:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Awaitable
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 from wire.errors import ConnectError
 from wire.transport import sockets
@@ -24,6 +23,7 @@ from wire.transport.address import (
     DialedAddress,
     HybridVsockAddress,
     MemoryAddress,
+    ProxiedAddress,
     TcpAddress,
     TcpAddresses,
     UnixAddress,
@@ -31,26 +31,12 @@ from wire.transport.address import (
     printable,
 )
 from wire.transport.contract import Candidate
+from wire.transport.http_proxy import ask_proxy
+from wire.transport.waits import Waits
 
 _MAX_ANSWER_BYTES = (
     64  # "OK ", a port of at most ten digits and a newline, with room to spare for naming a wrong answer
 )
-
-
-class Waits(Protocol):
-    """What there is to wait for while connecting. The `anyio` module is one."""
-
-    def fail_after(self, delay: float) -> AbstractContextManager[Any]:
-        """Waits within the block raise TimeoutError after so many seconds."""
-
-    async def sleep(self, delay: float) -> None: ...
-
-    def wait_readable(self, obj: socket.socket, /) -> Awaitable[None]: ...
-
-    def wait_writable(self, obj: socket.socket, /) -> Awaitable[None]: ...
-
-    async def getaddrinfo(self, host: str, port: int, *, family: int, type: int) -> list[Any]:  # noqa: A002
-        """`socket.getaddrinfo`, in a thread."""
 
 
 async def connect(candidate: Candidate, timeout_s: float, waits: Waits) -> socket.socket:
@@ -78,6 +64,9 @@ async def resolve(address: Address, timeout_s: float, waits: Waits) -> list[Cand
     candidates: list[Candidate] = []
     try:
         with waits.fail_after(timeout_s):
+            if isinstance(address, ProxiedAddress):
+                found = await _look_up(address.proxy, waits)
+                return [replace(candidate, address=address) for candidate in found]
             for one in address.addresses if isinstance(address, TcpAddresses) else (address,):
                 candidates += await _look_up(one, waits)
     except TimeoutError:
@@ -128,6 +117,8 @@ async def _connect(address: Address, family: int, sockaddr: Any, waits: Waits) -
         sockets.tune(sock)
         if isinstance(address, HybridVsockAddress):
             await _ask_for_port(sock, address, waits)
+        elif isinstance(address, ProxiedAddress):
+            await ask_proxy(sock, address, waits)
     except OSError as error:  # a ConnectError is one
         sock.close()
         if isinstance(error, ConnectError):

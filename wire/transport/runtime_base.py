@@ -21,7 +21,7 @@ from wire.errors import TlsError
 from wire.throttle import Throttle
 from wire.transport import connecting, sockets
 from wire.transport.accepting import AcceptLoop, Guard
-from wire.transport.address import Address, HybridVsockAddress, MemoryAddress, TcpAddress
+from wire.transport.address import Address, HybridVsockAddress, MemoryAddress, ProxiedAddress, TcpAddress
 from wire.transport.contract import (
     Answer,
     Candidate,
@@ -38,6 +38,7 @@ from wire.transport.contract import (
 from wire.transport.memory import MemoryListener, MemoryTransport, connect_memory
 from wire.transport.tls import ClientTls, ServerTls
 from wire.transport.tls_transport import LOST_IN_HANDSHAKE, TlsTransport
+from wire.transport.waits import Waits
 
 logger = logging.getLogger("wire.transport")
 
@@ -106,7 +107,7 @@ class RuntimeBase(ABC):
     async def resolve(self, address: Address, timeout_s: float) -> list[Candidate]:
         return await connecting.resolve(address, timeout_s, self._waits())
 
-    def _waits(self) -> connecting.Waits:
+    def _waits(self) -> Waits:
         """How connecting waits: for as long as one attempt lasts."""
         return anyio
 
@@ -124,6 +125,8 @@ class RuntimeBase(ABC):
             if isinstance(address, HybridVsockAddress) or isinstance(sock, MemoryTransport):
                 # To whoever dials a hybrid vsock, the peer is the guest, not the VMM whose socket this is.
                 peer = Peer(str(address))
+            elif isinstance(address, ProxiedAddress):
+                peer = Peer(str(address.target))
             else:
                 peer = sockets.peer_of(sock)
             if tls is None:
@@ -262,6 +265,8 @@ def _discard(end: End) -> None:
 
 def _host_of(address: Address, peer: Peer) -> str:
     """The name that a server's certificate must be valid for."""
+    if isinstance(address, ProxiedAddress):
+        address = address.target
     if isinstance(address, TcpAddress):
         return address.host.partition("%")[0]  # less the zone of a transport-local address
     if peer.address.startswith("ipv"):  # the one of several that answered

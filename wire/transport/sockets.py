@@ -23,6 +23,7 @@ from wire.transport.address import (
     DialedAddress,
     HybridVsockAddress,
     MemoryAddress,
+    ProxiedAddress,
     TcpAddress,
     TcpAddresses,
     UnixAddress,
@@ -79,7 +80,7 @@ def bind(address: Address, *, backlog: int = 1024, reuse_port: bool = False) -> 
         raise ListenError(f"cannot listen on {address}: only TCP ports can be shared between sockets; share the socket")
     if isinstance(address, TcpAddresses):
         raise ListenError(f"cannot listen on {address}: it names several addresses; listen on each of them")
-    if isinstance(address, MemoryAddress | DialedAddress):
+    if isinstance(address, MemoryAddress | DialedAddress | ProxiedAddress):
         raise ListenError(f"cannot bind {address}: it has no socket; give it to Server.listen")
     if isinstance(address, VsockAddress):
         return _bind(address, AF_VSOCK, (address.cid, address.port), backlog)
@@ -214,6 +215,7 @@ _CONNECT[MemoryAddress] = {
     errno.ECONNREFUSED: "no server of this process listens there",
     errno.ECONNRESET: "the server ended the connection as it was made",
 }
+_CONNECT[ProxiedAddress] = _CONNECT[TcpAddress]
 _CONNECT[DialedAddress] = {errno.EBADF: "the socket that was made for it is closed"}
 _CONNECT[HybridVsockAddress] = _CONNECT[UnixAddress] | {
     errno.ENOENT: "no such socket; is the VM running, with a vsock device at that path?",
