@@ -81,6 +81,7 @@ _FILES: Final[tuple[tuple[str, Layer | None], ...]] = (
     ("codec/", Layer.CODEC_OUT),
     ("rpc/compression", Layer.MESSAGE_COMPRESSION),
     ("inspect/sampling", None),
+    ("inspect/costs_on_signal", None),
     ("inspect/", Layer.INSPECTION),
     ("interceptors/", Layer.HANDLER),
     ("standard/", Layer.HANDLER),

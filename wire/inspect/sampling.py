@@ -31,7 +31,7 @@ from wire.errors import ConfigurationError
 if TYPE_CHECKING:
     import resource  # not on Windows
 
-_INTERVAL_S: Final = 0.002_03  # no whole number of a second's parts, so that it keeps no step with what is measured
+_INTERVAL_S: Final = 0.004_03  # no whole number of a second's parts, so that it keeps no step with what is measured
 _LATE_S: Final = 0.000_2
 _CALIBRATIONS: Final = 50
 _RESUME: Final = dis.opmap.get("RESUME", -1)

@@ -72,8 +72,8 @@ shapes: step:R,R,…  ramp:R..R  spike:BASE..PEAK[@START+LENGTH] over --duration
 each, in turn, against the first. --find-limit p99=5ms doubles a rate, then halves the gap. `compare A.json B.json` says
 what differs between two runs that --json wrote.
 
---breakdown samples what server and client do in the middle half of the run, with one engine after the other (--engine:
-with that one), and puts the CPU time of the rest of the run beside what the layers come to. --loop auto is asyncio
+--breakdown samples what server and client do in half of the run, with one engine after the other (--engine: with that
+one), and puts the CPU time of the rest of the run beside what the layers come to. --loop auto is asyncio
 here, as uvloop's reads and writes are one row.
 
 --call: requests are encoded once, those of one request a call go round all of --data, those of a stream send all of it;
@@ -172,7 +172,7 @@ class Bench:
                     measured = measure(plans(one, target, subject), target.pid, show, timed)
                 settings = settings_shown(one, target, subject, self.shown_knobs(one))
                 report = as_json(Run(settings=settings, measured=measured, shape=args.shape))
-                runs.append(broken_down(engine, target, measured, report))
+                runs.append(broken_down(engine, target, measured, report, one.duration))
             if measured.interrupted:
                 break
         _write(args, breakdown_as_json(runs), breakdown_as_text(runs))

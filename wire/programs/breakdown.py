@@ -1,8 +1,8 @@
 """`--breakdown`: what each layer of server and client costs, by engine. In: runs of the bench. Out: tables, plain data,
 a flame graph. Imports `bench_plan`, `measurement` and `wire.inspect`.
 
-Each run samples in its middle half; before and after that it does not, and what a call costs then is put beside what
-the layers come to.
+Each run samples in some of its time, and in the rest does not: what a call costs then is put beside what the layers
+come to.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from wire.inspect.sampling import unsupported
 from wire.programs import cli
 from wire.programs.bench_plan import Target
 from wire.programs.bench_report import show_time
-from wire.programs.load_process import SAMPLED
+from wire.programs.load_process import sampled_times
 from wire.programs.measurement import Measured
 
 ENGINES: Final = ("tuned", "h2")
-_SETTLED: Final = 0.05
+_SETTLED: Final = 0.025
 """Of the duration: a server that adds its samples up is not what it is else."""
 _WAIT_S: Final = 10.0
 
@@ -37,6 +37,7 @@ class Broken:
 
     engine: str
     report: dict[str, Any]
+    duration_s: float
     client: LayerCosts | None
     server: LayerCosts | None
 
@@ -45,7 +46,7 @@ class Broken:
         """Name, costs, and CPU microseconds a call while nothing was sampled, of each side that was."""
         for side, costs in (("server", self.server), ("client", self.client)):
             if costs is not None:
-                yield side, costs, _unmeasured_us(self.report["parts"], side)
+                yield side, costs, _unmeasured_us(self.report["parts"], side, self.duration_s)
 
 
 def add_breakdown_flags(add: Callable[..., Any]) -> None:
@@ -80,36 +81,39 @@ def server_signals(target: Target, duration_s: float) -> list[tuple[float, Calla
     if target.costs_file is None or target.pid is None:
         return []
     pid = target.pid
-    return [(share * duration_s, lambda: os.kill(pid, signal.SIGUSR2)) for share in SAMPLED]
+    return [(at_s, lambda: os.kill(pid, signal.SIGUSR2)) for times in sampled_times(duration_s) for at_s in times]
 
 
-def broken_down(engine: str, target: Target, measured: Measured, report: dict[str, Any]) -> Broken:
+def broken_down(engine: str, target: Target, measured: Measured, report: dict[str, Any], duration_s: float) -> Broken:
     """What a run has told. Waits for a server that still adds its samples up."""
     client = add_up([tally.costs for tally in measured.tallies if tally.costs is not None])
-    server = None if target.costs_file is None or measured.interrupted else _written(target.costs_file)
+    server = None
+    if target.costs_file is not None and not measured.interrupted:
+        server = _written(target.costs_file, len(sampled_times(duration_s)))
     if server is not None and client is not None:  # a server counts streams, where the client counts what is answered
         server = replace(server, calls=round(client.calls * server.wall_s / client.wall_s))
-    return Broken(engine, report, client, server)
+    return Broken(engine, report, duration_s, client, server)
 
 
-def _written(path: Path) -> LayerCosts | None:
+def _written(path: Path, count: int) -> LayerCosts | None:
+    """All that the server wrote, once it is so many lines."""
     until_s = time.monotonic() + _WAIT_S
     while time.monotonic() < until_s:
-        text = path.read_text() if path.exists() else ""
-        if text.endswith("\n"):
-            return LayerCosts.from_json(json.loads(text))
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        if len(lines) == count and lines[-1].endswith("\n"):
+            return add_up([LayerCosts.from_json(json.loads(line)) for line in lines])
         time.sleep(0.05)
     return None
 
 
-def _unmeasured_us(parts: Sequence[dict[str, Any]], side: str) -> float | None:
+def _unmeasured_us(parts: Sequence[dict[str, Any]], side: str, duration_s: float) -> float | None:
     """CPU time a call in the parts that were not sampled."""
-    end_s = parts[-1]["at_s"] + parts[-1]["seconds"] if parts else 0.0
-    begin_s, until_s = (share * end_s for share in SAMPLED)
+    sampled = [(begin_s, end_s + _SETTLED * duration_s) for begin_s, end_s in sampled_times(duration_s)]
     used_us = ended = 0.0
     for part in parts:
         us = part[f"{side}_cpu_us_per_call"]
-        if us is not None and (part["at_s"] + part["seconds"] <= begin_s or part["at_s"] >= until_s + _SETTLED * end_s):
+        middle_s = part["at_s"] + part["seconds"] / 2
+        if us is not None and not any(begin_s < middle_s < end_s for begin_s, end_s in sampled):
             calls = part["throughput_per_s"] * part["seconds"] + sum(part["errors"].values())
             used_us, ended = used_us + us * calls, ended + calls
     return used_us / ended if ended else None

@@ -21,13 +21,11 @@ from typing import Final, Protocol
 import anyio
 
 import wire
-from wire.inspect import LayerCosts, Sampler, layer_costs
+from wire.inspect import LayerCosts, Sampler, Samples, add_up, layer_costs
 from wire.programs.load import Load, LoadRun, NewExchange, Tally
 from wire.programs.tracing import TraceFlags
 
 _REPORT_EACH_S = 0.2
-SAMPLED: Final = (0.25, 0.75)
-"""From and until when, as shares of the duration."""
 
 
 class Workload(Protocol):
@@ -54,7 +52,7 @@ class Plan:
     load: Load
     trace: TraceFlags | None = None
     breakdown: bool = False
-    """Take samples of the layers, in the middle half of the time."""
+    """Take samples of the layers, in the times of `sampled_times`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ async def _carry_out(plan: Plan, connection: Connection) -> None:
                 tasks.start_soon(sampling.run, start_s + plan.load.warmup_s, plan.load.duration_s)
             tally = await run.run(start_s)
             tasks.cancel_scope.cancel()
-        tally.costs = sampling.costs
+        tally.costs = sampling.costs()
         _report(connection, tally)
 
 
@@ -163,23 +161,37 @@ def _report(connection: Connection, report: Report) -> None:
         pass  # the parent has gone, and nobody wants to know
 
 
+_SAMPLED: Final = ((0.1, 0.275), (0.4, 0.575), (0.7, 0.875))
+_LONGEST_SAMPLED_S: Final = 9.0  # a server ends at ten by itself
+
+
+def sampled_times(duration_s: float) -> list[tuple[float, float]]:
+    """From when until when samples are taken in a run, in seconds. In between none are, so that what changes on the
+    machine changes both."""
+    times = [(begin * duration_s, end * duration_s) for begin, end in _SAMPLED]
+    return [(begin_s, min(end_s, begin_s + _LONGEST_SAMPLED_S)) for begin_s, end_s in times]
+
+
 class _Sampling:
     """Samples of a run, while it lasts."""
 
     def __init__(self, run: LoadRun) -> None:
         self._run = run
-        self.costs: LayerCosts | None = None
+        self._taken: list[tuple[Samples, int]] = []
 
     async def run(self, from_s: float, duration_s: float) -> None:
-        begin_s, end_s = (from_s + share * duration_s for share in SAMPLED)
-        await anyio.sleep(max(0.0, begin_s - time.monotonic()))
-        sampler, before = Sampler(), self._run.progress()
-        sampler.start()
-        try:
-            await anyio.sleep(max(0.0, end_s - time.monotonic()))
-        finally:
-            samples, calls = sampler.stop(), self._run.progress() - before
-            self.costs = layer_costs(samples, calls)
+        for begin_s, end_s in sampled_times(duration_s):
+            await anyio.sleep(max(0.0, from_s + begin_s - time.monotonic()))
+            sampler, before = Sampler(), self._run.progress()
+            sampler.start()
+            try:
+                await anyio.sleep(max(0.0, from_s + end_s - time.monotonic()))
+            finally:
+                self._taken.append((sampler.stop(), self._run.progress() - before))
+
+    def costs(self) -> LayerCosts | None:
+        """Adding up takes a while: not while the load goes on."""
+        return add_up([layer_costs(samples, calls) for samples, calls in self._taken])
 
 
 async def _report_progress(connection: Connection, run: LoadRun) -> None:
