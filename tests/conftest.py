@@ -19,7 +19,7 @@ from tests.support import ENGINES, LOOPS
 from wire.config import EngineName
 from wire.transport.runtime import LoopName
 
-__all__ = ["certificates", "clock", "distributions", "engine", "loop"]
+__all__ = ["certificates", "clock", "collector", "distributions", "engine", "loop"]
 
 
 # Some hundred processes are started that import wire; each would compile it anew where no bytecode may be kept.
@@ -61,7 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=_turn)
 
 
-def pytest_collection_finish() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def collector() -> None:
     """Tests that let the garbage collector run look at what they made, and not at all modules and tests as well."""
     if hasattr(gc, "freeze"):  # PyPy's collector has nothing like it
         gc.collect()
