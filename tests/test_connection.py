@@ -107,6 +107,20 @@ def test_senders_of_many_small_messages_let_others_run_until_the_turn_is_over(se
     assert not wrote(6)
 
 
+def test_whoever_sees_its_transport_sees_its_engine(engine: EngineName) -> None:
+    """`wire.live` may be asked in another thread at any moment."""
+    connection = Recorder(ManualRuntime(), client=True, engine=engine, keepalive=OFF)
+    make, seen = connection._make_engine, []
+
+    def make_engine(sink: Any) -> Any:
+        seen.append(connection.transport)
+        return make(sink)
+
+    connection._make_engine = make_engine
+    connection.connection_made(MemoryTransport())
+    assert seen == [None]
+
+
 def test_the_end_of_the_transport_is_told_with_its_reason(server: Rig) -> None:
     server.connection.connection_lost(None)
     assert server.connection.ends == ["the peer closed the connection"]

@@ -136,10 +136,10 @@ class Connection:
     # What a transport calls.
 
     def connection_made(self, transport: Transport) -> None:
-        self.transport = transport
         self.heard_at = self._now()
         self.engine = self._make_engine(self)
         self.engine.start()
+        self.transport = transport  # last: another thread that sees it may ask for our state
         if self._is_client:  # a server's SETTINGS wait for the client's preface: HTTP/1 would take them for an answer
             self.flush()
         self._settings_timer = self.runtime.call_later(self._settings_timeout_s, self._settings_ignored)
@@ -245,7 +245,7 @@ class Connection:
 
     def state(self, peer: Peer) -> ConnectionState:
         """For a connection that has its transport."""
-        engine = self.engine
+        engine, transport = self.engine, self.transport
         send_window, receive_window = engine.windows
         return ConnectionState(
             self.number,
@@ -257,7 +257,7 @@ class Connection:
             receive_window,
             engine.held_bytes,
             max(0.0, self._now() - self.heard_at),
-            None if self.transport is None else self.transport.counters(),
+            None if transport is None else transport.counters(),
         )
 
     # Writing.
