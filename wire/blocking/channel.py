@@ -30,7 +30,7 @@ from wire.metadata import Metadata, MetadataInput
 from wire.rpc.service_config import ServiceConfig
 from wire.service import Inspector, Method
 from wire.status import CallError
-from wire.transport.address import Dial
+from wire.transport.address import Dial, Find
 from wire.transport.tls import ClientTls
 
 Q = TypeVar("Q")
@@ -60,14 +60,22 @@ class Channel(ChannelBase):
         credentials: Credentials | None = None,
         service_config: ServiceConfig | Mapping[str, Any] | str | None = None,
         trace: Inspector | None = None,
+        resolver: Find | None = None,
     ) -> None:
         """`target`: an address in gRPC's name syntax, or a plain function that makes a connected stream socket each
         time that a connection is wanted. `interceptors`: stand in front of every call, the first one outermost; what
         starts a call returns it, as `start` does. `credentials`: give the metadata that proves who calls, for each
         call, in its thread. `service_config`: JSON as gRPC documents it, as for `wire.Channel`. `trace`: sees every
-        connection, as `wire.inspect.Trace` does."""
+        connection, as `wire.inspect.Trace` does. `resolver`: as for `wire.Channel`, a plain function; the channel's
+        calls wait while it runs."""
         super().__init__(
-            target, config=config, tls=tls, interceptors=interceptors, service_config=service_config, trace=trace
+            target,
+            config=config,
+            tls=tls,
+            interceptors=interceptors,
+            service_config=service_config,
+            trace=trace,
+            resolver=resolver,
         )
         if credentials is not None:
             self._check_private()

@@ -23,7 +23,7 @@ from wire.config import ChannelConfig
 from wire.errors import UsageError
 from wire.rpc.service_config import ServiceConfig
 from wire.service import Inspector, method_at
-from wire.transport.address import Dial
+from wire.transport.address import Dial, Find
 from wire.transport.contract import Runtime
 from wire.transport.runtime import open_runtime, start_runtime
 from wire.transport.tls import ClientTls
@@ -53,6 +53,7 @@ class Channel(ChannelBase):
         credentials: CallCredentials | None = None,
         service_config: ServiceConfig | Mapping[str, Any] | str | None = None,
         trace: Inspector | None = None,
+        resolver: Find | None = None,
     ) -> None:
         """`target`: an address in gRPC's name syntax; or a function that makes a connected stream socket each time that
         a connection is wanted (a coroutine function, where that takes time).
@@ -60,7 +61,10 @@ class Channel(ChannelBase):
         `interceptors`: stand in front of every call, the first one outermost. `credentials`: for every call; those of a
         single call come on top. Raises `ConfigurationError` when they would travel in the clear. `service_config`: JSON
         as gRPC documents it (time-outs, retries and limits by method, load balancing, health checking), as text or as
-        `json.loads` gives it. `trace`: sees every connection, as `wire.inspect.Trace` does."""
+        `json.loads` gives it. `trace`: sees every connection, as `wire.inspect.Trace` does.
+
+        `resolver`: a function, or a coroutine function, that is given the target, any name, and gives the addresses
+        behind it: when the channel opens, when a connection fails or is lost, and as `ChannelConfig` says."""
         super().__init__(
             target,
             config=config,
@@ -69,6 +73,7 @@ class Channel(ChannelBase):
             credentials=credentials,
             service_config=service_config,
             trace=trace,
+            resolver=resolver,
         )
         self._block = AsyncExitStack()  # of `async with`: only whoever entered it can leave it
         self._close_runtime: Callable[[], Awaitable[None]] | None = None

@@ -28,7 +28,20 @@ from wire.message_decoder import MessageDecoder
 from wire.rpc.compression import compressor
 from wire.rpc.service_config import ServiceConfig, parse_service_config
 from wire.service import Inspector, Method
-from wire.transport.address import Address, Dial, DialedAddress, TcpAddress, TcpAddresses, parse_address
+from wire.transport.address import (
+    Address,
+    Dial,
+    DialedAddress,
+    DiscoveredAddress,
+    Find,
+    HybridVsockAddress,
+    MemoryAddress,
+    TcpAddress,
+    TcpAddresses,
+    UnixAddress,
+    VsockAddress,
+    parse_address,
+)
 from wire.transport.contract import Runtime
 from wire.transport.http_proxy import through_proxy
 from wire.transport.tls import ClientTls
@@ -38,6 +51,9 @@ _log = logging.getLogger("wire.client")
 
 R = TypeVar("R")
 S = TypeVar("S", bound=Callable[..., Any])
+
+_LOCAL = (UnixAddress, VsockAddress, HybridVsockAddress, MemoryAddress)
+"""What stays within the machine."""
 
 StartCall = Callable[..., Any]
 """A stub's method: (request or requests, **options) → call. The options are those of `RequestCallable`."""
@@ -69,6 +85,7 @@ class ChannelBase:
         credentials: CallCredentials | None = None,
         service_config: ServiceConfig | Mapping[str, Any] | str | None = None,
         trace: Inspector | None = None,
+        resolver: Find | None = None,
     ) -> None:
         self.number = next_number()
         self._trace = trace
@@ -78,7 +95,7 @@ class ChannelBase:
         if self._service_config is not None:
             self.config = _configured(self.config, self._service_config)
             self._tokens = Tokens(self._service_config.throttling)
-        self._address = parse_address(target) if isinstance(target, str) else DialedAddress(target)
+        self._address = _address(target, resolver, tls)
         self._tls = tls
         self._way = through_proxy(self._address, self.config.http_proxy, tls=tls is not None)
         authority = _authority(self._address) if self.config.authority is None else self.config.authority
@@ -200,7 +217,7 @@ class ChannelBase:
 
     def _check_private(self) -> None:
         """Raises when credentials would travel over a network that others can read."""
-        in_clear = self._tls is None and isinstance(self._address, TcpAddress | TcpAddresses | DialedAddress)
+        in_clear = self._tls is None and not isinstance(self._address, _LOCAL)
         if in_clear and not self.config.credentials_in_clear:
             raise ConfigurationError(
                 f"call credentials would travel to {self._address} in the clear: use TLS, or allow it by "
@@ -248,6 +265,18 @@ def _configured(config: ChannelConfig, service: ServiceConfig) -> ChannelConfig:
     )
 
 
+def _address(target: str | Dial, resolver: Find | None, tls: ClientTls | None) -> Address:
+    if not isinstance(target, str):
+        if resolver is not None:
+            raise ConfigurationError("a target that is a function has no name for a resolver")
+        return DialedAddress(target)
+    if resolver is None:
+        return parse_address(target)
+    if tls is not None and tls.server_name is None:
+        raise ConfigurationError("a resolver gives addresses: ClientTls.server_name must say what they are called")
+    return DiscoveredAddress(target, resolver)
+
+
 def _authority(address: Address) -> str:
     """The default :authority of a target (gRPC's naming.md; "localhost" where there is no host)."""
     if isinstance(address, TcpAddresses):
@@ -255,4 +284,6 @@ def _authority(address: Address) -> str:
     if isinstance(address, TcpAddress):
         host = f"[{address.host}]" if ":" in address.host else address.host
         return f"{host}:{address.port}"
+    if isinstance(address, DiscoveredAddress):
+        return address.name
     return "localhost"

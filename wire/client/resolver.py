@@ -14,7 +14,7 @@ from typing import Protocol
 from wire.client.backoff import Backoff
 from wire.config import ChannelConfig
 from wire.errors import TransportError
-from wire.transport.address import Address, ProxiedAddress, TcpAddress
+from wire.transport.address import Address, DiscoveredAddress, ProxiedAddress, TcpAddress
 from wire.transport.contract import Candidate, Runtime, Task, Timer
 
 
@@ -47,7 +47,8 @@ class Resolver:
         self._config = config
         self._owner = owner
         looked_up = address.proxy if isinstance(address, ProxiedAddress) else address
-        self._changes = isinstance(looked_up, TcpAddress) and looked_up.family == "any"
+        named = isinstance(looked_up, TcpAddress) and looked_up.family == "any"
+        self._changes = named or isinstance(looked_up, DiscoveredAddress)
         self._backoff = Backoff(config)
         self._task: Task | None = None
         self._timer: Timer | None = None

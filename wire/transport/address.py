@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NoReturn
 
@@ -128,6 +128,21 @@ class DialedAddress:
         return f"dial:{getattr(self.dial, '__qualname__', type(self.dial).__qualname__)}"
 
 
+Find = Callable[[str], Sequence[str] | Awaitable[Sequence[str]]]
+"""What gives the addresses that a name stands for, in gRPC's name syntax."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveredAddress:
+    """Whatever `find` says that `name` stands for, each time that it is asked."""
+
+    name: str
+    find: Find
+
+    def __str__(self) -> str:
+        return printable(self.name)
+
+
 @dataclass(frozen=True, slots=True)
 class ProxiedAddress:
     """`target` by way of an HTTP proxy, which looks the name up. It has no text that could be parsed."""
@@ -158,6 +173,7 @@ Address = (
     | HybridVsockAddress
     | MemoryAddress
     | DialedAddress
+    | DiscoveredAddress
     | ProxiedAddress
 )
 

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 from dataclasses import replace
+from inspect import isawaitable
 from typing import Any
 
 from wire.errors import ConnectError
@@ -21,6 +22,7 @@ from wire.transport.address import (
     VSOCK_PORT_ANY,
     Address,
     DialedAddress,
+    DiscoveredAddress,
     HybridVsockAddress,
     MemoryAddress,
     ProxiedAddress,
@@ -28,6 +30,7 @@ from wire.transport.address import (
     TcpAddresses,
     UnixAddress,
     VsockAddress,
+    parse_address,
     printable,
 )
 from wire.transport.contract import Candidate
@@ -64,14 +67,37 @@ async def resolve(address: Address, timeout_s: float, waits: Waits) -> list[Cand
     candidates: list[Candidate] = []
     try:
         with waits.fail_after(timeout_s):
+            if isinstance(address, DiscoveredAddress):
+                return await _discover(address, timeout_s, waits)
             if isinstance(address, ProxiedAddress):
                 found = await _look_up(address.proxy, waits)
                 return [replace(candidate, address=address) for candidate in found]
             for one in address.addresses if isinstance(address, TcpAddresses) else (address,):
                 candidates += await _look_up(one, waits)
     except TimeoutError:
+        if isinstance(address, DiscoveredAddress):
+            raise ConnectError(f"cannot connect to {address}: its resolver did not answer", errno.ETIMEDOUT) from None
         raise sockets.connect_error(address, socket.gaierror(socket.EAI_AGAIN, "")) from None
     return candidates
+
+
+async def _discover(address: DiscoveredAddress, timeout_s: float, waits: Waits) -> list[Candidate]:
+    """What the user's function finds. Whatever it raises is why there is no connection."""
+    try:
+        found = address.find(address.name)
+        texts = await found if isawaitable(found) else found
+        if isinstance(texts, str):
+            raise TypeError("it gave one text and not a sequence of addresses")
+        addresses = [parse_address(text) for text in texts]
+    except TimeoutError:
+        raise  # the time for connecting is over
+    except Exception as error:
+        raise ConnectError(
+            f"cannot connect to {address}: its resolver failed: {error or type(error).__name__}"
+        ) from error
+    if not addresses:
+        raise ConnectError(f"cannot connect to {address}: its resolver found no address")
+    return [candidate for each in addresses for candidate in await resolve(each, timeout_s, waits)]
 
 
 async def _look_up(address: TcpAddress, waits: Waits) -> list[Candidate]:

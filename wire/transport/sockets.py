@@ -21,6 +21,7 @@ from wire.transport.address import (
     VSOCK_PORT_ANY,
     Address,
     DialedAddress,
+    DiscoveredAddress,
     HybridVsockAddress,
     MemoryAddress,
     ProxiedAddress,
@@ -80,7 +81,7 @@ def bind(address: Address, *, backlog: int = 1024, reuse_port: bool = False) -> 
         raise ListenError(f"cannot listen on {address}: only TCP ports can be shared between sockets; share the socket")
     if isinstance(address, TcpAddresses):
         raise ListenError(f"cannot listen on {address}: it names several addresses; listen on each of them")
-    if isinstance(address, MemoryAddress | DialedAddress | ProxiedAddress):
+    if isinstance(address, MemoryAddress | DialedAddress | DiscoveredAddress | ProxiedAddress):
         raise ListenError(f"cannot bind {address}: it has no socket; give it to Server.listen")
     if isinstance(address, VsockAddress):
         return _bind(address, AF_VSOCK, (address.cid, address.port), backlog)
@@ -215,6 +216,7 @@ _CONNECT[MemoryAddress] = {
     errno.ECONNREFUSED: "no server of this process listens there",
     errno.ECONNRESET: "the server ended the connection as it was made",
 }
+_CONNECT[DiscoveredAddress] = {}
 _CONNECT[ProxiedAddress] = _CONNECT[TcpAddress]
 _CONNECT[DialedAddress] = {errno.EBADF: "the socket that was made for it is closed"}
 _CONNECT[HybridVsockAddress] = _CONNECT[UnixAddress] | {
