@@ -1,25 +1,22 @@
-"""What a measurement was taken on. Imports nothing of wire."""
+"""What a measurement was taken on. Imports of wire its version."""
 
 from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import wire
 
 
 def describe_machine() -> dict[str, str]:
     """Processor, cores that this process may use, kernel, interpreter, and version of wire: name → text."""
-    try:
-        wire_version = version("wire-grpc")
-    except PackageNotFoundError:
-        wire_version = "not installed"
     return {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "wire": wire_version,
+        "wire": wire.__version__,
     }
 
 
