@@ -47,6 +47,11 @@ function faults(view) {
     if (each.scrollWidth > each.clientWidth + 1) found.push(`text runs over: ${shown}`);
     if (contrast(style.color, ground(each, view)) < 4.5) found.push(`hard to read: ${shown}`);
   }
+  for (const each of page.querySelectorAll('.scroll')) {
+    const columns = each.querySelectorAll('thead th').length;
+    if (columns < 6 && each.scrollWidth > each.clientWidth + 1)
+      found.push(`table is cut off: ${each.textContent.slice(0, 40)}`);
+  }
   for (const figure of page.querySelectorAll('figure')) {
     const drawn = [...figure.querySelectorAll('svg')].filter(svg => view.getComputedStyle(svg).display !== 'none');
     const name = figure.querySelector('figcaption').textContent;

@@ -71,3 +71,8 @@ def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(json.dumps({**report(1), "parts": []}))
     with pytest.raises(ConfigurationError, match="too short"):
         compare.main([f"{tmp_path}/a", f"{tmp_path}/a"], "bench compare")
+
+
+def test_figures_of_rounds_are_those_that_the_ratio_is_of() -> None:
+    for each in compared(report(1000, rounds=True), report(1500, seed=2, rounds=True)):
+        assert each.after / each.before == pytest.approx(each.ratio.value)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.programs.browser import chromium, look_at
+from wire.inspect import LayerCosts
+from wire.inspect.layers import Layer
 from wire.programs.bench_report import Run, as_json, rounds_as_json
 from wire.programs.latency import UNITS_PER_S
 from wire.programs.limit import find_limit, limit_as_json, parse_bound
@@ -23,8 +25,6 @@ pytest.importorskip("hdrh.histogram", reason="hdrhistogram is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from wire.programs.html_report import html_report
-
-_LAYERS = ("kernel read", "event loop", "HTTP/2 in", "header compression", "call state", "codec in", "handler")
 
 
 @cache
@@ -51,8 +51,11 @@ def measured(calls: int = 5000, *, rate_per_s: float = 5000.0) -> dict[str, Any]
 
 
 def breakdown(title: str) -> dict[str, Any]:
-    rows = [[layer, 4.5 / (index + 0.01)] for index, layer in enumerate(_LAYERS)]
-    return {"title": title, "cpu_us_per_call": 480.0, "rows": rows}
+    layers = {layer: 4.5e-3 / (index + 0.01) for index, layer in enumerate(Layer)}
+    errors = {layer: seconds / 3 for layer, seconds in layers.items()}
+    costs = LayerCosts(layers, errors, 1000, 0.5, 0.1, 2.0, 0.1, 1.9, 0.0, {})
+    rows = [[str(layer), costs.per_call_us(seconds)] for layer, seconds in layers.items()]
+    return {"title": title, "cpu_us_per_call": 480.0, "rows": rows, "costs": costs.as_json()}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,12 @@ def test_page_says_what_was_measured(pages: dict[str, str]) -> None:
     run, swept, limit = (re.sub(r"<[^>]+>", " ", page) for page in pages.values())
     for fact in ("Throughput and errors over time", "CPU time per call", "99.99 %", "UNAVAILABLE", "http2.stream_wi"):
         assert fact in run
-    for fact in ("3 rounds; the charts are of the middle one", "Time by layer: server, tuned", "header compression"):
+    for fact in (
+        "3 rounds; the charts are of the middle one",
+        "Time by layer: server, tuned",
+        "header compression",
+        "figures are rough",
+    ):
         assert fact in run
     assert "differs from 64KiB by more than the noise" in swept
     assert "The limit is " in limit

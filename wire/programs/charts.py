@@ -45,13 +45,14 @@ def colour(variable: str) -> str:
     return _STAND_INS[variable]
 
 
-def chart(title: str, draw: Draw) -> str:
-    """A figure element with both drawings; `title` is its caption, and what screen readers say."""
-    drawings = "".join(_svg(title, size, draw) for size in _SIZES)
+def chart(title: str, draw: Draw, *, taller: float = 1.0) -> str:
+    """A figure element with both drawings; `title` is its caption, and what screen readers say. `taller`: by so much
+    than others."""
+    drawings = "".join(_svg(title, size, draw, taller) for size in _SIZES)
     return f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{drawings}</figure>'
 
 
-def _svg(title: str, size: str, draw: Draw) -> str:
+def _svg(title: str, size: str, draw: Draw, taller: float) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -80,7 +81,8 @@ def _svg(title: str, size: str, draw: Draw) -> str:
         "lines.solid_capstyle": "round",
     }
     with rc_context(style):
-        figure = Figure(figsize=_SIZES[size], layout="constrained")
+        width, height = _SIZES[size]
+        figure = Figure(figsize=(width, height * taller), layout="constrained")
         draw(figure.add_subplot(), size == "narrow")
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

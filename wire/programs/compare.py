@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any, Final
 
 from wire.errors import ConfigurationError
@@ -78,9 +79,15 @@ def compare(before: dict[str, Any], after: dict[str, Any], confidence: float = 0
     """Every figure that both have often enough."""
     for figure in FIGURES:
         a, b = _values(figure, before), _values(figure, after)
-        first, second = figure.of(before), figure.of(after)
+        first, second = _shown(figure, before), _shown(figure, after)
         if first is not None and second is not None and min(len(a), len(b)) >= _FEWEST:
             yield Comparison(figure, first, second, ratio(b, a, confidence))
+
+
+def _shown(figure: Figure, report: dict[str, Any]) -> float | None:
+    """Of a run its figure; of rounds the geometric mean, of which the ratio is one."""
+    values = _values(figure, report) if "rounds" in report else []
+    return geometric_mean(values) if values else figure.of(report)
 
 
 def _values(figure: Figure, report: dict[str, Any]) -> list[float]:

@@ -13,6 +13,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any, Final
 
+from wire.inspect import LayerCosts
 from wire.programs.bench_report import show_time
 from wire.programs.charts import (
     SERIES,
@@ -31,6 +32,7 @@ from wire.programs.latency import UNITS_PER_S
 from wire.programs.sweep import NOT_MEASURED
 
 _PERCENTILES: Final = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+_FEW_BARS: Final = 10
 _CURVE_POINTS: Final = 200
 _RATE, _CLIENT_CPU, _SERVER_CPU = FIGURES[0], FIGURES[-2], FIGURES[-1]
 
@@ -246,19 +248,39 @@ def _breakdown_chart(breakdown: dict[str, Any]) -> str:
         axes.set_xlabel("µs a call")
         count_axis(axes.xaxis)
 
-    return chart(f"Time by layer: {breakdown['title']}", draw)
+    return chart(f"Time by layer: {breakdown['title']}", draw, taller=max(1.0, len(layers) / _FEW_BARS))
 
 
 def _breakdown_table(breakdown: dict[str, Any]) -> str:
     total_us = sum(time_us for _, time_us in breakdown["rows"])
+    errors_us = _errors_us(breakdown)
     rows = [
-        [layer, show_time(time_us / 1000), f"{time_us / total_us:.0%}" if total_us else ""]
+        [
+            layer,
+            show_time(time_us / 1000),
+            f"±{show_time(errors_us[layer] / 1000)}" if layer in errors_us else "",
+            f"{time_us / total_us:.0%}" if total_us else "",
+        ]
         for layer, time_us in breakdown["rows"]
     ]
-    rows.append(["sum", show_time(total_us / 1000), ""])
-    measured_us = breakdown.get("cpu_us_per_call")
-    note = f"The process used {show_time(measured_us / 1000)} of CPU time a call." if measured_us else ""
-    return _table(f"Time by layer: {breakdown['title']}", ["layer", "a call", "share"], rows, note=note)
+    rows.append(["sum", show_time(total_us / 1000), "", ""])
+    notes = []
+    if breakdown.get("cpu_us_per_call"):
+        measured = show_time(breakdown["cpu_us_per_call"] / 1000)
+        notes.append(f"While nothing was sampled, a call took {measured} of CPU time.")
+    if "costs" in breakdown and LayerCosts.from_json(breakdown["costs"]).crowded:
+        notes.append("Other programs had the CPU for much of the time: these figures are rough.")
+    head = ["layer", "a call", "95 %", "share"]
+    return _table(f"Time by layer: {breakdown['title']}", head, rows, note=" ".join(notes))
+
+
+def _errors_us(breakdown: dict[str, Any]) -> dict[str, float]:
+    """By layer: half of the 95 % interval of what was sampled, where that is known."""
+    if "costs" not in breakdown:
+        return {}
+    costs = LayerCosts.from_json(breakdown["costs"])
+    errors_us = {str(layer): costs.per_call_us(seconds) for layer, seconds in costs.errors_s.items()}
+    return {layer: error_us for layer, error_us in errors_us.items() if error_us}
 
 
 def _limit(limit: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -370,7 +392,7 @@ def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, no
         "<tr>" + f"<th>{escape(row[0])}</th>" + "".join(f"<td>{_whole(cell)}</td>" for cell in row[1:]) + "</tr>"
         for row in rows
     )
-    shown = f'<p class="note">{escape(note)}</p>' if note else ""
+    shown = f'<p class="note">{_whole(note)}</p>' if note else ""
     table = f'<table class="numbers"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
     return f'<section class="card"><h2>{escape(title)}</h2>{shown}<div class="scroll">{table}</div></section>'
 

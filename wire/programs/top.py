@@ -175,8 +175,9 @@ class View:
 
     def note(self) -> str:
         sample = self.sample
-        connections = f"{len(sample.connections)}{'+' * sample.more} connections"
-        asked = f"{sample.asked} calls of each refresh are of this program"
+        number = len(sample.connections)
+        connections = f"{number}{'+' * sample.more} connection{'s' * (number != 1)}"
+        asked = f"{sample.asked} calls of each refresh are top's own"
         return f"{connections}; answers in {show_time(sample.answer_s * 1000)}; {asked}"
 
     def tables(self, width: int | None = None, height: int | None = None) -> Iterator[Table]:
