@@ -124,6 +124,9 @@ class MemoryTransport:
     def counters(self) -> SocketCounters | None:
         return None
 
+    def local_address(self) -> str | None:
+        return None
+
     def unsent_bytes(self) -> int:
         return self.unsent
 

@@ -257,6 +257,7 @@ class Connection:
             receive_window,
             engine.held_bytes,
             max(0.0, self._now() - self.heard_at),
+            None if transport is None else transport.local_address(),
             None if transport is None else transport.counters(),
         )
 

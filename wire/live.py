@@ -1,6 +1,7 @@
 """What servers and channels of this process are doing now, as plain data: for channelz, dashboards and debuggers.
 
-Every `Server` and `Channel` enters itself here when it is made and is gone when nobody holds it any more. A state is
+Every `Server` and `Channel` enters itself here when it is made and is gone when it is closed, or nobody holds it any
+more. A state is
 put together when it is asked for, from what is there anyway, so that nothing is counted on a call's way. Any thread may
 ask: what it is told of another thread's server or channel is what was so at some moment of its asking, each figure by
 itself. Imports nothing of wire but `transport`'s contract.
@@ -43,6 +44,8 @@ class ConnectionState:
     """DATA that waits for a window, or for the socket."""
     idle_s: float
     """Seconds since the peer last sent something."""
+    local: str | None = None
+    """This end's address, where the peer's is `peer.address`; None once it is lost."""
     counters: SocketCounters | None = None
     """The system's, of bytes and the round trip, where it keeps them."""
 
@@ -116,9 +119,16 @@ def enter_server(server: LiveServer) -> None:
 
 
 def enter_channel(channel: LiveChannel) -> None:
-    """A channel was opened."""
+    """A channel was made."""
     with _lock:
         _channels.add(channel)
+
+
+def leave(entry: LiveServer | LiveChannel) -> None:
+    """A server or channel is closed."""
+    with _lock:
+        _servers.discard(entry)  # type: ignore[arg-type]
+        _channels.discard(entry)  # type: ignore[arg-type]
 
 
 def hide(entry: LiveServer | LiveChannel) -> None:
@@ -135,7 +145,7 @@ def servers() -> list[ServerState]:
 
 
 def channels() -> list[ChannelState]:
-    """Every channel of this process that was opened, in the order in which they were made."""
+    """Every channel of this process, in the order in which they were made."""
     with _lock:
         shown = [channel for channel in _channels if channel not in _hidden]
     return sorted((channel.live_state() for channel in shown), key=lambda state: state.number)

@@ -198,6 +198,29 @@ def test_a_server_that_is_hidden_is_not_told_of() -> None:
     assert live.servers() == before
 
 
+def test_what_is_closed_is_not_told_of_and_a_channel_is_from_the_start() -> None:
+    async def main() -> None:
+        gc.collect()
+        before = live.servers(), live.channels()
+        async with wire.Server([Probe()]) as server:
+            address = await server.listen("127.0.0.1:0")
+            channel = wire.Channel(address)
+            assert [state.connectivity for state in live.channels()] == [
+                *(state.connectivity for state in before[1]),
+                "IDLE",
+            ]
+            await ProbeStub(channel).unary(b"x")
+            (connection,) = live.channels()[-1].connections
+            assert connection.peer.address == address
+            (accepted,) = live.servers()[-1].connections
+            assert (accepted.local, connection.local) == (address, accepted.peer.address)
+            await channel.close()
+            await server.stop(0)
+            assert (live.servers(), live.channels()) == before
+
+    asyncio.run(main())
+
+
 def test_any_thread_may_ask_while_connections_come_and_go() -> None:
     async def main() -> None:
         async with wire.Server([Probe()]) as server:

@@ -258,6 +258,9 @@ class RawTransport:
     def counters(self) -> SocketCounters | None:
         return None
 
+    def local_address(self) -> str | None:
+        return None
+
     def unsent_bytes(self) -> int:
         return len(self.written)
 

@@ -26,6 +26,7 @@ from wire.client.credentials import context_of, status_of
 from wire.codec import Codec
 from wire.config import ChannelConfig
 from wire.errors import UsageError
+from wire.live import leave
 from wire.metadata import Metadata, MetadataInput
 from wire.rpc.service_config import ServiceConfig
 from wire.service import Inspector, Method
@@ -120,6 +121,7 @@ class Channel(ChannelBase):
             finally:
                 self.deadlines.close()
                 threads.close()
+                leave(self)
         self.attendant.end()
 
     # Connecting.

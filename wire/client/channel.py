@@ -21,6 +21,7 @@ from wire.client.credentials import CallCredentials
 from wire.codec import Codec
 from wire.config import ChannelConfig
 from wire.errors import UsageError
+from wire.live import leave
 from wire.rpc.service_config import ServiceConfig
 from wire.service import Inspector, method_at
 from wire.transport.address import Dial, Find
@@ -117,6 +118,7 @@ class Channel(ChannelBase):
                 await self._all_closed.wait()
             return
         self._closing = True
+        leave(self)
         if self._runtime is None:
             return
         self._all_closed = anyio.Event()

@@ -119,6 +119,7 @@ class ChannelBase:
         self.entrance: Waiting
         """Where calls go: the pool, or what stands before it."""
         self.deadlines: DeadlineTimer
+        enter_channel(self)
 
     def __repr__(self) -> str:
         if self.state is ConnectivityState.SHUTDOWN:
@@ -151,11 +152,13 @@ class ChannelBase:
         self.pool = Pool(runtime, self._way, self._tls, self.config, self._preparation)
         self.entrance = self._gate(self._credentials) if self._credentials else self.pool
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
-        enter_channel(self)
 
     def live_state(self) -> ChannelState:
-        """What the channel is doing now (`wire.live`); for one that was opened."""
-        return self.pool.live_state(self.number, str(self._address))
+        """What the channel is doing now (`wire.live`)."""
+        target = str(self._address)
+        if self._runtime is None:
+            return ChannelState(self.number, target, ConnectivityState.IDLE.name, 0, 0, 0, 0, (), ())
+        return self.pool.live_state(self.number, target)
 
     def caller_for(self, method: Method[Any, Any]) -> CallingChannel:
         """What the calls of a method are made on: this channel, unless its service config says something of them."""

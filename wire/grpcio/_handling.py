@@ -141,6 +141,8 @@ class _Rpc:
             return self._end(status)
         except BaseException:
             context.cancelled = True
+            if self._done.done():
+                self._done.exception()  # which nobody will ask for
             if self._requests is not None:
                 self._requests.gone()
             if self._responses is not None:
@@ -168,7 +170,7 @@ class _Rpc:
         if self._responses is not None:
             self._responses._end()
         if not self._done.done():
-            if error is None:
+            if error is None or self.context.cancelled:  # nobody waits for how a call ends that is gone
                 self._done.set_result(response)
             else:
                 self._done.set_exception(error)

@@ -14,9 +14,14 @@ from typing import Any
 from wire.grpcio import _channel
 from wire.grpcio._credentials import ChannelCredentials, insecure_channel_credentials, ssl_channel_credentials
 
-_KEPT_S = float(os.environ.get("GRPC_PYTHON_MANAGED_CHANNEL_EVICTION_SECONDS", "600"))
-_MOST = int(os.environ.get("GRPC_PYTHON_MANAGED_CHANNEL_MAXIMUM", "256"))
-_TIMEOUT_S = float(os.environ.get("GRPC_PYTHON_DEFAULT_TIMEOUT_SECONDS", "60"))
+_TIMEOUT_S = float("60")  # an object of its own: who gives none has what the environment says
+
+
+def _setting(name: str, default: float) -> float:
+    """Of the environment; read at each call, as programs set it before they import `grpc`, and this may be there by
+    then."""
+    return float(os.environ.get(f"GRPC_PYTHON_{name}", default))
+
 
 _INSECURE = insecure_channel_credentials()
 
@@ -37,6 +42,8 @@ class _Channels:
             credentials = ssl_channel_credentials()
         key = target, tuple(options or ()), id(credentials) if insecure else credentials, compression
         now = time.monotonic()
+        kept_s = _setting("MANAGED_CHANNEL_EVICTION_SECONDS", 600)
+        most = _setting("MANAGED_CHANNEL_MAXIMUM", 256)
         with self._lock:
             _, channel = self._kept.pop(key, (0.0, None))
             if channel is None:
@@ -48,7 +55,7 @@ class _Channels:
             while self._kept:
                 oldest = next(iter(self._kept))
                 used, old = self._kept[oldest]
-                if used > now - _KEPT_S and len(self._kept) <= _MOST:
+                if used > now - kept_s and len(self._kept) <= most:
                     break
                 del self._kept[oldest]
                 stale.append(old)
@@ -70,6 +77,8 @@ def _call(kind: str, request: Any, target: str, method: str, arguments: dict[str
     )
     serializers = arguments.pop("request_serializer"), arguments.pop("response_deserializer")
     arguments["credentials"] = arguments.pop("call_credentials")
+    if arguments["timeout"] is _TIMEOUT_S:
+        arguments["timeout"] = _setting("DEFAULT_TIMEOUT_SECONDS", _TIMEOUT_S)
     if arguments["wait_for_ready"] is None:
         arguments["wait_for_ready"] = True
     return getattr(channel, kind)(method, *serializers)(request, **arguments)

@@ -108,6 +108,9 @@ class TracedTransport:
     def counters(self) -> SocketCounters | None:
         return self._transport.counters()
 
+    def local_address(self) -> str | None:
+        return self._transport.local_address()
+
     def unsent_bytes(self) -> int:
         return self._transport.unsent_bytes()
 

@@ -20,7 +20,7 @@ import anyio
 from wire.config import CallConfig, ServerConfig
 from wire.errors import ServiceError, UsageError
 from wire.http2.preface import answer_to_http1
-from wire.live import ListenerState, ServerState, enter_server, next_number
+from wire.live import ListenerState, ServerState, enter_server, leave, next_number
 from wire.rpc.compression import compressor
 from wire.server.call import Route
 from wire.server.connection import ServerConnection
@@ -245,6 +245,7 @@ class Server:
             names = ", ".join(sorted(set(self.still_running)))
             _log.error("%d handlers did not end when cancelled: %s", len(self.still_running), names)
         self._stopped = True
+        leave(self)
         self._notify()
 
     async def wait_stopped(self) -> None:

@@ -158,6 +158,7 @@ def _socket(state: live.ConnectionState) -> v1.Socket:
             remote_flow_control_window=state.receive_window,
             option=[v1.SocketOption(name=name, value=value) for name, value in _options(state)],
         ),
+        local=None if state.local is None else _address(state.local),
         remote=_address(peer.address),
         security=security,
         remote_name=peer.address,

@@ -22,7 +22,7 @@ from wire.transport.contract import Future, Peer, Resumable, SocketCounters, Tas
 from wire.transport.resumable import ResumableTask
 from wire.transport.runtime_base import RuntimeBase
 from wire.transport.socket_transport import SocketTransport
-from wire.transport.sockets import AF_VSOCK, lost_error, tcp_counters
+from wire.transport.sockets import AF_VSOCK, local_address, lost_error, tcp_counters
 
 
 class AsyncioTransport(asyncio.Protocol):
@@ -120,6 +120,10 @@ class AsyncioTransport(asyncio.Protocol):
     def counters(self) -> SocketCounters | None:
         sock = None if self._lost or not self._made else self._transport.get_extra_info("socket")
         return None if sock is None else tcp_counters(sock.fileno())
+
+    def local_address(self) -> str | None:
+        sock = None if self._lost or not self._made else self._transport.get_extra_info("socket")
+        return None if sock is None else local_address(sock)
 
     def unsent_bytes(self) -> int:
         return self._transport.get_write_buffer_size()

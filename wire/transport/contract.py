@@ -117,6 +117,9 @@ class Transport(Protocol):
         """None where the system keeps none: sockets other than TCP, systems other than Linux, a transport that was
         lost. Any thread may ask."""
 
+    def local_address(self) -> str | None:
+        """This end's, as `Peer.address` is the other's; None for a transport that was lost. Any thread may ask."""
+
     def close(self) -> None:
         """Write what is queued, then close; `connection_lost` follows when the peer has closed its side too, or after
         `TransportConfig.linger_s`. No other call of the protocol does."""

@@ -211,6 +211,9 @@ class MemoryTransport:
     def counters(self) -> SocketCounters | None:
         return None
 
+    def local_address(self) -> str | None:
+        return self.peer.address
+
     def unsent_bytes(self) -> int:
         return self._unsent_bytes
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from wire.config import TransportConfig
 from wire.transport.contract import Peer, SocketCounters, Timer, TransportProtocol
-from wire.transport.sockets import lost_error, tcp_counters
+from wire.transport.sockets import local_address, lost_error, tcp_counters
 
 if TYPE_CHECKING:
     from wire.transport.runtime_base import RuntimeBase
@@ -119,6 +119,9 @@ class SocketTransport:
 
     def counters(self) -> SocketCounters | None:
         return tcp_counters(self._sock.fileno())
+
+    def local_address(self) -> str | None:
+        return local_address(self._sock)
 
     def unsent_bytes(self) -> int:
         return self._queued_bytes

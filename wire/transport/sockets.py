@@ -129,6 +129,14 @@ def bound_address(sock: socket.socket) -> str:
     return _name(sock.family, sock.getsockname())
 
 
+def local_address(sock: socket.socket) -> str | None:
+    """This end's name; None once the socket is closed."""
+    try:
+        return _name(sock.family, sock.getsockname())
+    except OSError:
+        return None
+
+
 def new_socket(family: int) -> socket.socket:
     """A non-blocking stream socket. Raises OSError with EAFNOSUPPORT where the kernel or Python lacks the family."""
     sock = socket.socket(_supported(family), socket.SOCK_STREAM)

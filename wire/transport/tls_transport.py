@@ -162,6 +162,9 @@ class TlsTransport:
     def counters(self) -> SocketCounters | None:
         return self._raw.counters()
 
+    def local_address(self) -> str | None:
+        return self._raw.local_address()
+
     def unsent_bytes(self) -> int:
         return self._raw.unsent_bytes()
 

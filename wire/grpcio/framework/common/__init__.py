@@ -1,0 +1,1 @@
+"""Names that code generated in 2016 imports."""
