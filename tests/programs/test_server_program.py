@@ -80,6 +80,25 @@ def test_servicers_are_served_with_health_and_reflection(folder: Path, name: str
     assert server.stdout.split() == (["opened", "closed"] if name == "opened" else [])
 
 
+def test_the_next_one_starts_beside_the_one_that_is_to_stop(folder: Path) -> None:
+    pytest.importorskip("google.protobuf")
+    command = ("shop_of_tests:it", "--no-reflection", "--reuse-port", "--listen")
+    program = "tests.programs.server_main"
+    with (
+        ServerProcess(*command, "127.0.0.1:0", module=program) as old,
+        ServerProcess(*command, old.address, module=program) as new,
+    ):
+        assert new.address == old.address
+        assert old.end(signal.SIGTERM) == 0
+        assert wire.run(_unary, new.address) == b"x"
+        assert new.end(signal.SIGTERM) == 0
+
+
+async def _unary(address: str) -> bytes:
+    async with wire.Channel(address) as channel:
+        return await ProbeStub(channel).unary(b"x", timeout=30)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -109,6 +109,7 @@ class ServerProgram:
             grace_s=config.grace_s,
             backlog=config.transport.backlog,
             hang_timeout_s=config.hang_timeout_s,
+            reuse_port=args.reuse_port,
             pass_on=COSTS_SIGNALS,
         )
 
@@ -145,6 +146,7 @@ class ServerProgram:
         add("--listen", action="append", type=_address, metavar="ADDR", help=f"may be repeated ({DEFAULT_ADDRESS})")
         workers = "processes behind the addresses (1)"
         add("--workers", type=cli.integer(1, 1024), default=1, metavar="N", help=workers)
+        add("--reuse-port", action="store_true", help="let other programs listen on the same TCP ports, too")
         self.add_flags(parser)
         cli.add_engine_flag(add)
         cli.add_loop_flag(parser)
