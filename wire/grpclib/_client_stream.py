@@ -104,6 +104,14 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         self._cardinality = cardinality
         self._deadline = deadline
 
+    @classmethod
+    def over(cls, call: Any, channel: Caller, method: CalledMethod, cardinality: Cardinality) -> Self:
+        """One whose only message was sent, by a unary call of wire."""
+        stream = cls(channel, method, None, cardinality, None)
+        stream._call = call
+        stream._unary = stream._request_done = stream._send_done = stream._end_done = True
+        return stream
+
     @property
     def initial_metadata(self) -> _Metadata | None:
         if self._initial is None and self._initial_done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import warnings
 from collections.abc import Sequence
 from enum import IntEnum
@@ -10,6 +11,7 @@ from ipaddress import AddressValueError, IPv6Address
 from types import TracebackType
 from typing import Any, Generic, Self
 
+import wire
 from wire.grpclib import _core, events
 from wire.grpclib._client_stream import CalledMethod, Stream
 from wire.grpclib._registry import channels
@@ -161,11 +163,14 @@ class Channel:
         if timeout is not None:
             own = Deadline.from_timeout(timeout)
             deadline = own if deadline is None else min(own, deadline)
+        return Stream(self, self._called(name, request_type, reply_type), metadata, cardinality, deadline)
+
+    def _called(self, name: str, request_type: Any, reply_type: Any) -> CalledMethod:
         key = name, request_type, reply_type
         method = self._methods.get(key)
         if method is None:
             method = self._methods[key] = CalledMethod(self._codec, name, request_type, reply_type)
-        return Stream(self, method, metadata, cardinality, deadline)
+        return method
 
     def close(self) -> None:
         """Close the connection; calls that are open end with StreamTerminatedError."""
@@ -225,6 +230,9 @@ def _client_context(cafile: str | None, capath: str | None) -> _ssl.SSLContext:
     return context
 
 
+_REQUEST = Channel.request  # others may stand before it, and are then called
+
+
 class ServiceMethod(Generic[_SendType, _RecvType]):
     """One method of a stub, on one channel."""
 
@@ -253,13 +261,41 @@ class UnaryUnaryMethod(ServiceMethod[_SendType, _RecvType]):
     async def __call__(
         self, message: _SendType, *, timeout: float | None = None, metadata: _MetadataLike | None = None
     ) -> _RecvType:
-        async with self.channel.request(
+        channel = self.channel
+        if timeout is None and not metadata and getattr(channel.request, "__func__", None) is _REQUEST:
+            core = channel._core
+            if core is not None and core.connected and channel.__dispatch__.silent:
+                return await self._call_at_once(channel, core, message)
+        async with channel.request(
             self.name, self._cardinality, self.request_type, self.reply_type, timeout=timeout, metadata=metadata
         ) as stream:
             await stream.send_message(message, end=True)
             reply = await stream.recv_message()
         assert reply is not None
         return reply
+
+    async def _call_at_once(self, channel: Channel, core: _core.Connection, message: _SendType) -> _RecvType:
+        """What the block above comes to where there is nothing to wait for but the response, and nobody listens: a
+        tenth of the time that a call takes on both sides."""
+        method = channel._called(self.name, self.request_type, self.reply_type)
+        channel._calls_started += 1
+        channel._last_call_started = time.monotonic()
+        call = core.unary_call(self.name)(method.encode(message))
+        try:
+            reply: Any = method.decode(await call)
+        except wire.RpcError:  # step by step, which finds what grpclib raises
+            channel._calls_started -= 1
+            opened: Stream[_SendType, _RecvType] = Stream.over(call, channel, method, self._cardinality)
+            async with opened as stream:
+                reply = await stream.recv_message()
+            assert reply is not None
+        except BaseException:
+            channel._calls_failed += 1
+            raise
+        else:
+            channel._calls_succeeded += 1
+        result: _RecvType = reply
+        return result
 
 
 class UnaryStreamMethod(ServiceMethod[_SendType, _RecvType]):

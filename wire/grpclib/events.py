@@ -134,14 +134,17 @@ class Dispatch:
     """The listeners of one channel or server, by event. An event that nobody listens to is never made: callers ask for
     its list first, which is then empty."""
 
-    __slots__ = ("_listeners",)
+    __slots__ = ("_listeners", "silent")
 
     def __init__(self, *events: type[_Event]) -> None:
+        self.silent = True
+        """Whether nobody listens to anything."""
         self._listeners: dict[type[_Event], list[_Listener]] = {event: [] for event in events}
 
     def add_listener(self, event: type[_Event], callback: _Listener) -> None:
         """Raises KeyError for an event that does not happen here."""
         self._listeners[event].append(callback)
+        self.silent = False
 
     def listeners(self, event: type[_Event]) -> list[_Listener]:
         """Those of an event, now and later: the list grows with them."""

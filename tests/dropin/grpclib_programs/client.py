@@ -780,6 +780,22 @@ async def waiting_in_vain(say: Say, name: str, world: World) -> None:
             say(await stream.recv_message())
 
 
+class ChannelOfOnesOwn(Channel):
+    """Adds metadata to each call, as programs do that sign theirs."""
+
+    def request(self, *args: Any, metadata: Any = None, **options: Any) -> Any:
+        return super().request(*args, metadata={**(metadata or {}), "do": "metadata", "key": "mine"}, **options)
+
+
+@program
+async def a_channel_of_ones_own(say: Say, name: str, world: World) -> None:
+    async with ChannelOfOnesOwn("127.0.0.1", world.ports["plain"]) as channel:
+        stub = cafe_grpc.CafeStub(channel)
+        await channel.__connect__()
+        say(await stub.Unary(Order(payload=b"x")))
+        say(await stub.ServerStream(Order(payload=b"x")))
+
+
 class Untouched(cafe_grpc.CafeBase):
     """A service with one method that is called."""
 
