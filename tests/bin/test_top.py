@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 
 import anyio
@@ -116,6 +117,23 @@ def test_text_and_json_where_there_is_no_terminal(capsys: pytest.CaptureFixture[
         assert own["round_trip_s"] > 0
     asking = max(second["connections"], key=lambda each: each["number"])
     assert asking["per_s"]["calls"] > 0
+
+
+def test_servers_of_grpcio_are_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
+    grpc = pytest.importorskip("grpc", exc_type=ImportError)
+    channelz = pytest.importorskip("grpc_channelz.v1.channelz")
+    with futures.ThreadPoolExecutor(2) as threads:
+        server = grpc.server(threads, options=[("grpc.enable_channelz", 1)])
+        channelz.add_channelz_servicer(server)
+        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.start()
+        try:
+            assert client.main(["--target", address, "top", "--interval", "0.1"]) == 0
+        finally:
+            server.stop(0).wait()
+    shown = capsys.readouterr().out
+    assert re.search(r"^127\.0\.0\.1:\d+ +[\d.]+ +0 +1 +\d+ +0$", shown, re.MULTILINE)
+    assert re.search(r"^127\.0\.0\.1:\d+ +[\d.]+ +0 +1 +\d+ +- ", shown, re.MULTILINE)  # which counts no bytes
 
 
 def test_no_server_and_no_channelz_are_said_in_one_sentence(tmp_path: Path) -> None:

@@ -128,8 +128,16 @@ def time_axis(axes: Any, values_ms: Sequence[float]) -> None:
         axes.set_yscale("log")
         few_logarithmic_ticks(axes.yaxis, positive)
     else:
-        axes.set_ylim(bottom=0)
+        from_zero(axes, values_ms)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show_time(value) if value else "0"))
+
+
+def from_zero(axes: Any, values: Sequence[float]) -> None:
+    """The y axis from 0 to a little above all values."""
+    axes.set_ylim(0, _ABOVE * max([*values, 0.0]) or 1.0)
+
+
+_ABOVE: Final = 1.06
 
 
 def few_logarithmic_ticks(axis: Any, values: Sequence[float]) -> None:

@@ -23,6 +23,7 @@ from wire.programs.charts import (
     count_axis,
     draw_lines,
     few_logarithmic_ticks,
+    from_zero,
     percentile_axis,
     time_axis,
 )
@@ -139,7 +140,7 @@ def _rate_chart(parts: Sequence[dict[str, Any]]) -> str:
 
     def draw(axes: Any, narrow: bool) -> None:
         draw_lines(axes, lines, x_label="seconds", y_label="calls a second", narrow=narrow)
-        axes.set_ylim(bottom=0)
+        from_zero(axes, [value for line in lines for value in line.y])
         count_axis(axes.yaxis)
 
     return chart("Throughput and errors over time", draw)
@@ -191,7 +192,7 @@ def _cpu_chart(parts: Sequence[dict[str, Any]]) -> Iterator[str]:
 
     def draw(axes: Any, narrow: bool) -> None:
         draw_lines(axes, lines, x_label="seconds", y_label="µs a call", narrow=narrow)
-        axes.set_ylim(bottom=0)
+        from_zero(axes, [value for line in lines for value in line.y])
         count_axis(axes.yaxis)
 
     yield chart("CPU time per call", draw)
@@ -360,10 +361,10 @@ def _sweep_chart(figure: Figure, knob: str, values: Sequence[dict[str, Any]]) ->
         draw_lines(axes, [line], x_label=knob, y_label=y_label, narrow=narrow)
         slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(values) > 5 else {}
         axes.set_xticks(places, [each["value"] for each in values], **slanted)
-        axes.set_ylim(0, max(high) * 1.05)
         if figure.path[0] == "latency_ms":
-            time_axis(axes, [1.0])
+            time_axis(axes, [max(high)])
         else:
+            from_zero(axes, high)
             count_axis(axes.yaxis)
 
     return chart(f"{figure.name}, with 95 % confidence", draw)

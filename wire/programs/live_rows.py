@@ -21,6 +21,8 @@ from wire.standard.generated.grpc.channelz.v1.channelz_wire import ChannelzStub
 
 _AT_ONCE: Final = 32
 """Most questions that are open."""
+_GRPC_CORE: Final = "chttp2 listener "
+"""What gRPC's core library writes before an address that it listens on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +176,7 @@ def _server_row(server: v1.Server) -> Row:
     data = server.data or v1.ServerData()
     return Row(
         number=server.ref.server_id if server.ref else 0,
-        name=printable(", ".join(ref.name for ref in server.listen_socket)) or "?",
+        name=printable(", ".join(ref.name.removeprefix(_GRPC_CORE) for ref in server.listen_socket)) or "?",
         **_counts(data.calls_started, data.calls_succeeded, data.calls_failed),
     )
 
