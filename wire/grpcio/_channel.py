@@ -23,7 +23,7 @@ from wire.grpcio._callables import (
     _UnaryStreamMultiCallable,
     _UnaryUnaryMultiCallable,
 )
-from wire.grpcio._credentials import CallCredentials, ChannelCredentials, check_call_credentials
+from wire.grpcio._credentials import CallCredentials, ChannelCredentials, check_call_credentials, client_tls
 from wire.grpcio._enums import ChannelConnectivity
 from wire.grpcio.version import __version__
 
@@ -46,7 +46,7 @@ class Channel(_abstract.Channel):
     def __init__(self, target: str, options: Any, credentials: ChannelCredentials | None, compression: Any) -> None:
         found = _options.read(options)
         self._target = target
-        tls = None if credentials is None else credentials.tls(found.get("grpc.ssl_target_name_override"))
+        tls = client_tls(credentials, found)
         self.credentials = None if credentials is None else credentials.call_credentials
         self._is_secure = credentials is not None
         self._authority = found.get("grpc.default_authority") or _options.authority(target)

@@ -19,6 +19,7 @@ from wire.grpcio._auth import AccessTokenAuthMetadataPlugin
 from wire.grpcio._enums import LocalConnectionType
 from wire.grpcio._metadata import to_wire
 from wire.grpcio._renewed_tls import RenewedTls, ServerCertificateConfiguration, server_tls
+from wire.grpcio._session_cache import SSLSessionCacheLRU
 
 _log = logging.getLogger("grpc._plugin_wrapping")
 
@@ -92,6 +93,15 @@ class ChannelCredentials:
     def provider(self) -> wire.CallCredentials | None:
         """What adds metadata to each call, as wire takes it."""
         return None if self.call_credentials is None else self.call_credentials.provider()
+
+
+def client_tls(credentials: ChannelCredentials | None, options: dict[str, Any]) -> wire.ClientTls | None:
+    """What a channel with these options is secured with."""
+    if credentials is None:
+        return None
+    name = options.get("grpc.ssl_target_name_override")
+    cache = options.get("grpc.ssl_session_cache")
+    return cache.get(credentials.tls, name) if isinstance(cache, SSLSessionCacheLRU) else credentials.tls(name)
 
 
 class ServerCredentials:

@@ -30,7 +30,7 @@ def auth_context(peer: Any) -> dict[str, list[bytes]]:
         if names:
             found["x509_subject_alternative_name"] = names
     found["security_level"] = [b"TSI_PRIVACY_AND_INTEGRITY"]
-    found["ssl_session_reused"] = [b"false"]
+    found["ssl_session_reused"] = [b"true" if peer.tls_resumed else b"false"]
     found["ssl_tls_version"] = [peer.tls_version.encode()]
     return found
 

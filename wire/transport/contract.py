@@ -47,6 +47,8 @@ class Peer:
     """UNIX: SO_PEERCRED, read when the connection was made."""
     tls_version: str | None = None
     """Such as "TLSv1.3"; None for a transport in the clear."""
+    tls_resumed: bool | None = field(default=None, compare=False)
+    """Whether the handshake resumed an earlier connection's session."""
     certificate: bytes | None = None
     """The peer's certificate, DER, where it sent one that was verified."""
     certificate_fields: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)

@@ -96,6 +96,12 @@ class ServerTls:
         return _of_context(cls, context, {"certificate": _shown(context), "key": "", "client_ca": None, **_UNWATCHED})
 
 
+class ResumingContext(ssl.SSLContext):
+    """One whose connections leave their TLS session for the next to the same name (RFC 8446 §2.2)."""
+
+    sessions: dict[str, ssl.SSLSession]
+
+
 @dataclass(frozen=True, slots=True)
 class ClientTls:
     """Whom a client trusts, and who it says it is.
@@ -107,6 +113,8 @@ class ClientTls:
     for by SNI.
     `verify`: False takes any certificate, so that whoever is in between can read and change everything: for trials.
     `reload_interval_s`: as for `ServerTls`.
+    `resume`: later connections to a server resume the TLS session of an earlier one, which spares both the signatures;
+    what a server saw of the client's certificate then counts on. Sessions go with files that are read again.
     """
 
     root_ca: Pem | None = None
@@ -115,6 +123,7 @@ class ClientTls:
     server_name: str | None = None
     verify: bool = True
     reload_interval_s: float | None = field(default=60.0, kw_only=True)
+    resume: bool = field(default=False, kw_only=True)
     context: ssl.SSLContext = field(init=False, repr=False, compare=False)
     _watch: FileWatch | None = field(init=False, repr=False, compare=False)
 
@@ -127,7 +136,10 @@ class ClientTls:
         object.__setattr__(self, "context", self._make_context())
 
     def _make_context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the server's certificate and its name
+        # Verifies the server's certificate and its name.
+        context = (ResumingContext if self.resume else ssl.SSLContext)(ssl.PROTOCOL_TLS_CLIENT)
+        if isinstance(context, ResumingContext):
+            context.sessions = {}
         _common(context)
         with _files(self.root_ca, self.certificate, self.key) as (root_ca, certificate, key):
             if not self.verify:
@@ -142,7 +154,7 @@ class ClientTls:
         return context
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(ClientTls, reload_interval_s=self.reload_interval_s), (
+        return partial(ClientTls, reload_interval_s=self.reload_interval_s, resume=self.resume), (
             self.root_ca,
             self.certificate,
             self.key,
@@ -170,6 +182,7 @@ class ClientTls:
             "key": "",
             "server_name": server_name,
             "verify": True,
+            "resume": False,
             **_UNWATCHED,
         }
         return _of_context(cls, context, fields)

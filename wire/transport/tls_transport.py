@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from wire.errors import TlsError
 from wire.transport.contract import Answer, Peer, SocketCounters, Timer, Transport, TransportProtocol
+from wire.transport.tls import ResumingContext
 
 _RECORDS_BYTES = 1 << 18  # OpenSSL decrypts a record (16 KiB) per call, however much is asked for
 
@@ -66,6 +67,7 @@ class TlsTransport:
         "_outgoing",
         "_protocol",
         "_raw",
+        "_resuming",
         "_ssl",
         "_timeout_s",
         "_timer",
@@ -87,8 +89,13 @@ class TlsTransport:
         for clients that do not offer HTTP/2 and then say something; without it they are closed at once."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._resuming = context if isinstance(context, ResumingContext) and server_name is not None else None
         self._ssl = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
+            self._incoming,
+            self._outgoing,
+            server_side=server_name is None,
+            server_hostname=server_name,
+            session=None if self._resuming is None else self._resuming.sessions.get(server_name or ""),
         )
         self._protocol = protocol
         self._finished = finished
@@ -130,6 +137,7 @@ class TlsTransport:
         if self._timer is not None:
             self._timer.cancel()
         if self._made:
+            self._leave_session()
             if self._error is not None:
                 error = TlsError(f"lost {self.peer.address}: {self._error}")
             elif self._closing:
@@ -172,6 +180,7 @@ class TlsTransport:
         if self._closing:
             return
         self._closing = True
+        self._leave_session()
         self._notify_close()
         self._flush()
         self._raw.close()
@@ -213,6 +222,7 @@ class TlsTransport:
         self.peer = replace(
             self.peer,
             tls_version=self._ssl.version(),
+            tls_resumed=bool(self._ssl.session_reused),
             certificate=self._ssl.getpeercert(binary_form=True),
             certificate_fields=self._ssl.getpeercert() or None,
         )
@@ -267,6 +277,11 @@ class TlsTransport:
             self.eof_received()
         elif failure is not None:
             self._fail(_reason(failure))
+
+    def _leave_session(self) -> None:
+        """For the next connection; servers give it after the handshake (RFC 8446 §4.6.1)."""
+        if self._resuming is not None and self._ssl.session is not None:
+            self._resuming.sessions[self._ssl.server_hostname or ""] = self._ssl.session
 
     def _notify_close(self) -> None:
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import grpc.experimental
+import grpc.experimental.session_cache
 
 CERTIFICATES = Path(sys.argv[1])
 RETRY = {
@@ -200,6 +201,22 @@ def credentials():
         print(outcome(wrong) if isinstance(outcome(wrong), str) else "taken")
 
 
+def sessions():
+    """TLS sessions, where a cache is given."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    reused = grpc.unary_unary_rpc_method_handler(lambda r, context: context.auth_context()["ssl_session_reused"][0])
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Tls", {"Reused": reused}),))
+    tls = grpc.ssl_server_credentials([(pem("server.key"), pem("server.pem"))])
+    port = server.add_secure_port("localhost:0", tls)
+    server.start()
+    ca = grpc.ssl_channel_credentials(pem("ca.pem"))
+    cache = grpc.experimental.session_cache.ssl_session_cache_lru(1)
+    for options in ((), [("grpc.ssl_session_cache", cache)], [("grpc.ssl_session_cache", cache)]):
+        with grpc.secure_channel(f"localhost:{port}", ca, options=options) as channel:
+            print(channel.unary_unary("/test.Tls/Reused")(b""))
+    server.stop(None)
+
+
 def experimental(port):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -222,6 +239,7 @@ def main():
     late()
     certificates_that_change()
     credentials()
+    sessions()
 
 
 main()

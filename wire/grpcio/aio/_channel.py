@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import wire
 from wire.grpcio import _channelz, _options
-from wire.grpcio._credentials import CallCredentials, ChannelCredentials
+from wire.grpcio._credentials import CallCredentials, ChannelCredentials, client_tls
 from wire.grpcio._enums import ChannelConnectivity, StatusCode
 from wire.grpcio._errors import UsageError
 from wire.grpcio._metadata import COMPRESSION_KEY, to_wire
@@ -315,7 +315,7 @@ class Channel(_base_channel.Channel):
             found,
             target,
             config=_options.channel_config(found, compression, _USER_AGENT),
-            tls=None if credentials is None else credentials.tls(found.get("grpc.ssl_target_name_override")),
+            tls=client_tls(credentials, found),
             credentials=None if credentials is None else credentials.provider(),
         )
         _channelz.heed(found, self.wire)

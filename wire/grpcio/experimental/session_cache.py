@@ -1,16 +1,8 @@
-"""Caches of TLS sessions. Python's ssl keeps none across connections, so that one has no effect here."""
+"""Caches of TLS sessions, for channels whose options name one. Imports this package's."""
 
-from __future__ import annotations
+from wire.grpcio._session_cache import SSLSessionCacheLRU
 
-
-class SSLSessionCacheLRU:
-    """A cache that holds nothing; `int` of it is what grpc's option takes."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-
-    def __int__(self) -> int:
-        return 0
+__all__ = ["SSLSessionCacheLRU", "ssl_session_cache_lru"]
 
 
 def ssl_session_cache_lru(capacity: int) -> SSLSessionCacheLRU:
