@@ -24,7 +24,7 @@ from wire.programs.sweep import parse_sweep, sweep, sweep_as_json
 pytest.importorskip("hdrh.histogram", reason="hdrhistogram is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
-from wire.programs.html_report import html_report
+from wire.programs.html_report import html_report, require_charts
 
 
 @cache
@@ -109,6 +109,12 @@ def test_text_of_the_measurement_is_text(pages: dict[str, str]) -> None:
     page = html_report({**measured(), "settings": {"method": "<script>alert(1)</script>"}})
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_missing_library_is_said_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wire.programs.html_report.find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"pip install 'wire-grpc\[bench\]'"):
+        require_charts()
 
 
 def test_nothing_measured_is_a_page_too() -> None:

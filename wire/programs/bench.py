@@ -67,21 +67,21 @@ _NOTES: Final = """\
 With --rate, latency counts from the time when a request was due, so that a server that stalls cannot hide it; requests
 that were due and could not be sent any more are reported. Ctrl-C prints what has been measured so far.
 
-shapes: step:R,R,…  ramp:R..R  spike:BASE..PEAK[@START+LENGTH] over --duration; replay:FILE, when calls of a
---trace-file began. --sweep http2.stream_window_bytes=64KiB..8MiB doubles the value, NAME=A,B,C takes those; --rounds of
-each, in turn, against the first. --find-limit p99=5ms doubles a rate, then halves the gap. `compare A.json B.json` says
-what differs between two runs that --json wrote.
-
---breakdown samples what server and client do in half of the run, with one engine after the other (--engine: with that
-one), and puts the CPU time of the rest of the run beside what the layers come to. --loop auto is asyncio
-here, as uvloop's reads and writes are one row.
-
---call: requests are encoded once, those of one request a call go round all of --data, those of a stream send all of it;
-a call ends with its last response. Responses are not decoded.
+--call:     requests are encoded once; a method with one request takes those of --data in turn, one that streams them
+            gets all of them in each call. A call ends with its last response. Responses are not decoded.
+shapes:     step:R,R,…   ramp:R..R   spike:BASE..PEAK[@START+LENGTH] over --duration
+            replay:FILE  when calls of a --trace-file began
+searches:   --sweep http2.stream_window_bytes=64KiB..8MiB doubles the value, NAME=A,B,C takes those; they take turns in
+            each of --rounds, and are told against the first. --find-limit p99=5ms doubles a rate, then halves the gap
+breakdown:  server and client are sampled in half of the run, with one engine after the other (or --engine alone);
+            the CPU time of the other half stands beside what the layers come to. --loop auto is asyncio here, as
+            uvloop's reads and writes are one row
 """
 _EXAMPLES: Final = """\
   %(prog)s --target 127.0.0.1:50051 --call shop.v1.Shop/Get --data '{"name": "nail"}'
   %(prog)s --target vsock:3:5000 --call shop.v1.Shop/Get --data @requests.jsonl --rate 5000 --duration 30
+  %(prog)s --target unix:/run/shop.sock --call shop.v1.Shop/Get --find-limit p99=5ms --report limit.html
+  %(prog)s compare before.json after.json --fail-above 5    # what --json wrote; `%(prog)s compare --help`
 """
 
 

@@ -33,14 +33,12 @@ _GAP: Final = 2
 
 def add_flags(parser: cli.Parser) -> None:
     add = parser.add_argument
-    add("--interval", type=cli.number(0.1, 3600, unit=" of seconds"), default=1.0, metavar="S", help="refresh (1 s)")
-    add(
-        "--count",
-        type=cli.integer(1, 10**9),
-        metavar="N",
-        help="print so many tables as plain text (1 where the output is no terminal; there, all the time)",
-    )
-    add("--most", type=cli.integer(1, 10_000), default=_MOST, metavar="N", help="connections of a server (%(default)s)")
+    interval = cli.number(0.1, 3600, unit=" of seconds")
+    count = "print so many tables, as plain text; without it 1, or on a terminal a screen that refreshes"
+    most = f"show so many connections of a server ({_MOST})"
+    add("--interval", type=interval, default=1.0, metavar="S", help="ask so often (1 s)")
+    add("--count", type=cli.integer(1, 10**9), metavar="N", help=count)
+    add("--most", type=cli.integer(1, 10_000), default=_MOST, metavar="N", help=most)
 
 
 async def top(channel: wire.Channel, args: argparse.Namespace, options: dict[str, Any]) -> None:
