@@ -72,3 +72,38 @@ def test_an_option_that_is_not_known_is_ignored_with_a_line_at_debug(caplog: pyt
 def test_a_policy_that_is_not_there_leaves_the_default() -> None:
     config = _options.channel_config({"grpc.lb_policy_name": "nonsense"}, None, "")
     assert config.load_balancing == wire.ChannelConfig().load_balancing
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "environment", "proxy"),
+    [
+        ("api.example:443", {}, {}, None),
+        ("api.example:443", {}, {"http_proxy": "http://p:1"}, "http://p:1"),
+        ("dns:///api.example:443", {}, {"http_proxy": "http://p:1", "https_proxy": "http://q:2"}, "http://q:2"),
+        ("ipv4:10.0.0.1:443", {}, {"https_proxy": "http://q:2", "grpc_proxy": "http://r:3/"}, "http://r:3"),
+        ("api.example:443", {}, {"grpc_proxy": "http://r:3", "no_proxy": "other, example"}, None),
+        ("api.example:443", {}, {"grpc_proxy": "http://r:3", "no_proxy": "*", "no_grpc_proxy": "x"}, "http://r:3"),
+        ("api.example:443", {"grpc.enable_http_proxy": 0}, {"grpc_proxy": "http://r:3"}, None),
+        ("api.example:443", {"grpc.http_proxy": b"http://me:it@s:4"}, {"no_proxy": "*"}, "http://me:it@s:4"),
+        ("api.example:443", {}, {"https_proxy": "https://q:2"}, None),
+        ("localhost:443", {}, {"grpc_proxy": "http://r:3"}, None),
+        ("[::1]:443", {}, {"grpc_proxy": "http://r:3"}, None),
+        ("unix:/run/app", {}, {"grpc_proxy": "http://r:3"}, None),
+        ("ipv4:10.0.0.1:1,10.0.0.2:2", {}, {"grpc_proxy": "http://r:3"}, None),
+    ],
+)
+def test_the_proxy_of_the_environment_is_taken_as_by_grpc(
+    target: str,
+    options: dict[str, Any],
+    environment: dict[str, str],
+    proxy: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    made = _options.made_channel(
+        lambda target, *, config, **_: config, options, target, config=wire.ChannelConfig(), tls=None
+    )
+    assert made.http_proxy == proxy

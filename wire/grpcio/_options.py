@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import wire
 from wire.grpcio._enums import Compression
+from wire.grpcio._proxy import http_proxy
 
 _log = logging.getLogger(__name__)
 
@@ -198,6 +199,7 @@ _APPLY: dict[str, Callable[[Any, Any], Any]] = {
     "grpc.use_local_subchannel_pool": _ignored,
     "grpc.http2.max_pings_without_data": _ignored,
     "grpc.enable_http_proxy": _ignored,
+    "grpc.http_proxy": _ignored,
     "grpc.ssl_session_cache": _ignored,
 }
 
@@ -281,6 +283,9 @@ C = TypeVar("C")
 def made_channel(kind: Callable[..., C], options: dict[str, Any], text: str | bytes, **arguments: Any) -> C:
     """wire's channel of a kind. What grpc takes, and wire does not, is what calls on it learn of: a target that cannot
     be read is never reached, and with a service config that is none each call fails."""
+    proxy = http_proxy(target(text), options)
+    if proxy is not None:
+        arguments["config"] = replace(arguments["config"], http_proxy=proxy)
     try:
         arguments["service_config"] = service_config(options)
         return _reaching(kind, text, arguments)
