@@ -33,6 +33,7 @@ _LONGEST_FIRST = (
     "tests/hostile",
     "tests/bin",
     "tests/interop",
+    "tests/soak",
 )
 """What workers that share the tests begin with: what takes longest, so that none is left alone with it at the end."""
 
@@ -42,7 +43,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """What `-n auto` means: a worker for each core; for tests of one file none, they run in this process."""
     if len(config.args) == 1 and ".py" in config.args[0]:
         return 0
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # PyPy has none
 
 
 def _turn(item: pytest.Item) -> int:
