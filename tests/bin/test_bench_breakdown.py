@@ -50,6 +50,7 @@ def run_of(engine: str) -> Broken:
     report = {
         "settings": {"method": "echo of 16 bytes", "engine": engine},
         "throughput_per_s": 5000.0,
+        "interrupted": False,
         "latency_ms": {"p50": 1.0, "p99": 2.0},
         "parts": [
             {
@@ -132,3 +133,11 @@ def test_interpreter_that_cannot_is_refused(
     with pytest.raises(SystemExit):
         bench.main(["--breakdown"])
     assert "layer costs need CPython, and this is pypy" in capsys.readouterr().err
+
+
+def test_server_of_an_interrupted_run_is_left_out() -> None:
+    run = run_of("tuned")
+    run.report["interrupted"] = True
+    text = as_text([Broken("tuned", run.report, 10.0, run.client, None)])
+    assert "\nclient\n" in text
+    assert "server" not in text

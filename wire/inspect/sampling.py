@@ -146,8 +146,9 @@ class Sampler:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         cpu_s, now_s = thread_time(), perf_counter()
         if frame is not None and not self._came_late(now_s, cpu_s):
-            if frame.f_back is not None and frame.f_code.co_code[frame.f_lasti] == _RESUME:
-                frame = frame.f_back  # what ran was the way to this function
+            # What ran was the way to this function; if that is this handler itself, to the one that it interrupted.
+            while frame.f_back is not None and frame.f_code.co_code[frame.f_lasti] == _RESUME:
+                frame = frame.f_back
             self._count(frame)
         self._last_s, self._last_cpu_s = now_s, cpu_s
         self._taken += 1

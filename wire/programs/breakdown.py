@@ -150,7 +150,7 @@ def as_text(runs: Sequence[Broken]) -> str:
         if of_side:
             columns = [(engine, costs) for engine, costs, _ in of_side]
             text += f"\n{name}\n{costs_as_text(columns, [us for *_, us in of_side])}"
-        elif name == "server":
+        elif name == "server" and not any(run.report["interrupted"] for run in runs):
             text += "\nserver: not started by this; SIGUSR2 has wire's bin.server measure itself\n"
     return text
 

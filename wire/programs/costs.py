@@ -39,10 +39,12 @@ def add_costs_flag(add: Callable[..., Any]) -> None:
 def measure_on_signal(path: Path | None, log_format: LogFormat) -> None:
     """Have SIGUSR2 begin it in this process, where there is such a signal. To `path`, or to stderr."""
     if SIGNALS:
-        costs_on_signal(_to_stderr(log_format) if path is None else _to_file(path))
+        costs_on_signal(to_stderr(log_format) if path is None else _to_file(path))
 
 
-def _to_stderr(log_format: LogFormat) -> Callable[[LayerCosts], None]:
+def to_stderr(log_format: LogFormat) -> Callable[[LayerCosts], None]:
+    """Where layer costs go that nobody gave a file for."""
+
     def output(costs: LayerCosts) -> None:
         if log_format == "json":
             text = f"{json.dumps(costs.as_json())}\n"
