@@ -24,28 +24,32 @@ def block(result: Result) -> str:
     """A scenario's contenders, best first: median, CPU time of a call where it is known, least and most."""
     scenario = result.scenario
     lines = [f"{scenario.name}: {scenario.title} ({scenario.unit})"]
+    width = max(map(len, scenario.contenders)) + 1
     for name in sorted(result.samples, key=result.median, reverse=not scenario.lower_is_better):
         values, cpu_us = result.values(name), result.cpu_us(name)
         cost = f"{_number(statistics.median(cpu_us))} µs CPU" if cpu_us else ""
         spread = f"{_number(min(values))} … {_number(max(values))}"
-        lines.append(f"  {name:<18}{_number(result.median(name)):>9}  {cost:>12}   {spread}")
-    lines += [f"  {name:<18}{'–':>9}  {reason}" for name, reason in result.missing.items()]
+        lines.append(f"  {name:<{width}}{_number(result.median(name)):>9}  {cost:>12}   {spread}")
+    lines += [f"  {name:<{width}}{'–':>9}  {reason}" for name, reason in result.missing.items()]
     return "\n".join(lines)
 
 
 def summary(results: list[Result]) -> str:
     """The goals of all scenarios, one line each."""
-    head = f"{'scenario':<20} {'figure':<28} {'is':>7}  {'target':>7}           {'by CPU':>7}"
+    scenarios = max([len("scenario"), *(len(result.scenario.name) for result in results)])
+    figures = max([len("figure"), *(len(_what(result, each)) for result in results for each in result.verdicts())])
+    head = f"{'scenario':<{scenarios}} {'figure':<{figures}} {'is':>7}  {'target':>7}           {'by CPU':>7}"
     lines = [head, "-" * len(head)]
     for result in results:
         for verdict in result.verdicts():
             bound = f"{'≤' if verdict.goal.at_most else '≥'} {verdict.goal.bound:g}"
-            line = f"{result.scenario.name:<20} {_what(result, verdict):<28} {_number(verdict.figure):>7}  {bound:>7}"
+            what = f"{result.scenario.name:<{scenarios}} {_what(result, verdict):<{figures}}"
+            line = f"{what} {_number(verdict.figure):>7}  {bound:>7}"
             by_cpu = _number(verdict.by_cpu) if verdict.by_cpu else ""
             lines.append(f"{line}  {'reached' if verdict.reached else 'missed':<7}  {by_cpu:>7}".rstrip())
         if len(result.verdicts()) < len(result.scenario.goals):
             reasons = "; ".join(dict.fromkeys(result.missing.values()))
-            lines.append(f"{result.scenario.name:<20} not all measured: {reasons}")
+            lines.append(f"{result.scenario.name:<{scenarios}} not all measured: {reasons}")
     return "\n".join(lines)
 
 
