@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.hostile import table
+from tests.hostile.__main__ import line_of
+from tests.hostile.rig import ROWS, Figures
 from wire import config
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "security.md").read_text(encoding="utf-8")
@@ -48,3 +51,20 @@ def test_defaults_are_those_that_are_said() -> None:
         if name == "time_s":  # the server's is not the class's
             continue
         assert float(number.replace(",", "")) * factors[unit] == pytest.approx(defaults[name]), name
+
+
+def test_the_table_of_figures_is_made_of_what_runs_print() -> None:
+    table.modules()  # which imports the rows
+    row = max(ROWS, key=lambda row: len(row.name))
+    figures = Figures(held_mib=12.34, bound_mib=56.7, stays_mib=-0.1, turn_ms=7.8, p99_ms=9.1, worst_ms=10, echoes=100)
+    printed = [line_of(row, "tuned", "uvloop", figures), line_of(row, "h2", "trio", figures)]
+    (line, _) = table.read(["row engine loop\n" + "\n".join(printed)])
+    assert (line.engine, line.loop, line.held_mib, line.bound_mib, line.p99_ms) == ("tuned", "uvloop", 12.3, 57, 9.1)
+    figures.faults.append("it fell over")
+    text = table.table([line, *table.read([line_of(row, "h2", "asyncio", figures)])])
+    assert "| 12 of 57; 12 of 57 | 8; 8 | 9; 9 |" in text
+    assert f"- {line.name} (h2). asyncio: it fell over" in text
+
+
+def test_the_document_has_figures() -> None:
+    assert DOCUMENT.partition(table.BEGIN)[2].partition(table.END)[0].count("\n| ") > 15

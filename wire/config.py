@@ -321,10 +321,9 @@ class ServerConfig:
     once; a connection that carries more callers than that is a proxy's."""
 
     trim_memory_bytes: int | None = 1 << 25
-    """When connections have ended and the process holds so much more memory than the last time, glibc is told to hand
-    back what was freed (malloc_trim), which it keeps otherwise; in a thread, at most each ten seconds. None: never.
-    Nothing happens with other C libraries. 32 MiB: less than one hostile peer leaves, and more than calls come and go
-    with."""
+    """When connections have ended and glibc keeps more than this of what the process has freed, it is told to hand that
+    back (malloc_trim); in a thread, at most each ten seconds. None: never. Nothing happens with other C libraries. 32
+    MiB: less than one hostile peer leaves, and more than calls come and go with."""
 
     grace_s: float = 30.0
     """How long `Server.stop` lets open calls go on before it cancels them."""

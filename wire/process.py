@@ -14,7 +14,20 @@ from collections.abc import Callable
 
 _M_TRIM_THRESHOLD = -1  # mallopt(3)
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 _LARGEST_MMAP_THRESHOLD_BYTES = 1 << 25  # glibc refuses more
+_MALLOC_INFO = (
+    "arena",
+    "ordblks",
+    "smblks",
+    "hblks",
+    "hblkhd",
+    "usmblks",
+    "fsmblks",
+    "uordblks",
+    "fordblks",
+    "keepcost",
+)
 
 
 def tune_process(*, keep_free_bytes: int = 1 << 26, switch_interval_s: float | None = 0.001) -> None:
@@ -24,7 +37,8 @@ def tune_process(*, keep_free_bytes: int = 1 << 26, switch_interval_s: float | N
       else for it to find.
     - glibc's allocator keeps up to `keep_free_bytes` of freed memory, 64 MiB by default, instead of handing it back to
       the kernel. Otherwise every buffer of a large message is mapped, faulted in page by page and unmapped again: unary
-      echoes of 1 MiB went four to five times as fast with this. Elsewhere than on glibc nothing is changed.
+      echoes of 1 MiB went four to five times as fast with this. Threads share one arena of it, which can be given back
+      whole; with Python's lock they seldom allocate at a time. Elsewhere than on glibc nothing is changed.
     - Threads take turns each millisecond, and not each 5 (`sys.setswitchinterval`; None: as it is). An event loop waits
       that long after each system call while another thread computes, as the one that decodes long messages does: calls
       beside such a thread waited 256 ms (p99), and 9 ms with this.
@@ -36,30 +50,48 @@ def tune_process(*, keep_free_bytes: int = 1 << 26, switch_interval_s: float | N
         sys.setswitchinterval(switch_interval_s)
     if _has_glibc():
         mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, min(keep_free_bytes, _LARGEST_MMAP_THRESHOLD_BYTES))
         mallopt(_M_TRIM_THRESHOLD, min(keep_free_bytes, 2**31 - 1))
 
 
-def memory_trimmer() -> Callable[[], object] | None:
-    """What has glibc hand all that was freed back to the kernel (malloc_trim(3)), in some milliseconds for each 100 MiB
-    of it; None elsewhere.
+class FreedMemory:
+    """What glibc's allocator keeps of what was freed. By itself it gives back what lies at the end of its memory alone:
+    a hundred megabytes that were freed below one small object stay. Other threads run on while it is asked, but for
+    large allocations of theirs."""
 
-    By itself it does so with what lies at the end of its memory alone: a hundred megabytes that were freed below one
-    small object stay. Other threads run on meanwhile, but for large allocations of theirs.
-    """
-    if not _has_glibc():
-        return None
-    malloc_trim = ctypes.CDLL(None).malloc_trim
-    return lambda: malloc_trim(ctypes.c_size_t(0))
+    def __init__(self) -> None:
+        libc = ctypes.CDLL(None)
+        self._trim = libc.malloc_trim
+        try:
+            self._info: Callable[[], _MallocInfo2 | _MallocInfo] = libc.mallinfo2  # of glibc 2.33
+            libc.mallinfo2.restype = _MallocInfo2
+        except AttributeError:
+            self._info = libc.mallinfo
+            libc.mallinfo.restype = _MallocInfo
+
+    @classmethod
+    def find(cls) -> FreedMemory | None:
+        """None with other C libraries."""
+        return cls() if _has_glibc() else None
+
+    def size_bytes(self) -> int:
+        """How much it is, be it given back or not (mallinfo(3), fordblks)."""
+        return self._info().fordblks
+
+    def give_back(self) -> None:
+        """To the kernel (malloc_trim(3)), in some milliseconds for each 100 MiB."""
+        self._trim(ctypes.c_size_t(0))
 
 
-def resident_bytes() -> int:
-    """What the process holds of the machine's memory; 0 where /proc does not say."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0
+class _MallocInfo(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint) for name in _MALLOC_INFO)
+    fordblks: int
+
+
+class _MallocInfo2(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _MALLOC_INFO)
+    fordblks: int
 
 
 def _has_glibc() -> bool:

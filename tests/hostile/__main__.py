@@ -25,7 +25,8 @@ def _chosen(words: list[str]) -> Iterator[Row]:
     return (row for row in ROWS if not words or any(word in row.name for word in words))
 
 
-def _line(row: Row, engine: EngineName, loop: LoopName, found: Figures) -> str:
+def line_of(row: Row, engine: EngineName, loop: LoopName, found: Figures) -> str:
+    """One line of the table (`table.Line`)."""
     verdict = "; ".join(found.faults) or "ok"
     return (
         f"{row.name:<64.64} {engine:<6} {loop:<8}{found.held_mib:7.1f}{found.bound_mib:7.0f}{found.stays_mib:7.1f}"
@@ -54,7 +55,7 @@ def main() -> int:
             for loop in loops:
                 found = row.run(engine, loop, options.seconds, realtime=options.realtime)
                 failed += bool(found.faults)
-                print(_line(row, engine, loop, found), flush=True)
+                print(line_of(row, engine, loop, found), flush=True)
     print(f"{failed} of the lines failed" if failed else "all within bounds")
     return 1 if failed else 0
 

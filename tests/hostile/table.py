@@ -78,7 +78,8 @@ def modules() -> dict[str, tuple[str, set[str]]]:
 def table(lines: list[Line]) -> str:
     """In Markdown."""
     out = [
-        "| peers (`tests/hostile/`) | rows | MiB held, of those allowed | longest turn, ms | neighbour's p99, ms |",
+        f"| peers (`tests/hostile/`) | rows | MiB held, of those allowed: {'; '.join(ENGINES)} | longest turn, ms "
+        "| neighbour's p99, ms |",
         "|---|---|---|---|---|",
     ]
     for stem, (title, names) in modules().items():
@@ -94,13 +95,19 @@ def table(lines: list[Line]) -> str:
         if of_module:
             joined = " | ".join("; ".join(cell) for cell in cells)
             out.append(f"| {title} (`{stem}`) | {len(names)} | {joined} |")
-    failed = [line for line in lines if line.verdict != "ok"]
+    failed: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        if line.verdict != "ok":
+            failed.setdefault((line.name, line.engine), []).append(f"{line.loop}: {line.verdict}")
     loops = ", ".join(loop for loop in LOOPS if any(line.loop == loop for line in lines))
+    count = sum(map(len, failed.values()))
     out += [
         "",
-        f"{len(lines)} lines, on {loops}: " + ("all within bounds." if not failed else f"{len(failed)} were not:"),
+        f"{len(lines)} lines, on {loops}: " + (f"{count} were not within bounds." if failed else "all within bounds."),
     ]
-    out += [f"\n- {line.name} ({line.engine}, {line.loop}): {line.verdict}" for line in failed]
+    if failed:
+        out.append("")
+    out += [f"- {name} ({engine}). {'; '.join(said)}" for (name, engine), said in failed.items()]
     return "\n".join(out) + "\n"
 
 

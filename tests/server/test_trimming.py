@@ -20,17 +20,20 @@ MIB = 1 << 20
 
 
 class Process:
-    """One whose memory is what the test says; trimming leaves it with a mebibyte."""
+    """One of which as much is free as the test says, until that is given back."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.resident_bytes = 0
+        self.free_bytes = 0
         self.trims = 0
-        self.trimming = Trimming(cast(Any, self.clock), 32 * MIB, self._trim, lambda: self.resident_bytes)
+        self.trimming = Trimming(cast(Any, self.clock), 32 * MIB, self)
 
-    def _trim(self) -> None:
+    def size_bytes(self) -> int:
+        return self.free_bytes
+
+    def give_back(self) -> None:
         self.trims += 1
-        self.resident_bytes = MIB
+        self.free_bytes = 0
 
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -39,9 +42,9 @@ class Process:
                 thread.join()
 
 
-def test_memory_is_handed_back_a_second_after_a_connection_when_there_is_much_more_than_before() -> None:
+def test_memory_is_handed_back_a_second_after_a_connection_when_much_is_free() -> None:
     process = Process()
-    process.resident_bytes = 33 * MIB
+    process.free_bytes = 33 * MIB
     process.trimming.connection_ended()
     process.trimming.connection_ended()
     process.pass_time(0.9)
@@ -50,31 +53,25 @@ def test_memory_is_handed_back_a_second_after_a_connection_when_there_is_much_mo
     assert process.trims == 1
     process.pass_time(100)
     assert process.trims == 1
-    process.resident_bytes = 34 * MIB  # of which there was one
+    process.free_bytes = 33 * MIB
     process.trimming.connection_ended()
     process.pass_time(1)
     assert process.trims == 2
 
 
-def test_a_little_more_is_left_and_what_went_back_by_itself_is_seen() -> None:
+def test_a_little_is_left_where_it_is() -> None:
     process = Process()
-    process.trimming.connection_ended()
-    process.resident_bytes = 32 * MIB
-    process.pass_time(1)
+    process.free_bytes = 32 * MIB
+    for _ in range(3):
+        process.trimming.connection_ended()
+        process.pass_time(1)
     assert process.trims == 0
-    process.resident_bytes = 0
-    process.trimming.connection_ended()
-    process.pass_time(1)
-    process.resident_bytes = 33 * MIB
-    process.trimming.connection_ended()
-    process.pass_time(1)
-    assert process.trims == 1
 
 
 def test_it_does_not_happen_again_for_ten_seconds() -> None:
     process = Process()
     for trims in (1, 2):
-        process.resident_bytes = 50 * MIB
+        process.free_bytes = 50 * MIB
         process.trimming.connection_ended()
         process.pass_time(1.1)
         assert process.trims == 1
@@ -106,7 +103,7 @@ def test_a_server_looks_when_a_connection_has_ended(loop: LoopName, monkeypatch:
             ended += 1
             super().connection_ended()
 
-    monkeypatch.setattr("wire.server.server.Trimming.make", lambda runtime, more: Recorded(runtime, more, lambda: None))
+    monkeypatch.setattr("wire.server.server.Trimming.make", lambda runtime, most: Recorded(runtime, most, Process()))
 
     async def main() -> None:
         async with wire.Server([]) as server:
@@ -122,16 +119,23 @@ def test_a_server_looks_when_a_connection_has_ended(loop: LoopName, monkeypatch:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
 def test_what_was_freed_below_something_small_goes_back() -> None:
     code = """if True:
-        from wire.process import memory_trimmer, resident_bytes, tune_process
+        import os
+        from wire.process import FreedMemory, tune_process
+
+        def resident_mib():
+            return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
         tune_process()
-        before = resident_bytes()
+        freed = FreedMemory.find()
+        before, free = resident_mib(), freed.size_bytes()
         blocks = [bytearray(b"x") * 100_000 for _ in range(1000)]
         del blocks[:-1]
-        kept = resident_bytes() - before
-        memory_trimmer()()
-        print(kept >> 20, resident_bytes() - before >> 20)
+        print(resident_mib() - before, freed.size_bytes() - free >> 20)
+        freed.give_back()
+        print(resident_mib() - before)
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    kept, after = map(int, done.stdout.split())
+    kept, free, after = map(int, done.stdout.split())
     assert kept > 60
+    assert free > 60
     assert after < 10

@@ -25,7 +25,7 @@ import wire
 from tests.certificates import make_certificates
 from tests.soak.load import AT_ONCE, Load, Servicer, Target
 from wire.config import EngineName
-from wire.process import memory_trimmer
+from wire.process import FreedMemory
 from wire.transport.runtime import LoopName
 
 _CHANNELS = 8
@@ -94,9 +94,9 @@ def _is_timer(found: object) -> bool:
 
 
 def _level(calls: int, loop: LoopName) -> Level:
-    trim = memory_trimmer()
-    if trim is not None:
-        trim()
+    freed = FreedMemory.find()
+    if freed is not None:
+        freed.give_back()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     objects = gc.get_objects()
     timers = sum(map(_is_timer, objects))

@@ -1,59 +1,49 @@
 """Memory that connections have freed goes back to the kernel.
 
 glibc keeps what was freed in holes between what is in use, until it is asked for them; after a peer that made a server
-hold 100 MiB, half of that stays. So a second after a connection has ended, the process looks at how much it holds, and
-where that is much more than it was, has it handed back, in a thread: not again for some seconds, as a busy server uses
-what it has freed. Nothing of this is on the way of a call. Imports `process` and transport's contract.
+hold 100 MiB, half of that stays. So a second after a connection has ended, a thread looks at how much is free, and has
+it given back where that is much: not again for some seconds, as a busy server uses what it has freed. Nothing of this
+is on the way of a call. Imports `process` and transport's contract.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from wire.process import memory_trimmer, resident_bytes
+from wire.process import FreedMemory
 from wire.transport.contract import Runtime, Timer
 
 _AFTER_S: Final = 1.0  # those that end together are one occasion
 _AGAIN_AFTER_S: Final = 10.0
 
 
+class Freed(Protocol):
+    """`process.FreedMemory` is one."""
+
+    def size_bytes(self) -> int: ...
+
+    def give_back(self) -> None: ...
+
+
 class Trimming:
-    """For one server. `more_bytes`: how much more than after the last time the process may hold."""
+    """For one server. `most_bytes`: what may stay."""
 
-    __slots__ = (
-        "_baseline_bytes",
-        "_closed",
-        "_more_bytes",
-        "_next_at",
-        "_resident_bytes",
-        "_runtime",
-        "_timer",
-        "_trim",
-    )
+    __slots__ = ("_closed", "_freed", "_most_bytes", "_next_at", "_runtime", "_timer")
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        more_bytes: int,
-        trim: Callable[[], object],
-        resident_bytes: Callable[[], int] = resident_bytes,
-    ) -> None:
+    def __init__(self, runtime: Runtime, most_bytes: int, freed: Freed) -> None:
         self._runtime = runtime
-        self._more_bytes = more_bytes
-        self._trim = trim
-        self._resident_bytes = resident_bytes
-        self._baseline_bytes = resident_bytes()
+        self._most_bytes = most_bytes
+        self._freed = freed
         self._next_at = runtime.now()
         self._timer: Timer | None = None
         self._closed = False
 
     @classmethod
-    def make(cls, runtime: Runtime, more_bytes: int | None) -> Trimming | None:
+    def make(cls, runtime: Runtime, most_bytes: int | None) -> Trimming | None:
         """None where it is not wanted, or there is nothing to be had by it."""
-        trim = memory_trimmer()
-        return None if more_bytes is None or trim is None else cls(runtime, more_bytes, trim)
+        freed = FreedMemory.find()
+        return None if most_bytes is None or freed is None else cls(runtime, most_bytes, freed)
 
     def connection_ended(self) -> None:
         """A connection and all of its handlers are gone."""
@@ -69,16 +59,13 @@ class Trimming:
 
     def _look(self) -> None:
         self._timer = None
-        held_bytes = self._resident_bytes()
-        self._baseline_bytes = min(self._baseline_bytes, held_bytes)
-        if held_bytes - self._baseline_bytes > self._more_bytes:
-            self._next_at = self._runtime.now() + _AGAIN_AFTER_S
-            try:
-                threading.Thread(target=self._work, name="wire-trim", daemon=True).start()
-            except RuntimeError:  # the system has no more threads
-                pass
+        try:
+            threading.Thread(target=self._work, args=(self._runtime.now(),), name="wire-trim", daemon=True).start()
+        except RuntimeError:  # the system has no more threads
+            pass
 
-    def _work(self) -> None:
+    def _work(self, now: float) -> None:
         """In a thread of its own."""
-        self._trim()
-        self._baseline_bytes = self._resident_bytes()
+        if self._freed.size_bytes() > self._most_bytes:
+            self._next_at = now + _AGAIN_AFTER_S
+            self._freed.give_back()
