@@ -221,6 +221,16 @@ def test_sigusr2_has_each_worker_measure_its_layers(workers: str, tmp_path: Path
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="layer costs need CPython")
+@pytest.mark.parametrize("loop", LOOPS)
+def test_server_that_is_measured_still_ends_at_sigterm(loop: str) -> None:
+    with ServerProcess(*ADDRESS, "--loop", loop) as program:
+        program.process.send_signal(signal.SIGUSR2)
+        assert program.process.stderr is not None
+        assert "measuring layer costs" in program.process.stderr.readline()
+        assert program.end(signal.SIGTERM) == 0
+
+
 def test_costs_file_that_cannot_be_written_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         server.main(["--costs-file", "/nowhere/costs"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -166,6 +167,28 @@ def test_sampler_is_one_at_a_time_in_the_main_thread_and_leaves_others_signals_a
     thread.start()
     thread.join()
     assert str(errors[0]) == "layer costs are those of the main thread, and are begun there"
+
+
+def test_loops_are_woken_by_others_signals_alone() -> None:
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno())
+        handled = signal.signal(signal.SIGUSR1, lambda *_: None)
+        wakeups = sampling._Wakeups()
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+            wakeups.pass_on()
+            assert reader.recv(10) == bytes([signal.SIGUSR1])
+            signal.raise_signal(signal.SIGUSR1)
+            signal.set_wakeup_fd(-1)  # the loop has ended
+            wakeups.close()
+            assert signal.set_wakeup_fd(before) == -1
+            with pytest.raises(BlockingIOError):
+                reader.recv(10)
+        finally:
+            signal.signal(signal.SIGUSR1, handled)
 
 
 def test_interpreters_and_systems_without_it_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,16 @@ Imports `errors` alone.
 
 from __future__ import annotations
 
+import atexit
 import dis
+import os
 import signal
+import socket
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -94,6 +98,7 @@ class Sampler:
         "_preempted",
         "_taken",
         "_timer_s",
+        "_wakeups",
     )
 
     def __init__(self) -> None:
@@ -119,14 +124,19 @@ class Sampler:
         ):
             raise ConfigurationError("SIGALRM, which layer costs need, is in use: by a measurement, or something else")
         signal.signal(signal.SIGALRM, self._on_signal)
+        self._wakeups = _Wakeups() if "uvloop" not in sys.modules else None
         self._calibrate()
         self._began = _Clocks.read()
         self._forget()
+        atexit.register(_stop_timer)  # a process that ends has no handlers at last
         signal.setitimer(signal.ITIMER_REAL, _INTERVAL_S, _INTERVAL_S)
 
     def stop(self) -> Samples:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _stop_timer()
+        atexit.unregister(_stop_timer)
         began, ended = self._began, _Clocks.read()
+        if self._wakeups is not None:
+            self._wakeups.close()
         signal.signal(signal.SIGALRM, _nothing)  # for one that is on its way; it would end the process otherwise
         cpu_s = ended.thread_s - began.thread_s
         stacks = Counter[Stack]()
@@ -150,6 +160,8 @@ class Sampler:
             while frame.f_back is not None and frame.f_code.co_code[frame.f_lasti] == _RESUME:
                 frame = frame.f_back
             self._count(frame)
+        if self._wakeups is not None:
+            self._wakeups.pass_on()
         self._last_s, self._last_cpu_s = now_s, cpu_s
         self._taken += 1
         self._own_s += thread_time() - cpu_s
@@ -189,6 +201,49 @@ class Sampler:
             signal.raise_signal(signal.SIGALRM)
             around_s.append(thread_time() - before_s - self._own_s)
         self._around_s = max(0.0, median(around_s))
+
+
+class _Wakeups:
+    """Keeps samples from waking an event loop, which has a turn for each signal's byte, if it handles signals at all.
+
+    The bytes come here instead, and those of other signals are passed on with the next sample. Not for uvloop, which
+    has the interpreter look for signals only at such a byte.
+    """
+
+    __slots__ = ("_fd", "_loops_fd", "_reader", "_writer")
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._fd = self._writer.fileno()
+        self._loops_fd = signal.set_wakeup_fd(self._fd, warn_on_full_buffer=False)
+
+    def pass_on(self) -> None:
+        try:
+            others = self._reader.recv(4096).replace(bytes([signal.SIGALRM]), b"")
+        except BlockingIOError:
+            return
+        if others and self._loops_fd >= 0 and self._is_set(self._fd):
+            with suppress(BlockingIOError):  # it has enough to wake up for
+                os.write(self._loops_fd, others)
+
+    def close(self) -> None:
+        self.pass_on()
+        self._is_set(self._loops_fd)
+        self._reader.close()
+        self._writer.close()
+
+    def _is_set(self, fd: int) -> bool:
+        """Set it where ours was; false where a loop has ended, or begun, since."""
+        before = signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+        if before != self._fd:
+            signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        return before == self._fd
+
+
+def _stop_timer() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
