@@ -90,7 +90,7 @@ def test_what_a_handler_held_is_given_back_when_it_has_ended(end: str, loop: Loo
         raise ValueError("wanted by the test")
 
     async def test(pair: Pair) -> None:
-        call = pair.stub.unary(LONG, timeout=0.01 if end == "deadline" else None)
+        call = pair.stub.unary(LONG, timeout=0.3 if end == "deadline" else None)  # it has to get there
         while not gate.inside:
             await turns(1)
         (connection,) = pair.server.connections
