@@ -67,7 +67,7 @@ async def _everything(address: str, engine: EngineName, keys: KeyRing) -> None:
 
 async def _echoes(stub: EchoServiceStub) -> None:
     for payload in (b"", b"hello", bytes(range(256)), b"x" * (1 << 20)):
-        assert (await stub.echo(EchoRequest(payload=payload), timeout=10)).payload == payload
+        assert (await stub.echo(EchoRequest(payload=payload), timeout=30)).payload == payload
 
     replies: dict[int, bytes] = {}
 
@@ -99,7 +99,7 @@ async def _signs(stub: CryptoServiceStub) -> None:
         for key_type in (KeyType.RSA, KeyType.P256, KeyType.P384, KeyType.ED25519)
     }
     for algorithm, key_type, verify in _verifications(public):
-        reply = await stub.sign(SignRequest(key_type=key_type, algorithm=algorithm, data=_DATA), timeout=10)
+        reply = await stub.sign(SignRequest(key_type=key_type, algorithm=algorithm, data=_DATA), timeout=30)
         assert reply.key_id == public[key_type].key_id
         verify(reply.signature, _DATA)
 

@@ -88,7 +88,7 @@ def test_the_service_serves(kv: Path, installed: Path) -> None:
         assert done.stdout == "b'1'\n"
     finally:
         serving.terminate()
-        serving.communicate(timeout=20)
+        serving.communicate(timeout=60)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def agent(tmp_path: Path, installed: Path) -> Iterator[Callable[..., subprocess.
         yield host
     finally:
         serving.terminate()
-        serving.communicate(timeout=20)
+        serving.communicate(timeout=60)
 
 
 def test_the_guest_agent_runs_commands_and_carries_files(

@@ -20,7 +20,7 @@ def run(*arguments: str, directory: Path | None = None) -> tuple[int, str]:
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         cwd=directory,
         env=dict(os.environ, PYTHONPATH=os.getcwd()),
         check=False,

@@ -53,7 +53,7 @@ class ServerProcess:
         """Send `signals`, wait; returns the exit status."""
         for number in signals:
             self.process.send_signal(number)
-        stdout, stderr = self.process.communicate(timeout=30)
+        stdout, stderr = self.process.communicate(timeout=60)
         self.stdout += stdout or ""
         self.stderr += stderr
         return self.process.returncode

@@ -181,7 +181,7 @@ def test_responses_come_while_requests_are_open_and_an_interrupt_ends_it(target:
             process.stdin.flush()
             assert process.stdout.readline() == line
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
         assert process.stderr.read() == b""
 
 
@@ -190,7 +190,7 @@ def test_the_servers_end_is_the_end_though_input_goes_on(target: str) -> None:
         assert process.stdin
         process.stdin.write(b'{"name": "enough"}\n')
         process.stdin.flush()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_reader_that_goes_away_ends_it_quietly(target: str) -> None:
@@ -204,7 +204,7 @@ def test_reader_that_goes_away_ends_it_quietly(target: str) -> None:
         process.stdout.close()
         process.stdin.write(b'{"name": "b"}\n')
         process.stdin.flush()
-        assert process.wait(10) == 141
+        assert process.wait(60) == 141
         assert process.stderr.read() == b""
 
 

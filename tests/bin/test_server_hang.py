@@ -45,7 +45,7 @@ def test_worker_that_a_handler_holds_up_is_replaced(loop: LoopName) -> None:
             assert line, "it did not start"
         run(main, line.split()[-1])
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=60)
         assert log.count("has hung for 1 s and was killed; another takes its place") == 1
         assert process.returncode == 0
     finally:

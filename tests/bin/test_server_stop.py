@@ -44,7 +44,7 @@ def test_handlers_that_swallow_their_cancellation_are_named_and_left_behind(loop
 
     try:
         run(call_and_stop)
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=60)
         assert log.count("did not end when cancelled: /echo.v1.EchoService/") == 1
         assert process.returncode == 1
     finally:

@@ -41,7 +41,7 @@ def test_a_server_takes_the_socket_it_is_handed_and_what_waits_in_its_queue() ->
                     assert (await call).payload == b"early"
                 finally:
                     process.terminate()
-                    _, said = process.communicate(timeout=20)
+                    _, said = process.communicate(timeout=60)
                 assert f"listening on ipv4:127.0.0.1:{port}" in said.decode()
                 assert process.returncode == 0
 

@@ -78,7 +78,7 @@ def test_a_signal_lets_calls_end_and_closes_what_was_opened(start: Start, worker
             assert [response async for response in call] == [b"ended"]
 
     wire.run(main)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     assert stdout.splitlines() == ["held", *["closed"] * workers]
 

@@ -71,7 +71,7 @@ class Program:
         """Send signals to the supervisor; returns its exit status and its stderr, once all workers have gone too."""
         for number in signals:
             self.process.send_signal(number)
-        _, stderr = self.process.communicate(timeout=30)  # until every process has closed its copy of stdout
+        _, stderr = self.process.communicate(timeout=60)  # until every process has closed its copy of stdout
         return self.process.returncode, stderr
 
     def kill(self) -> None:

@@ -30,7 +30,7 @@ from wire.transport.runtime import open_runtime, run
 from wire.transport.tls import ClientTls, ServerTls
 
 LOOPS = ("asyncio", "uvloop", "trio", "anyio")
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 """When a test that waits in vain gives up."""
 
 
