@@ -151,7 +151,7 @@ def as_text(runs: Sequence[Broken]) -> str:
             columns = [(engine, costs) for engine, costs, _ in of_side]
             text += f"\n{name}\n{costs_as_text(columns, [us for *_, us in of_side])}"
         elif name == "server" and not any(run.report["interrupted"] for run in runs):
-            text += "\nserver: not started by this; SIGUSR2 has wire's bin.server measure itself\n"
+            text += "\nserver: not started by this; SIGUSR2 has one of wire-server measure itself\n"
     return text
 
 
