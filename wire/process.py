@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from functools import cache
 
 _M_TRIM_THRESHOLD = -1  # mallopt(3)
 _M_MMAP_THRESHOLD = -3
@@ -49,7 +50,7 @@ def tune_process(*, keep_free_bytes: int = 1 << 26, switch_interval_s: float | N
     if switch_interval_s is not None:
         sys.setswitchinterval(switch_interval_s)
     if _has_glibc():
-        mallopt = ctypes.CDLL(None).mallopt
+        mallopt = _libc().mallopt
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, min(keep_free_bytes, _LARGEST_MMAP_THRESHOLD_BYTES))
         mallopt(_M_TRIM_THRESHOLD, min(keep_free_bytes, 2**31 - 1))
@@ -61,7 +62,7 @@ class FreedMemory:
     large allocations of theirs."""
 
     def __init__(self) -> None:
-        libc = ctypes.CDLL(None)
+        libc = _libc()
         self._trim = libc.malloc_trim
         try:
             self._info: Callable[[], _MallocInfo2 | _MallocInfo] = libc.mallinfo2  # of glibc 2.33
@@ -92,6 +93,11 @@ class _MallocInfo(ctypes.Structure):
 class _MallocInfo2(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_size_t) for name in _MALLOC_INFO)
     fordblks: int
+
+
+@cache  # each that is loaded has a class of its own, which only the collector takes away
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _has_glibc() -> bool:

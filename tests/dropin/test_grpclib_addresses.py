@@ -1,8 +1,10 @@
-"""Addresses that grpclib has not: what stands where its host does may be one in gRPC's name syntax."""
+"""What grpclib has not: a host may be an address in gRPC's name syntax. Also how a server leaves the process."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,20 @@ def test_an_address_that_cannot_be_had_is_an_os_error(tmp_path: Path) -> None:
         channel.close()
 
     asyncio.run(main())
+
+
+def test_a_closed_server_is_gone_without_the_collector() -> None:
+    async def main() -> weakref.ref[Server]:
+        server = Server([Echo()], codec=Plain())
+        await server.start("memory:grpclib-gone")
+        async with Channel("memory:grpclib-gone", codec=Plain()) as channel:
+            await UnaryUnaryMethod(channel, PATH, bytes, bytes)(b"x", timeout=5)
+        server.close()
+        await server.wait_closed()
+        return weakref.ref(server)
+
+    gc.disable()
+    try:
+        assert asyncio.run(main())() is None
+    finally:
+        gc.enable()

@@ -194,15 +194,20 @@ def connection_lost(call: Any) -> bool:
 # The server's side.
 
 
+class _ByPath(wire.Servicer):
+    """A service of one method. An instance has what a class has elsewhere: classes are left to the collector."""
+
+    def __init__(self, path: str, handler: Callable[[Any, Any], Awaitable[Any]]) -> None:
+        _, service, name = path.split("/")
+        method = wire.StreamStream(name, bytes, bytes)
+        self.service = wire.Service(service, [method])  # type: ignore[misc]
+        setattr(self, method.attribute, handler)
+
+
 def servicer(path: str, handler: Callable[[Any, Any], Awaitable[Any]]) -> wire.Servicer:
     """Has `handler` called with the requests' iterator and the context of each call of `path`, as one that streams both
     ways. Raises `wire.ServiceError` for a path that is not "/package.Service/Method"."""
-    _, service, name = path.split("/")
-    method = wire.StreamStream(name, bytes, bytes)
-    kind = type("_Servicer", (wire.Servicer,), {"service": wire.Service(service, [method])})
-    result: wire.Servicer = kind()
-    setattr(result, method.attribute, handler)
-    return result
+    return _ByPath(path, handler)
 
 
 def send_now(context: wire.ServerContext, data: bytes) -> None:

@@ -295,11 +295,13 @@ class Server:
     def close(self) -> None:
         """Listen no more, cancel the handlers that run, and close the connections. Raises RuntimeError when the server
         was not started."""
-        if self._core is None or self._closed is None:
+        if self._closed is None:
             raise RuntimeError("Server is not started")
         if not self._closed.done():
             self._closed.set_result(None)
-            self._stopping = self._loop.create_task(self._stop(self._core))
+            assert self._core is not None
+            core, self._core = self._core, None  # its routes lead back to this object
+            self._stopping = self._loop.create_task(self._stop(core))
 
     async def _stop(self, core: wire.Server) -> None:
         await core.stop(0)
