@@ -141,7 +141,7 @@ class _Rpc:
             return self._end(status)
         except BaseException:
             context.cancelled = True
-            if self._done.done():
+            if self._done.done() and not self._done.cancelled():
                 self._done.exception()  # which nobody will ask for
             if self._requests is not None:
                 self._requests.gone()
