@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 import wire
+from tests.leftovers import COUNTED
 from tests.support import TIMEOUT_S
 from wire.transport.asyncio_transport import AsyncioRuntime
 from wire.transport.contract import Resumable
@@ -249,6 +250,7 @@ def test_what_it_raises_is_the_tasks(run: Any) -> None:
     run(main)
 
 
+@COUNTED
 def test_nothing_of_it_is_left_for_the_collector(run: Any) -> None:
     async def main() -> None:
         rig = Rig()
