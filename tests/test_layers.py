@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -80,9 +81,10 @@ SOURCES = sorted(
 MODULES = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in SOURCES}
 
 
-def imported(path: str) -> set[str]:
+@cache
+def imported(path: str) -> frozenset[str]:
     """Full names of the modules that a source file imports, wherever in it."""
-    return set(_imports(ast.parse((ROOT / path).read_text(encoding="utf-8"))))
+    return frozenset(_imports(ast.parse((ROOT / path).read_text(encoding="utf-8"))))
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
