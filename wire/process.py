@@ -32,7 +32,7 @@ _MALLOC_INFO = (
 
 
 def tune_process(*, keep_free_bytes: int = 1 << 26, switch_interval_s: float | None = 0.001) -> None:
-    """Call once, when the program has imported and set up what it needs, before it serves or calls.
+    """Call once, when the program has imported and set up what it needs, before it serves or calls, or starts threads.
 
     - The garbage collector stops looking at what exists by now (`gc.freeze`). Calls leave no cycles, so there is little
       else for it to find.

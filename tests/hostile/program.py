@@ -145,9 +145,9 @@ def serve(control: socket.socket, order: dict[str, Any]) -> None:
     tls = wire.ServerTls(*map(Path, order["tls"])) if order["tls"] else None
 
     async def main() -> None:
+        wire.tune_process()  # as `bin.server` does
         async with wire.Server([Hostile(), EchoServicer()], config=config_of(order["config"]), tls=tls) as server:
             address = await server.listen("127.0.0.1:0")
-            wire.tune_process()  # as `bin.server` does
 
             def answer() -> None:
                 while control.recv(100):

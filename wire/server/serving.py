@@ -87,9 +87,10 @@ async def _serve_alone(
     make_server: MakeServer, addresses: list[str], started: Callable[[list[str]], object], reuse_port: bool
 ) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        tune_process()  # before there are threads
         async with make_server() as server:
             bound = [each for address in addresses for each in await _listen(server, address, reuse_port)]
-            tune_process()
+            tune_process()  # for what was made since
             started(bound)
             await anext(signals)
             _log.info("stopping: open calls may end; a second signal cuts them off")
@@ -103,6 +104,7 @@ async def _serve_alone(
 async def _serve_as_worker(make_server: MakeServer, worker: Worker) -> None:
     """The supervisor sees to further signals."""
     with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+        tune_process()
         async with make_server() as server:
             for sock in worker.sockets:
                 server.serve(sock)
