@@ -40,10 +40,12 @@ _LONGEST_FIRST = (
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """What `-n auto` means: a worker for each core; for tests of one file none, they run in this process."""
+    """What `-n auto` means: a worker for each core, and one as they often wait for the processes that they start; for
+    tests of one file none, they run in this process."""
     if len(config.args) == 1 and ".py" in config.args[0]:
         return 0
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # PyPy has none
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # PyPy has none
+    return cores + 1
 
 
 def _turn(item: pytest.Item) -> int:
