@@ -221,7 +221,7 @@ class Server:
             for servicer in self._servicers:
                 servicer.on_drain()
         for listener, _ in self._listeners:
-            listener.on_arrived = self._notify_if_gone
+            listener.on_arrived = self._notify
             listener.drain()  # what waits to be accepted may have sent requests: they are answered
             self._draining.append(listener)
         self._listeners.clear()  # they hold this server
@@ -307,10 +307,6 @@ class Server:
 
     def _gone(self) -> bool:
         return not (self.connections or any(listener.arriving for listener in self._draining))
-
-    def _notify_if_gone(self) -> None:
-        if self._gone():
-            self._notify()
 
     async def _wait(self, runtime: Runtime) -> None:
         future = runtime.future()

@@ -166,7 +166,7 @@ class RuntimeBase(ABC):
         config: TransportConfig,
         answer: Answer | None = None,
     ) -> Listener:
-        guard = self._guards.setdefault(id(config), Guard(config))
+        guard = self._guard_of(config)
 
         def accepted(end: End, peer: Peer, listener: AcceptLoop | MemoryListener) -> None:
             self.spawn(self._arrive(end, peer, make_protocol, tls, answer, guard, listener.arrived))
@@ -192,12 +192,15 @@ class RuntimeBase(ABC):
         answer: Answer | None,
         arrived: Callable[[], None],
     ) -> None:
-        guard = self._guards.setdefault(id(config), Guard(config))
+        guard = self._guard_of(config)
         peer = guard.admit(sock)
         if peer is None:
             arrived()
         else:
             self.spawn(self._arrive(sock, peer, make_protocol, tls, answer, guard, arrived))
+
+    def _guard_of(self, config: TransportConfig) -> Guard:
+        return self._guards.setdefault(id(config), Guard(config))
 
     async def _arrive(
         self,
