@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.interpreters import among, interpreter
 from benchmarks.measures import Lab
-from benchmarks.processes import CORES
+from benchmarks.processes import CORES, UnavailableError
 from benchmarks.report import as_json, block, machine, summary
 from benchmarks.rounds import Result, measure
 from benchmarks.scenarios import SCENARIOS
@@ -25,6 +26,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
     parser.add_argument("--rounds", type=integer(1, 1000), default=5, help="samples of each contender")
     parser.add_argument("--seconds", type=number(0.1, 600), default=2.0, help="how long one sample takes")
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="an interpreter on which wire's servers and clients are measured too, in the same rounds; may be repeated",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
     return parser
 
@@ -58,6 +66,11 @@ def main() -> int:
     if unknown:
         _parser().error(f"no scenario is called {unknown[0]!r}: --list shows them")
     chosen = [SCENARIOS[name] for name in args.scenarios] or list(SCENARIOS.values())
+    try:
+        here, others = interpreter(), [interpreter(path) for path in args.python]
+    except UnavailableError as error:
+        _parser().error(str(error))
+    chosen = [among(scenario, here, others) for scenario in chosen]
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # 1,000 connections at both of their ends
 

@@ -48,34 +48,33 @@ ON_WIRE = " on wire"
 """Ends the names of Python's other stacks' peers whose programs run, unchanged, on wire."""
 
 
-def _peer(role: str, name: str, *flags: str) -> list[str]:
+def _peer(role: str, name: str, *flags: str, interpreter: str | None = None) -> list[str]:
     """The command of one of `peers`, by the stack that it is written for or by wire in its place."""
     written_for = name.removesuffix(ON_WIRE)
     package = written_for.partition("-")[0]  # grpcio or grpclib
     if package in ("grpcio", "grpclib") and find_spec("grpc" if package == "grpcio" else package) is None:
         raise UnavailableError(f"{package} is not installed (pip install {package})")
     instead = ["-m", f"wire.{package}"] if name.endswith(ON_WIRE) else []
-    return python(*instead, "-m", "benchmarks.peers", role, written_for, *flags)
+    return python(*instead, "-m", "benchmarks.peers", role, written_for, *flags, interpreter=interpreter)
 
 
-def start(name: str) -> Subprocess:
+def start(name: str, interpreter: str | None = None) -> Subprocess:
     """The server `name` on the server's core: of `peers.servers.SERVERS`, with `ON_WIRE` or without, "tonic",
-    "grpc-go", or "bin.server" with flags."""
+    "grpc-go", or "bin.server" with flags. Those in Python run on `interpreter`, or on this one."""
     if name == "grpc-go":
         return Subprocess([_grpc_go()], SERVER_CORE, env={"GOMAXPROCS": "1"})
     if name == "tonic":
         return Subprocess([tonic(), "serve"], SERVER_CORE)
     if name.startswith("bin.server"):
         flags = name.split()[1:]
-        return Subprocess(
-            python("-m", "bin.server", "--listen", "127.0.0.1:0", "--log-level", "warn", *flags), SERVER_CORE
-        )
-    return Subprocess(_peer("serve", name), SERVER_CORE)
+        flags = ["--listen", "127.0.0.1:0", "--log-level", "warn", *flags]
+        return Subprocess(python("-m", "bin.server", *flags, interpreter=interpreter), SERVER_CORE)
+    return Subprocess(_peer("serve", name, interpreter=interpreter), SERVER_CORE)
 
 
-def call(name: str, target: str, core: int = LOAD_CORE) -> Subprocess:
+def call(name: str, target: str, core: int = LOAD_CORE, interpreter: str | None = None) -> Subprocess:
     """The client `name`, which takes a sample for each JSON line: of `peers.clients.CLIENTS`, with `ON_WIRE` or
-    without, or "tonic"."""
+    without, or "tonic". One in Python runs on `interpreter`, or on this one."""
     if name == "tonic":
         return Subprocess([tonic(), "call", target], core, ask=True)
-    return Subprocess(_peer("call", name, "--target", target), core, ask=True)
+    return Subprocess(_peer("call", name, "--target", target, interpreter=interpreter), core, ask=True)

@@ -34,9 +34,11 @@ _ONE_CONNECTION = Load(1, 100)
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """What the command line chose: how long one sample takes."""
+    """What the command line chose: how long one sample takes, and which interpreter runs the contender; None: this
+    one."""
 
     seconds: float
+    interpreter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def h2load_echo(server: str, load: Load, payload_bytes: int = 16) -> Opener:
     def opened(lab: Lab) -> Iterator[Sample]:
         h2load.require()
         message = echo_message(payload_bytes)
-        with start(server) as process:
+        with start(server, lab.interpreter) as process:
             address = process.address()
             yield lambda: _under_h2load(process, address, ECHO_PATH, message, load, lab.seconds, len(message))
 
@@ -135,7 +137,7 @@ def _wait_until_accepting(port: str) -> str:
 def client_echo(
     client: str, server: str, figure: str, *, in_flight: int = 100, payload_bytes: int = 16, both: bool = False
 ) -> Opener:
-    """Unary calls of `client` against `server`, whose CPU time counts if it is of the same stack, or with `both`.
+    """Unary calls of `client` against `server`, whose CPU time counts only with `both`: then the two are measured.
 
     `figure`: "per_s", "MB/s" (of payload, one way) or "p50_us".
     """
@@ -143,13 +145,16 @@ def client_echo(
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with start(server) as process, call(client, process.address()) as caller:
+        with (
+            start(server, lab.interpreter if both else None) as process,
+            call(client, process.address(), interpreter=lab.interpreter) as caller,
+        ):
             caller.ask(**what, seconds=min(lab.seconds, 0.3))
 
             def sample() -> Sampled:
                 before_s = process.cpu_s()
                 answer = caller.ask(**what, seconds=lab.seconds)
-                server_s = process.cpu_s() - before_s if both or server == client else 0.0
+                server_s = process.cpu_s() - before_s if both else 0.0
                 per_s = answer["count"] / answer["seconds"]
                 value = {"p50_us": answer["p50_us"], "MB/s": per_s * payload_bytes / 1e6, "per_s": per_s}[figure]
                 return Sampled(value, (answer["cpu_s"] + server_s) * 1e6 / answer["count"])
@@ -165,7 +170,10 @@ def client_stream(client: str, server: str, *, payload_bytes: int, count: int | 
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with start(server) as process, call(client, process.address()) as caller:
+        with (
+            start(server, lab.interpreter) as process,
+            call(client, process.address(), interpreter=lab.interpreter) as caller,
+        ):
             caller.ask(**what, seconds=0.1, count=10)
 
             def sample() -> Sampled:
@@ -191,7 +199,7 @@ def server_stream(server: str, kind: str, payload_bytes: int, streams: int = 1, 
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with start(server) as process, call("tonic", process.address()) as caller:
+        with start(server, lab.interpreter) as process, call("tonic", process.address()) as caller:
             caller.ask(**what, seconds=min(lab.seconds, 0.5))
 
             def sample() -> Sampled:
@@ -211,7 +219,10 @@ def stream_memory(client: str, server: str) -> Opener:
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with start(server) as process, call(client, process.address()) as caller:
+        with (
+            start(server, lab.interpreter) as process,
+            call(client, process.address(), interpreter=lab.interpreter) as caller,
+        ):
 
             def sample() -> Sampled:
                 process.reset_peak()
@@ -232,7 +243,7 @@ def replay_cpu(server: str, requests: Callable[[int], Requests]) -> Opener:
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with start(server) as process:
+        with start(server, lab.interpreter) as process:
             address = process.address()
             replay(address, requests(1000), 100)
 
@@ -265,7 +276,7 @@ def echo_cpu(server: str, *, connections: int = 0, streams_on_each: int = 0, loa
     def opened(lab: Lab) -> Iterator[Sample]:
         h2load.require()
         message = echo_message(16)
-        with start(server) as process, ExitStack() as held:
+        with start(server, lab.interpreter) as process, ExitStack() as held:
             address = process.address()
             _hold(held, address, connections, streams_on_each)
 
@@ -292,7 +303,7 @@ def memory(server: str, *, connections: int, streams_on_each: int = 0) -> Opener
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
         def sample() -> Sampled:
-            with start(server) as process, ExitStack() as held:
+            with start(server, lab.interpreter) as process, ExitStack() as held:
                 address = process.address()
                 # What the first requests and the first stream load is nobody's share.
                 replay(address, unary_requests(Varying.SAME, 1000), 100)
@@ -324,7 +335,7 @@ def sign_over_grpc(server: str) -> Opener:
         message = bytes(SignRequest(key_type=KeyType.P256, algorithm=Algorithm.ECDSA_P256_SHA256_ASN1, data=bytes(32)))
         # DER signatures vary by a byte or two around 71.
         reply_bytes = len(bytes(SignResponse(signature=bytes(70), key_id="0" * 32)))
-        with start(server) as process:
+        with start(server, lab.interpreter) as process:
             address, load = process.address(), _ONE_CONNECTION
             yield lambda: _under_h2load(process, address, SIGN_PATH, message, load, lab.seconds, reply_bytes)
 
@@ -353,7 +364,7 @@ def open_loop(server: str, percentile: str, *, rate: float | None = None, share:
 
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
-        with start(server) as process:
+        with start(server, lab.interpreter) as process:
             address = process.address()
             per_s = rate
             if per_s is None:
@@ -412,7 +423,7 @@ def ready_time(server: str) -> Opener:
     @contextmanager
     def opened(lab: Lab) -> Iterator[Sample]:
         def sample() -> Sampled:
-            with start(server) as process:
+            with start(server, lab.interpreter) as process:
                 process.address()
                 return Sampled(time.monotonic() - process.started_s)
 

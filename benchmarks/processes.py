@@ -140,9 +140,9 @@ def pinned(command: Sequence[str], core: int) -> list[str]:
     return ["taskset", "--cpu-list", str(core), *command]
 
 
-def python(*args: str) -> list[str]:
-    """A command that runs this interpreter."""
-    return [sys.executable, *args]
+def python(*args: str, interpreter: str | None = None) -> list[str]:
+    """A command that runs this interpreter, or the one named."""
+    return [interpreter or sys.executable, *args]
 
 
 def _status_bytes(pid: int, field: str) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from benchmarks.contenders import ON_WIRE
 from benchmarks.frames import VALUES, Varying
@@ -30,12 +29,20 @@ from benchmarks.measures import (
 )
 
 
+class Kind(Enum):
+    """Interpreters that have goals of their own."""
+
+    CPYTHON = "CPython before 3.14"
+    NEW = "CPython from 3.14 on"
+    PYPY = "PyPy"
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """`contender` must reach `bound`: as a ratio to the best of `against`, or itself where that is empty.
 
     `at_most`: the figure is a cost, and the bound is its ceiling; otherwise its floor. `cpu`: the ratio is that of the
-    CPU time for a call, with the bound as its ceiling.
+    CPU time for a call, with the bound as its ceiling. `kinds`: of the interpreters that the goal is for.
     """
 
     contender: str
@@ -43,6 +50,7 @@ class Goal:
     bound: float
     at_most: bool = False
     cpu: bool = False
+    kinds: frozenset[Kind] = frozenset(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,6 @@ class Scenario:
     lower_is_better: bool = False
 
 
-_PYPY = platform.python_implementation() == "PyPy"
-_NEW = sys.version_info >= (3, 14)
 _GRPCIO = ("grpcio", "grpcio-asyncio")
 _TONIC = ("tonic",)
 _SHAPES = {
@@ -72,24 +78,37 @@ def _servers(*names: str, load: Load, payload_bytes: int = 16) -> dict[str, Open
 
 
 def _pairs(*names: str, figure: str, in_flight: int, payload_bytes: int = 16) -> dict[str, Opener]:
-    return {name: client_echo(name, name, figure, in_flight=in_flight, payload_bytes=payload_bytes) for name in names}
+    return {
+        name: client_echo(name, name, figure, in_flight=in_flight, payload_bytes=payload_bytes, both=True)
+        for name in names
+    }
 
 
 def _floods(*names: str, payload_bytes: int, count: int | None = None) -> dict[str, Opener]:
     return {name: client_stream(name, name, payload_bytes=payload_bytes, count=count) for name in names}
 
 
-def _at_most(contender: str, against: tuple[str, ...], bound: float) -> Goal:
-    """A goal about the CPU time for a call."""
-    return Goal(contender, against, bound, at_most=True, cpu=True)
+def _at_most(
+    contender: str,
+    against: tuple[str, ...],
+    old: float | None = None,
+    *,
+    new: float | None = None,
+    pypy: float | None = None,
+) -> tuple[Goal, ...]:
+    """Goals about the CPU time for a call, by the kind of interpreter; None: no goal there."""
+    bounds = {Kind.CPYTHON: old, Kind.NEW: new, Kind.PYPY: pypy}
+    return tuple(
+        Goal(contender, against, bound, at_most=True, cpu=True, kinds=frozenset([kind]))
+        for kind, bound in bounds.items()
+        if bound is not None
+    )
 
 
 def _shape(name: str, load: Load) -> Scenario:
-    goals = [_at_most("wire-tuned", _TONIC, 0.2 if _PYPY else 0.75 if _NEW else 0.9)]
-    if _PYPY or _NEW:
-        goals.append(_at_most("wire-async", _TONIC, 0.4 if _PYPY else 1.0))
-    if _PYPY:
-        goals.append(_at_most("wire-tuned", ("nghttpd",), 0.5))
+    goals = _at_most("wire-tuned", _TONIC, 0.9, new=0.75, pypy=0.2)
+    goals += _at_most("wire-async", _TONIC, new=1.0, pypy=0.4)
+    goals += _at_most("wire-tuned", ("nghttpd",), pypy=0.5)
     return Scenario(
         name,
         f"Server: unary echo of 16 B, h2load, connections × streams {load.connections} × {load.streams}",
@@ -98,7 +117,7 @@ def _shape(name: str, load: Load) -> Scenario:
             **_servers("wire-tuned", "wire-async", "tonic", "grpc-go", load=load),
             "nghttpd": h2load_file(load),
         },
-        tuple(goals),
+        goals,
     )
 
 
@@ -139,7 +158,7 @@ def _stream(name: str, title: str, kind: str, payload_bytes: int, bound: float, 
         f"Server: {title}; tonic's client",
         "MB/s" if in_mb else "messages/s",
         {each: server_stream(each, kind, payload_bytes, streams, in_mb=in_mb) for each in names},
-        (Goal("wire-tuned", _TONIC, bound) if in_mb else _at_most("wire-tuned", _TONIC, 0.4 if _PYPY else bound),),
+        (Goal("wire-tuned", _TONIC, bound),) if in_mb else _at_most("wire-tuned", _TONIC, bound, new=bound, pypy=0.4),
     )
 
 
@@ -191,7 +210,7 @@ _ALL = (
         },
         (
             Goal("wire-tuned", ("grpcio-asyncio",), 8),
-            _at_most("wire-tuned", _TONIC, 0.5 if _PYPY else 0.9),
+            *_at_most("wire-tuned", _TONIC, 0.9, new=0.9, pypy=0.5),
         ),
     ),
     Scenario(
@@ -258,7 +277,7 @@ _ALL = (
         "client and server of grpclib, unary echo of 16 B, 50 calls in flight",
         "calls/s",
         "grpclib",
-        lambda name: client_echo(name, name, "per_s", in_flight=50),
+        lambda name: client_echo(name, name, "per_s", in_flight=50, both=True),
         10,
     ),
     _steps(
