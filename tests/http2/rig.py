@@ -27,7 +27,7 @@ def feed(engine: Any, data: bytes, now: float) -> int:
 
 class Recorder:
     """A sink that writes everything down. `grant`: whether DATA counts as consumed when it comes. `serves`: whether
-    streams that are reset had brought a handler a request."""
+    streams that are reset had brought a handler a request. `takes`: whether whole answers are taken as such."""
 
     engine: Engine
 
@@ -37,6 +37,7 @@ class Recorder:
         self.sections: list[HeaderList] = []
         self.grant = True
         self.serves = False
+        self.takes = True
         self.explained: list[bool] = []  # of each ping
         self.react: dict[str, Callable[[Stream], object]] = {}
 
@@ -55,6 +56,18 @@ class Recorder:
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         self.sections.append(trailers)
         self._note("trailers", stream, trailers.fields)
+
+    def on_response(
+        self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList
+    ) -> bool:
+        assert stream.closed
+        assert stream.id not in self.engine.streams
+        if not self.takes or self.react:
+            return False
+        self.on_headers(stream, headers, False)
+        self.on_data(stream, data[start:stop], False)
+        self.on_trailers(stream, trailers)
+        return True
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
         assert stream.closed

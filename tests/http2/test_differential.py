@@ -170,6 +170,7 @@ class Session:
         self.answered: set[int] = set()
         for side in self.sides:
             side.sink.grant = self.grant
+            side.sink.takes = not self.rarely(4)
             side.engine.start()
             side.written()
         self.feed(b"" if self.client else f.PREFACE)
@@ -388,21 +389,24 @@ class Session:
     def response(self) -> None:
         self.feed(self.headers(self.any_stream(), self.fields(f.RESPONSE, RESPONSE_SHAPES), self.rarely(3)))
 
-    def whole_reply(self) -> None:
-        stream_id = self.any_stream()
-        reply = f.headers(stream_id, self.encoder.encode(f.RESPONSE)) + f.data(stream_id, b"reply")
-        if self.rarely(2):
-            reply += f.data(stream_id, b"end", end=True)
-        else:
-            reply += f.headers(stream_id, self.encoder.encode(f.TRAILERS), end=True)
-        self.feed(reply)
+    def whole_replies(self) -> None:
+        replies = b""
+        for _ in range(self.random.choice([1, 2, 5])):
+            stream_id = self.any_stream()
+            data = f.data(stream_id, b"reply" * self.random.choice([1, 1, 3000]))
+            replies += f.headers(stream_id, self.encoder.encode(f.RESPONSE)) + data
+            if self.rarely(5):
+                replies += f.data(stream_id, b"end", end=True)
+            else:
+                replies += f.headers(stream_id, self.encoder.encode(f.TRAILERS), end=True)
+        self.feed(replies)
 
 
 ANY_TIME = ("settings_and_time", "ping_or_goaway", "any_frame", "read_output", "goaway")
 ON_STREAMS = ("data_frame", "window_update", "rst_stream", "trailers", "send_data", "send_headers", "reset", "consumed")
 ACTIONS = {
     False: (*ANY_TIME, *ON_STREAMS, "request", "plain_request", "send_reply"),
-    True: (*ANY_TIME, *ON_STREAMS, "open_stream", "whole_reply", "response"),
+    True: (*ANY_TIME, *ON_STREAMS, "open_stream", "whole_replies", "response"),
 }
 seeds = st.integers(0, 2**64 - 1)
 

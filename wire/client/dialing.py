@@ -143,6 +143,12 @@ class ClientConnection(Connection):
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         stream.call.on_headers(headers, end_stream)
 
+    def on_response(
+        self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList
+    ) -> bool:
+        taken: bool = stream.call.on_response(headers, data, start, stop, trailers)
+        return taken
+
     def on_settings(self) -> None:
         self._settled()
         self._owner.dispatch()

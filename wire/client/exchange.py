@@ -273,6 +273,10 @@ class Exchange(Generic[R]):
     def on_data(self, data: bytes, end_stream: bool) -> None:
         """DATA has come."""
 
+    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
+        """The whole response has come, with `data[start:stop]` as its DATA. False to get it in parts."""
+        return False
+
     def on_trailers(self, trailers: HeaderList) -> None:
         outcome: Outcome | None = trailers.parsed
         if outcome is None:

@@ -15,6 +15,7 @@ from wire.client.exchange import Waiting
 from wire.client.pool import Pool
 from wire.client.retry import PREVIOUS_ATTEMPTS, Tokens, pushback_s
 from wire.client.unary_exchange import UnaryExchange
+from wire.http2.engine import HeaderList
 from wire.metadata import Fields
 from wire.rpc.headers import Outcome, ResponseHead
 from wire.rpc.service_config import HedgingPolicy
@@ -148,6 +149,9 @@ class _Hedged(UnaryExchange[Any]):
 
     _policy: Hedge
 
+    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
+        return False  # the other attempts hear of its parts
+
     def _on_head(self, head: ResponseHead) -> None:
         if self.code is None:
             self._policy.decide(self)
@@ -194,6 +198,9 @@ class _Attempt(UnaryExchange[Any]):
 
     def _request_extra(self) -> Fields:
         return (*super()._request_extra(), (PREVIOUS_ATTEMPTS, b"%d" % self._number))
+
+    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
+        return False  # the other attempts hear of its parts
 
     def _on_head(self, head: ResponseHead) -> None:
         self._hedge.decide(self)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wire.client.exchange import Exchange
+from wire.http2.engine import HeaderList
 from wire.status import StatusCode
 
 
@@ -28,13 +29,22 @@ class _Observed(Exchange[Any]):
 
     __slots__ = ()
 
+    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
+        taken = super().on_response(headers, data, start, stop, trailers)
+        if taken:
+            self._tell()
+        return taken
+
     def _finish(self, code: StatusCode, message: str) -> None:
         first = self.code is None
         super()._finish(code, message)
         if first:
-            observers, self._observers = self._observers, []
-            for ended in observers:
-                self.call_soon(ended)
+            self._tell()
+
+    def _tell(self) -> None:
+        observers, self._observers = self._observers, []
+        for ended in observers:
+            self.call_soon(ended)
 
 
 _OBSERVED: dict[type[Exchange[Any]], type[_Observed]] = {}  # by what they were before, those of retried calls included

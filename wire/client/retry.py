@@ -15,6 +15,7 @@ from wire.client.exchange import Exchange
 from wire.client.pool import Pool
 from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
 from wire.client.unary_exchange import UnaryExchange
+from wire.http2.engine import HeaderList
 from wire.metadata import Fields
 from wire.rpc.headers import Outcome
 from wire.rpc.service_config import RetryPolicy, RetryThrottling
@@ -125,6 +126,9 @@ class _Retried(Exchange[Any]):
     __slots__ = ()
 
     _policy: Retries
+
+    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
+        return False  # `_end` hears of it
 
     def _request_extra(self) -> Fields:
         fields = super()._request_extra()

@@ -135,6 +135,12 @@ class Sink(Protocol):
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         """Trailing fields; they end the stream."""
 
+    def on_response(
+        self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList
+    ) -> bool:
+        """Client: the whole answer to a request that is complete, its only DATA being `data[start:stop]`. True when it
+        was taken; else the parts are reported as if this had not been called. An engine need not find it."""
+
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
         """The stream is gone before its end: RST_STREAM came, we sent one for a violation, or a GOAWAY left it out
         (`REFUSED_STREAM`, by_peer). Never called for `Engine.reset`, nor for NO_ERROR after a complete response.

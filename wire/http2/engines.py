@@ -10,17 +10,17 @@ from wire.errors import ConfigurationError
 from wire.http2.engine import Engine, Sink
 
 EngineFactory = Callable[[bool, Sink, Http2Config], Engine]
-"""(client?, sink, config) → engine. Both engine classes have this shape."""
+"""(client?, sink, config) → engine."""
 
 
 def engine_factory(name: EngineName) -> EngineFactory:
-    """The engine class called `name`; imported only when asked for. Raises `ConfigurationError` for another name."""
+    """What makes engines called `name`; imported only when asked for. Raises `ConfigurationError` for another name."""
     if name == "h2":
         from wire.http2.h2.engine import H2Engine
 
         return H2Engine
     if name == "tuned":
-        from wire.http2.tuned.engine import TunedEngine
+        from wire.http2.tuned.client import tuned_engine
 
-        return TunedEngine
+        return tuned_engine
     raise ConfigurationError(f'no HTTP/2 engine is called "{name}": there are "h2" and "tuned"')

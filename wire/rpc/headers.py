@@ -145,14 +145,16 @@ def status_trailers(code: StatusCode, message: str, metadata: Fields = ()) -> Fi
 
 
 class ResponseHead:
-    """What a response's first header fields say. `error` is set when the response is not gRPC's."""
+    """What a response's first header fields say. `error` is set when the response is not gRPC's. `plain`: it is gRPC's,
+    and not compressed."""
 
-    __slots__ = ("decompress", "error", "fields")
+    __slots__ = ("decompress", "error", "fields", "plain")
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
         self.decompress: Decompressor | None = None
         self.error: RpcError | None = None
+        self.plain = False
 
 
 def parse_response(fields: Fields) -> ResponseHead:
@@ -181,6 +183,7 @@ def parse_response(fields: Fields) -> ResponseHead:
     elif not _is_grpc(content_type):
         shown = content_type.decode("latin-1") or "none"
         head.error = RpcError(StatusCode.UNKNOWN, f"the server's answer is not gRPC: its content-type is {shown}")
+    head.plain = head.error is None and head.decompress is None
     return head
 
 

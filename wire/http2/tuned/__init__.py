@@ -8,7 +8,8 @@
     reader     bytes → frames: what is not whole yet, sizes and places, field blocks
     streams    the state of one stream, its windows and the connection's
     sender     everything that an engine sends
-    engine     everything that it receives: `TunedEngine`
+    engine     everything that it receives: `TunedEngine`, a server's
+    client     what is otherwise on a client: `ClientEngine`
 
 Each imports only those above it, `wire.http2`'s `codes`, `engine` (the contract) and `limits`, `wire.config` and
 `wire.errors`."""

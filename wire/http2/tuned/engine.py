@@ -169,7 +169,7 @@ class TunedEngine(ControlFrames):
                 break
             stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
             reader.judge_place(kind, flags, stream_id)
-            _HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop])
+            HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop])
             at = stop
         else:
             if end - at >= HEADER_BYTES:
@@ -323,7 +323,7 @@ class TunedEngine(ControlFrames):
         self._out.append(frames.window_update(CONNECTION, increment))
 
 
-_HANDLERS: Final[dict[int, Callable[[TunedEngine, int, int, bytes], None]]] = {
+HANDLERS: Final[dict[int, Callable[[TunedEngine, int, int, bytes], None]]] = {
     DATA: TunedEngine._on_data,
     HEADERS: TunedEngine._on_headers,
     RST_STREAM: TunedEngine._on_rst_stream,
@@ -334,3 +334,4 @@ _HANDLERS: Final[dict[int, Callable[[TunedEngine, int, int, bytes], None]]] = {
     WINDOW_UPDATE: TunedEngine._on_window_update,
     CONTINUATION: TunedEngine._on_continuation,
 }
+"""The frames that no short way was taken for, by type."""

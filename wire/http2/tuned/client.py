@@ -1,0 +1,274 @@
+"""The tuned engine on a client: the loop over the frames that a server sends.
+
+The answer to a unary call is three frames that come in one read: HEADERS, one DATA, HEADERS with END_STREAM. Their two
+header blocks are the same bytes from call to call, so that once an answer is known the next ones are recognized as a
+whole, by two `struct` unpacks, and reported by one call of the sink's. Whatever looks different is read frame by frame.
+
+Imports `engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Final
+
+from wire.config import Http2Config
+from wire.http2.codes import MAX_STREAM_ID
+from wire.http2.engine import Sink
+from wire.http2.limits import LEAST_DATA_BYTES
+from wire.http2.tuned import frames
+from wire.http2.tuned.engine import HANDLERS, SLICE_BYTES, TunedEngine
+from wire.http2.tuned.fields import RESPONSE, TRAILERS, Section
+from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
+from wire.http2.tuned.streams import ENDED, OPEN, WAITING
+
+_unpack_header = frames.HEADER.unpack_from
+_LAST: Final = END_HEADERS | END_STREAM
+_INTEGERS: Final = {1: "B", 2: "H", 4: "I"}
+"""How `struct` reads a block of so many bytes as a number, which is compared in half the time."""
+
+_NOTHING: Final = (b"", b"")
+
+_Unpack = Callable[..., tuple[Any, ...]]
+
+
+@lru_cache(64)
+def _unpackers(head_bytes: int, end_bytes: int) -> tuple[_Unpack, _Unpack]:
+    """What reads HEADERS with a block of `head_bytes` and the header of the DATA behind it, and what reads the HEADERS
+    behind that, with a block of `end_bytes`."""
+    head = _INTEGERS.get(head_bytes, f"{head_bytes}s")
+    end = _INTEGERS.get(end_bytes, f"{end_bytes}s")
+    return Struct(f">IBI{head}IBI").unpack_from, Struct(f">IBI{end}").unpack_from
+
+
+def _comparable(block: bytes) -> bytes | int:
+    """A block as `_unpackers` give it."""
+    return int.from_bytes(block, "big") if len(block) in _INTEGERS else block
+
+
+class _Answer:
+    """What the answers of a server have in common: the two header blocks, and what they mean."""
+
+    __slots__ = (
+        "block",
+        "end_block",
+        "end_bytes",
+        "end_word",
+        "ending",
+        "head",
+        "head_bytes",
+        "headers",
+        "last",
+        "trailers",
+        "unpack_end",
+        "unpack_head",
+        "word",
+    )
+
+    def __init__(self, head: bytes, headers: Section, ending: bytes, trailers: Section) -> None:
+        self.head = head
+        self.headers = headers
+        self.ending = ending
+        self.trailers = trailers
+        self.unpack_head, self.unpack_end = _unpackers(len(head), len(ending))
+        self.block = _comparable(head)
+        self.word = len(head) << 8 | HEADERS
+        self.head_bytes = 2 * HEADER_BYTES + len(head)
+        self.end_block = _comparable(ending)
+        self.end_word = len(ending) << 8 | HEADERS
+        self.end_bytes = HEADER_BYTES + len(ending)
+
+
+class ClientEngine(TunedEngine):
+    """A client's `TunedEngine`."""
+
+    __slots__ = ("_answer", "_begun", "_seen")
+
+    def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
+        super().__init__(client, sink, config)
+        self._answer: _Answer | None = None
+        self._begun = b""  # the block of the last answer that began
+        self._seen = _NOTHING  # the blocks of the last one that ended, if it was read in parts
+
+    def _receive_frames(self, data: bytes) -> bool:
+        """As for servers, with the frames of answers in place of requests."""
+        reader = self._reader
+        streams = self.streams
+        sections = self._sections
+        connection = self._connection
+        sink = self._sink
+        max_frame_bytes = self._config.max_frame_bytes
+        end = len(data)
+        at = reader.start
+        limit = min(end - HEADER_BYTES + 1, at + SLICE_BYTES)
+        answer = self._answer
+        while at < limit:
+            word, flags, stream_id = _unpack_header(data, at)
+            if answer is not None and word == answer.word and flags == END_HEADERS and not reader.guarded:
+                after = self._receive_answers(answer, data, at, limit)
+                if after > at:
+                    at = after
+                    self._seen = _NOTHING
+                    continue
+            kind = word & 0xFF
+            size = word >> 8
+            start = at + HEADER_BYTES
+            stop = start + size
+            if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not reader.guarded:
+                stream = streams.get(stream_id)
+                if kind == DATA:
+                    if (
+                        stream is not None
+                        and stream.remote == OPEN
+                        and flags <= END_STREAM
+                        and (size >= LEAST_DATA_BYTES or flags)
+                        and size <= connection.receive_window
+                        and size <= stream.receive_window
+                        and stream.content_length is None
+                    ):
+                        at = stop
+                        connection.receive_window -= size
+                        if connection.receive_window <= self._connection_low_bytes:
+                            self._grant_connection()
+                        if flags:
+                            stream.remote = ENDED
+                            if stream.local == ENDED:
+                                self._forget(stream_id)
+                            sink.on_data(stream, data[start:stop], True)
+                        else:
+                            stream.receive_window -= size
+                            sink.on_data(stream, data[start:stop], False)
+                        continue
+                elif flags & ~END_STREAM == END_HEADERS and 0 < stream_id < MAX_STREAM_ID:
+                    at = stop
+                    block = data[start:stop]
+                    section = sections.get(block)
+                    if section is None:
+                        section = self._decoder.decode(block)
+                    # The two sections of an answer to a request that is complete, as nearly all are.
+                    if stream is not None and stream.local == ENDED:
+                        if flags == END_HEADERS:
+                            if stream.remote == WAITING and section.kind == RESPONSE:
+                                stream.remote = OPEN
+                                stream.content_length = section.content_length
+                                self._begun = block
+                                sink.on_headers(stream, section, False)
+                                continue
+                        elif stream.remote == OPEN and section.kind == TRAILERS and stream.content_length is None:
+                            self._forget(stream_id)
+                            sink.on_trailers(stream, section)
+                            self._learn(block)
+                            answer = self._answer
+                            continue
+                    self._on_section(stream_id, section, flags != END_HEADERS)
+                    continue
+            reader.judge_size(kind, size, flags)
+            if stop > end:
+                break
+            stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
+            reader.judge_place(kind, flags, stream_id)
+            HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop])
+            at = stop
+        else:
+            if end - at >= HEADER_BYTES:
+                reader.rest = data
+                reader.start = at
+                return True
+        reader.start = 0
+        if at < end:
+            reader.partial = data[at:]
+        return False
+
+    def _learn(self, ending: bytes) -> None:
+        """An answer ended whose blocks were `_begun` and this one. Blocks that come twice running are recognized from
+        then on; those that change each time, as where servers answer in turn with different metadata, are not."""
+        seen = self._begun, ending
+        if seen != self._seen:
+            self._seen = seen
+            return
+        answer = self._answer
+        if answer is not None and answer.head == self._begun and answer.ending == ending and self._means(answer):
+            return
+        headers = self._sections.get(self._begun)
+        trailers = self._sections.get(ending)
+        if headers is None or trailers is None or headers.kind != RESPONSE or headers.content_length is not None:
+            self._answer = None
+        else:
+            self._answer = _Answer(self._begun, headers, ending, trailers)
+
+    def _means(self, answer: _Answer) -> bool:
+        """Whether the blocks still mean what they did: the table that they refer to may have changed."""
+        sections = self._sections
+        return sections.get(answer.head) is answer.headers and sections.get(answer.ending) is answer.trailers
+
+    def _receive_answers(self, answer: _Answer, data: bytes, at: int, limit: int) -> int:
+        """Whole answers that begin at `at` and follow each other, those that begin before `limit`. Where the first
+        frame is that is no part of one."""
+        if not self._means(answer):
+            return at
+        streams = self.streams
+        connection = self._connection
+        low_bytes = self._connection_low_bytes
+        most_bytes = self._config.max_frame_bytes
+        on_response = self._sink.on_response
+        unpack_head = answer.unpack_head
+        unpack_end = answer.unpack_end
+        head_word, head_block, head_bytes = answer.word, answer.block, answer.head_bytes
+        end_word, end_block, end_bytes = answer.end_word, answer.end_block, answer.end_bytes
+        headers, trailers = answer.headers, answer.trailers
+        last_end = len(data) - end_bytes
+        last = min(limit - 1, last_end - head_bytes)
+        while at <= last:
+            word, flags, stream_id, block, data_word, data_flags, data_id = unpack_head(data, at)
+            start = at + head_bytes
+            size = data_word >> 8
+            stop = start + size
+            if (
+                word != head_word
+                or flags != END_HEADERS
+                or block != head_block
+                or data_id != stream_id
+                or data_flags
+                or data_word & 0xFF
+                or stop > last_end
+                or not LEAST_DATA_BYTES <= size <= most_bytes
+            ):
+                return at
+            word, flags, end_id, block = unpack_end(data, stop)
+            stream = streams.get(stream_id)
+            if (
+                word != end_word
+                or flags != _LAST
+                or end_id != stream_id
+                or block != end_block
+                or stream is None
+                or stream.remote != WAITING
+                or stream.local != ENDED
+                or size > stream.receive_window
+                or size > connection.receive_window
+            ):
+                return at
+            # What `_forget` does for a stream that has no DATA, in either direction.
+            stream.remote = ENDED
+            stream.closed = True
+            del streams[stream_id]
+            if not self.can_open:
+                self._update_can_open()
+            if not on_response(stream, headers, data, start, stop, trailers):
+                stream.remote = WAITING
+                stream.closed = False
+                streams[stream_id] = stream
+                self._update_can_open()
+                return at
+            connection.receive_window -= size
+            if connection.receive_window <= low_bytes:
+                self._grant_connection()
+            at = stop + end_bytes
+        return at
+
+
+def tuned_engine(client: bool, sink: Sink, config: Http2Config) -> TunedEngine:
+    """The engine for a role."""
+    return (ClientEngine if client else TunedEngine)(client, sink, config)
