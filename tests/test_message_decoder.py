@@ -12,7 +12,8 @@ import pytest
 
 import wire
 from tests.codec.generated import kinds
-from tests.support import LOOPS, run, turns
+from tests.leftovers import COUNTED
+from tests.support import run, turns
 from wire.codec import codec_for
 from wire.config import CallConfig, EngineName
 from wire.errors import DecodeError
@@ -241,6 +242,7 @@ def test_a_message_over_a_limit_ends_its_call_with_internal_and_no_other(limit: 
     run(main, loop=loop)
 
 
+@COUNTED
 @pytest.mark.parametrize("method", ["Unary", "Bidi"])
 def test_what_was_decoded_of_a_message_that_is_refused_is_freed_at_once(method: str, loop: LoopName) -> None:
     """And not when the garbage collector comes by."""
@@ -403,7 +405,7 @@ def test_any_failure_in_the_thread_is_that_calls_alone(loop: LoopName) -> None:
     run(main, loop=loop)
 
 
-def test_every_loop_takes_callbacks_from_threads() -> None:
+def test_every_loop_takes_callbacks_from_threads(loop: LoopName) -> None:
     async def main() -> None:
         async with open_runtime() as runtime:
             called = runtime.future()
@@ -412,5 +414,4 @@ def test_every_loop_takes_callbacks_from_threads() -> None:
             await called
             thread.join()
 
-    for loop in LOOPS:
-        run(main, loop=loop)
+    run(main, loop=loop)

@@ -13,6 +13,7 @@ import pytest
 import wire
 from tests.blocking.support import serving, status_of, threads, tied
 from tests.certificates import Certificates
+from tests.leftovers import gone
 from tests.support import TIMEOUT_S, Probe, ProbeStub
 from wire import StatusCode
 from wire.config import EngineName
@@ -259,7 +260,7 @@ def test_a_call_that_is_let_go_of_is_cancelled() -> None:
     with tied(Probe(ServerStream=hang)) as pair:
         call = pair.stub.server_stream(b"x")
         assert next(call) == b"begun"
-        with pytest.warns(ResourceWarning, match="abandoned"):
+        with pytest.warns(ResourceWarning, match="abandoned"), gone():
             del call
         assert ended.wait(TIMEOUT_S)
 

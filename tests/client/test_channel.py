@@ -15,6 +15,7 @@ import wire
 from tests.certificates import Certificates
 from tests.clocks import ManualClock
 from tests.http2 import frames
+from tests.leftovers import gone
 from tests.peers import IMPATIENT, raw_server, reply
 from tests.support import (
     Probe,
@@ -134,7 +135,7 @@ def test_a_channel_that_nobody_closes_is_closed_and_named(loop: LoopName) -> Non
             channel = wire.Channel(address)
             await ProbeStub(channel).unary(b"")
             await turns()  # the loop lets go of the task that connected
-            with pytest.warns(ResourceWarning, match=f"a channel to {address} was never closed"):
+            with pytest.warns(ResourceWarning, match=f"a channel to {address} was never closed"), gone():
                 del channel
             while server.connections:
                 await anyio.lowlevel.checkpoint()

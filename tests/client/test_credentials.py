@@ -11,6 +11,7 @@ import pytest
 import wire
 from tests.certificates import Certificates
 from tests.clocks import ManualClock
+from tests.leftovers import gone
 from tests.peers import IMPATIENT, raw_server, reply
 from tests.support import Probe, ProbeStub, end_of, run, serving, short_directory, start, status_of, turns
 from wire import StatusCode
@@ -162,7 +163,7 @@ def test_a_call_that_waits_for_credentials_may_end(loop: LoopName, clock: Manual
                 await channel.close()
                 assert call.code is StatusCode.CANCELLED
             else:
-                with pytest.warns(ResourceWarning, match="abandoned"):
+                with pytest.warns(ResourceWarning, match="abandoned"), gone():
                     del call
             await given_up.wait()
 

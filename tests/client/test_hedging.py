@@ -12,6 +12,7 @@ import pytest
 import wire
 from tests.clocks import ManualClock
 from tests.http2 import frames
+from tests.leftovers import COUNTED, gone
 from tests.peers import IMPATIENT, RawPeer, RawServer, raw_server, reply
 from tests.support import Probe, ProbeStub, collect, run, serving, status_of, turns
 from wire import StatusCode
@@ -161,7 +162,7 @@ def test_all_attempts_end_with_the_call(loop: LoopName, clock: ManualClock, end:
             clock.advance(0.5)
             assert (await status_of(call))[0] is StatusCode.DEADLINE_EXCEEDED
         else:
-            with pytest.warns(ResourceWarning, match="abandoned"):
+            with pytest.warns(ResourceWarning, match="abandoned"), gone():
                 del call
             await turns()
         clock.advance(5)
@@ -300,6 +301,7 @@ def test_hedging_against_servers_of_ours(loop: LoopName, engine: EngineName) -> 
     run(main, loop=loop)
 
 
+@COUNTED
 def test_a_hedged_call_leaves_nothing_to_the_collector() -> None:
     async def main() -> None:
         policy = hedging({"hedgingDelay": "0s"})

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 import wire
+from tests.leftovers import COUNTED, gone
 from tests.support import Pair, Probe, ProbeStub, end_of, on_pair, run, start, turns
 from wire import StatusCode
 from wire.transport.runtime import LoopName
@@ -67,7 +68,7 @@ def test_a_call_that_is_let_go_of_is_cancelled_and_tells(loop: LoopName) -> None
 
         call: Any = pair.stub.bidi()
         call.add_done_callback(callback)
-        with pytest.warns(ResourceWarning, match="abandoned"):
+        with pytest.warns(ResourceWarning, match="abandoned"), gone():
             del call
         await done.wait()
         assert told == [(wire.StreamStreamCall, StatusCode.CANCELLED, "the call was abandoned")]
@@ -95,6 +96,7 @@ def test_what_a_done_callback_raises_is_logged(loop: LoopName, caplog: pytest.Lo
     ]
 
 
+@COUNTED
 @pytest.mark.parametrize("method", METHODS)
 def test_an_observed_call_leaves_nothing_to_the_collector(method: str) -> None:
     async def test(pair: Pair) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("multidict", reason="the extra grpclib is not installed")
 
+from tests.leftovers import COUNTED
 from wire.grpclib._core import address_of
 from wire.grpclib.client import Channel, UnaryUnaryMethod
 from wire.grpclib.const import Cardinality, Handler
@@ -88,6 +89,7 @@ def test_an_address_that_cannot_be_had_is_an_os_error(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@COUNTED
 def test_a_closed_server_is_gone_without_the_collector() -> None:
     async def main() -> weakref.ref[Server]:
         server = Server([Echo()], codec=Plain())

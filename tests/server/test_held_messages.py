@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 import wire
+from tests.leftovers import COUNTED
 from tests.support import Pair, Probe, collect, on_pair, status_of, turns
 from wire.server.held_messages import HeldMessages
 from wire.status import StatusCode
@@ -118,6 +119,7 @@ def test_a_plain_handler_holds_nothing_once_it_has_returned(loop: LoopName) -> N
     on_pair(test, Probe(), loop=loop, server_config=CONFIG)
 
 
+@COUNTED  # it looks for what is held among all objects
 def test_a_handler_in_a_thread_holds_its_request(loop: LoopName) -> None:
     sizes: list[int] = []
 

@@ -12,6 +12,7 @@ import pytest
 
 import wire
 from tests.clocks import ManualClock
+from tests.leftovers import COUNTED
 from tests.support import run
 from wire.server.trimming import Trimming
 from wire.transport.runtime import LoopName
@@ -117,6 +118,7 @@ def test_a_server_looks_when_a_connection_has_ended(loop: LoopName, monkeypatch:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+@COUNTED
 def test_what_was_freed_below_something_small_goes_back() -> None:
     code = """if True:
         import os

@@ -147,11 +147,11 @@ class ChannelBase:
 
     def _open(self, runtime: Runtime) -> None:
         runtime = runtime if self._trace is None else self._trace.around(runtime)
-        self._runtime = runtime
         self.thread = get_ident()
         self.pool = Pool(runtime, self._way, self._tls, self.config, self._preparation)
-        self.entrance = self._gate(self._credentials) if self._credentials else self.pool
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
+        self._runtime = runtime  # behind the pool: another thread that sees it may ask for our state
+        self.entrance = self._gate(self._credentials) if self._credentials else self.pool
 
     def live_state(self) -> ChannelState:
         """What the channel is doing now (`wire.live`)."""

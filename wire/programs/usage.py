@@ -29,6 +29,6 @@ def _cpu_ns(pid: int) -> int:
     for schedstat in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         try:
             total_ns += int(schedstat.read_text().split()[0])
-        except OSError:
+        except (OSError, IndexError):  # it ends, or has ended
             continue
     return total_ns

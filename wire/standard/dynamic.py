@@ -140,6 +140,9 @@ class Schema:
                 if file is None:
                     raise SchemaError(f"the descriptors are incomplete: {name} is imported, but is not among them")
                 opened[name] = file
+                for each in file.dependency:
+                    if each in opened and each not in self._files:
+                        raise SchemaError(f"the descriptors cannot be used: {each} imports itself, by {name}")
                 stack += [each for each in file.dependency if each not in self._files]
                 continue
             try:
