@@ -195,6 +195,18 @@ def _ignore() -> None:
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
+def _eager_spawn(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Task:
+    return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
+
+
+_spawn_at_once: Callable[[asyncio.AbstractEventLoop, Coroutine[Any, Any, Any]], Task] | None = None
+"""Makes a task that has run up to its first wait; None where asyncio has nothing like it."""
+if sys.version_info >= (3, 12):
+    _spawn_at_once = _eager_spawn
+elif asyncio.Task is asyncio.tasks._PyTask:  # type: ignore[attr-defined]
+    from wire.transport.early_task import spawn as _spawn_at_once
+
+
 class WatchedSocketTransport(SocketTransport):
     """A socket watched by the loop (`add_reader`, `add_writer`)."""
 
@@ -249,7 +261,7 @@ class AsyncioRuntime(RuntimeBase):
         self.call_soon = loop.call_soon
         self.call_soon_threadsafe = loop.call_soon_threadsafe
         self.future: Callable[[], Future[Any]] = loop.create_future
-        self.spawn = self._eager_spawn if sys.version_info >= (3, 12) else loop.create_task
+        self.spawn = self._spawn if _spawn_at_once is not None else loop.create_task
 
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer:
         return self.loop.call_later(delay_s, callback, *args)
@@ -263,10 +275,10 @@ class AsyncioRuntime(RuntimeBase):
         for _ in range(2):  # one turn closes the sockets, one reports it
             await asyncio.sleep(0)
 
-    def _eager_spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
         if self.loop.get_task_factory() is not None:  # the user's own comes first
             return self.loop.create_task(coroutine)
-        return asyncio.Task(coroutine, loop=self.loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
+        return _spawn_at_once(self.loop, coroutine)  # type: ignore[misc]
 
     def resumable(
         self, coroutine: Coroutine[Any, Any, None], context: Context, /
