@@ -27,6 +27,11 @@ class Recorder(Connection):
         self.opened: list[Stream] = []
         self.ends: list[str] = []
 
+    reply: tuple[HeaderList, HeaderList] | None = None
+
+    def on_request(self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int) -> bytes | None:
+        return None
+
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         self.opened.append(stream)
 

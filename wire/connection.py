@@ -233,6 +233,11 @@ class Connection:
             self._stall_timer = None
         self._unblock()
 
+    reply: tuple[HeaderList, HeaderList] | None = None
+
+    def on_request(self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int) -> bytes | None:
+        return None
+
     @abstractmethod
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None: ...
 

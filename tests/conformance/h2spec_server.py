@@ -49,6 +49,11 @@ class H2specServer(asyncio.Protocol):
         self._engine.send_headers(stream, _HEADERS)
         self._engine.send_data(stream, _BODY, end_stream=True)
 
+    reply: tuple[HeaderList, HeaderList] | None = None
+
+    def on_request(self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int) -> bytes | None:
+        return None
+
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         if end_stream:
             self._reply(stream)

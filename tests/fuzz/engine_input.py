@@ -57,6 +57,10 @@ class _Above(Recorder):
     engine: Any
     replies = False
 
+    def on_request(self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int) -> bytes | None:
+        self.answer = b"reply" if self.replies and stream.id & 2 else None
+        return super().on_request(stream, headers, data, start, stop)
+
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         super().on_headers(stream, headers, end_stream)
         self._answer(stream, end_stream)

@@ -27,9 +27,13 @@ def feed(engine: Any, data: bytes, now: float) -> int:
 
 class Recorder:
     """A sink that writes everything down. `grant`: whether DATA counts as consumed when it comes. `serves`: whether
-    streams that are reset had brought a handler a request. `takes`: whether whole answers are taken as such."""
+    streams that are reset had brought a handler a request. `takes`: whether whole answers are taken as such. `answer`:
+    what an offered request is taken and answered with; `offers`: those that were taken."""
 
     engine: Engine
+    reply: tuple[HeaderList, HeaderList] | None = (RESPONSE, TRAILERS)
+    answer: bytes | None = None
+    offers = 0
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -40,6 +44,16 @@ class Recorder:
         self.takes = True
         self.explained: list[bool] = []  # of each ping
         self.react: dict[str, Callable[[Stream], object]] = {}
+
+    def on_request(self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int) -> bytes | None:
+        assert self.engine.streams[stream.id] is stream
+        if self.answer is None:
+            return None
+        self.offers += 1
+        self.streams[stream.id] = stream
+        self._note("headers", stream, headers.fields, False)
+        self._note("data", stream, data[start:stop], True)
+        return self.answer
 
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         self.streams[stream.id] = stream
@@ -110,6 +124,7 @@ class Rig:
     """A started engine. `now` is its clock; `feed` lets the peer speak, `sent` tells what the engine says."""
 
     def __init__(self, name: str, *, client: bool, settle: bool = True, **config: Any) -> None:
+        self.name = name
         self.client = client
         self.config = Http2Config(**config)
         self.sink = Recorder()

@@ -5,6 +5,8 @@ Errors are in `test_engine_errors`, windows in `test_engine_windows`, limits and
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.http2 import frames as f
@@ -112,6 +114,101 @@ def test_send_reply_is_headers_data_and_trailers(server: MakeRig) -> None:
     assert stream.closed
     assert not rig.engine.streams
     assert rig.calls() == []
+
+
+_WHOLE = f.headers(1) + f.data(1, b"request", end=True)
+
+
+def _reply_at_once(rig: Rig, reply: bytes = b"reply") -> None:
+    """Answers every request as it ends, whether the engine offers it whole or not."""
+    rig.sink.answer = reply
+    whole = rig.sink.on_request
+    taken: set[int] = set()
+
+    def on_request(stream: Stream, *rest: Any) -> bytes | None:
+        taken.add(stream.id)
+        return whole(stream, *rest)
+
+    def on_data(stream: Stream) -> None:
+        if stream.id not in taken and rig.sink.calls[-1][3]:
+            rig.engine.send_reply(stream, RESPONSE, reply, TRAILERS)
+
+    rig.sink.on_request = on_request  # type: ignore[method-assign, assignment]
+    rig.sink.react["data"] = on_data
+
+
+@pytest.mark.parametrize("data", [b"", b"r", b"request", bytes(16_384)], ids=len)
+def test_a_request_that_may_be_offered_whole_is_answered_the_same_either_way(server: MakeRig, data: bytes) -> None:
+    rig = server()
+    _reply_at_once(rig)
+    rig.feed(*(f.headers(each) + f.data(each, data, end=True) for each in (1, 3, 5)))
+    assert rig.calls() == [
+        call for each in (1, 3, 5) for call in (("headers", each, f.REQUEST, False), ("data", each, data, True))
+    ]
+    frames = rig.sent()
+    assert [(frame.kind, frame.stream_id, frame.end) for frame in frames] == [
+        (kind, each, last)
+        for each in (1, 3, 5)
+        for kind, last in ((T.HEADERS, False), (T.DATA, False), (T.HEADERS, True))
+    ]
+    assert [fields for _, fields, _ in f.FieldReader().read(frames)] == [f.RESPONSE, f.TRAILERS] * 3
+    assert rig.sink.offers == (3 if rig.name == "tuned" else 0)
+    assert not rig.engine.streams
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        (_WHOLE[:-1], _WHOLE[-1:]),
+        (f.headers(1), f.data(1, b"request", end=True)),
+        (f.headers(1) + f.data(1, b"req") + f.data(1, b"uest", end=True),),
+        (f.headers(1) + f.data(1, b"request", end=True, pad=3),),
+        (f.headers(1, (*f.REQUEST, (b"content-length", b"7"))) + f.data(1, b"request", end=True),),
+        (f.headers(1) + f.ping() + f.data(1, b"request", end=True),),
+        (f.headers(1) + f.headers(3) + f.data(1, b"request", end=True),),
+        (f.settings({4: 16_383}) + _WHOLE,),
+    ],
+    ids=[
+        "cut",
+        "two reads",
+        "two frames",
+        "padded",
+        "with a length",
+        "a ping between",
+        "another stream",
+        "small window",
+    ],
+)
+def test_other_requests_are_not_offered(server: MakeRig, reads: tuple[bytes, ...]) -> None:
+    rig = server()
+    _reply_at_once(rig)
+    for read in reads:
+        rig.feed(read)
+    assert b"".join(call[2] for call in rig.calls() if call[0] == "data") == b"request"
+    assert rig.sent_data(1) == b"reply"
+    assert rig.sink.offers == 0
+
+
+def test_an_offered_request_counts_against_the_connections_window(server: MakeRig) -> None:
+    rig = server(connection_window_bytes=100_000)
+    _reply_at_once(rig)
+    for each in range(1, 11, 2):
+        rig.feed(f.headers(each), f.data(each, bytes(10_000), end=True))
+        granted = [frame for frame in rig.sent() if frame.kind == T.WINDOW_UPDATE]
+        assert rig.engine.windows[1] == 100_000 - each // 2 * 10_000 - 10_000 or granted
+    assert rig.engine.windows[1] == 100_000
+
+
+def test_an_offered_request_may_be_answered_later(server: MakeRig) -> None:
+    rig = server()
+    _reply_at_once(rig, b"")
+    rig.feed(_WHOLE)
+    stream = rig.sink.streams[1]
+    if rig.sink.offers:
+        assert not rig.sent()
+        rig.engine.send_reply(stream, RESPONSE, b"reply", TRAILERS)
+        assert rig.sent_data(1) == b"reply"
+    assert stream.closed
 
 
 def test_trailers_only_end_the_stream(server: MakeRig) -> None:

@@ -23,6 +23,11 @@ class Echo(Recorder):
     engine: Any
     streaming = False
 
+    reply: tuple[HeaderList, HeaderList] | None = None
+
+    def on_request(self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int) -> bytes | None:
+        return None
+
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         super().on_headers(stream, headers, end_stream)
         stream.call = b""

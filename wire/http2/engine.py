@@ -61,10 +61,13 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-from wire.http2.codes import ErrorCode
+from wire.http2.codes import MIN_MAX_FRAME_BYTES, ErrorCode
 
 RESETS_REMEMBERED: Final = 1000
 """Streams whose frames are known to be late, because we reset them."""
+
+SHORT_REPLY_BYTES: Final = MIN_MAX_FRAME_BYTES
+"""Of DATA, in one frame that every peer takes."""
 
 Fields = tuple[tuple[bytes, bytes], ...]
 """Decoded fields in order, names in lower case: `((b":method", b"POST"), (b"te", b"trailers"))`."""
@@ -127,6 +130,16 @@ class Sink(Protocol):
 
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         """A request (server) or the final response headers (client)."""
+
+    reply: tuple[HeaderList, HeaderList] | None
+    """The headers and the trailers around the DATA that `on_request` returns, `shared` and small. A client's: None."""
+
+    def on_request(self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int) -> bytes | None:
+        """A server's engine may offer a request whose HEADERS, and the one DATA frame that ends it, came in one read:
+        its DATA is `data[start:stop]`, which then is not consumed. The windows take a reply of `SHORT_REPLY_BYTES`.
+
+        Returns the DATA of a reply that is sent as by `send_reply`, of no more than that; b"" where the request is
+        taken, and answered by other means; None where it is not: `on_headers` and `on_data` follow for that stream."""
 
     def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
         """DATA without its padding; to be granted again by `Engine.consumed`. An empty frame comes only with

@@ -29,11 +29,22 @@ _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 class RequestHead:
     """What a request's header fields say, worked out once for each distinct list of fields.
 
-    `refusal` is set when the call cannot be made: the complete response (headers that end the stream). `route`
-    belongs to the server: what it found for `path`.
+    `refusal` is set when the call cannot be made: the complete response (headers that end the stream). `route` and
+    `short_bytes` belong to the server: what it found for `path`, and up to which size of a message that is a whole
+    request its short way goes; -1: there is none.
     """
 
-    __slots__ = ("accepted_encodings", "decompress", "fields", "path", "refusal", "route", "timeout_at", "timeout_s")
+    __slots__ = (
+        "accepted_encodings",
+        "decompress",
+        "fields",
+        "path",
+        "refusal",
+        "route",
+        "short_bytes",
+        "timeout_at",
+        "timeout_s",
+    )
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
@@ -44,6 +55,7 @@ class RequestHead:
         self.decompress: Decompressor | None = None
         self.refusal: Fields | None = None
         self.route: Any = None
+        self.short_bytes = -1
 
 
 _UNREAD = frozenset((b":scheme", b":authority", b"te", b"user-agent"))
@@ -113,6 +125,7 @@ def parse_request_like(fields: Fields, at: int, model: RequestHead) -> RequestHe
     head.fields = fields
     head.path = model.path
     head.route = model.route
+    head.short_bytes = model.short_bytes
     head.decompress = model.decompress
     head.accepted_encodings = model.accepted_encodings
     head.refusal = None

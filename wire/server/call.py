@@ -23,8 +23,8 @@ from wire.messages import OutgoingMessages
 from wire.metadata import Fields, MetadataInput, limited_fields
 from wire.rpc.framing import MessageReader, frame, pack_prefix
 from wire.rpc.headers import OK_TRAILER_FIELDS, RequestHead, status_response, status_trailers
-from wire.server.connection import ServerConnection
-from wire.server.context import OK_HEADERS, ServerContext
+from wire.server.connection import OK_HEADERS, OK_TRAILERS, ServerConnection
+from wire.server.context import ServerContext
 from wire.server.handler_threads import InThread
 from wire.server.responses import generator_of
 from wire.service import Handler, Method
@@ -35,8 +35,6 @@ _log = logging.getLogger("wire.server")
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-
-_OK_TRAILERS = HeaderList(OK_TRAILER_FIELDS, shared=True)
 
 
 class Route(Generic[Q, R]):
@@ -51,6 +49,7 @@ class Route(Generic[Q, R]):
         "inline_bytes",
         "path",
         "response_type",
+        "short_bytes",
         "streams_responses",
     )
 
@@ -67,6 +66,8 @@ class Route(Generic[Q, R]):
         self.response_type = None if method.streams_responses else method.response.message_type
         self.streams_responses = method.streams_responses
         self.call_type = call_type
+        # Up to this size a message that is a whole request goes straight to `answer`; -1: none does.
+        self.short_bytes = -1 if method.streams_requests else min(self.inline_bytes, calls.max_receive_message_bytes)
 
 
 def _raise(error: BaseException) -> None:
@@ -96,12 +97,10 @@ class ServerCall(ServerContext):
         self._reader: MessageReader | None = None
         self._task: Task | None = None
         self.outgoing: OutgoingMessages | None = None
-        stream.call = self
         if head.timeout_s is None:
             self.deadline = None
         else:
             self.deadline = connection.heard_at + head.timeout_s
-            connection.deadlines.add(self)
 
     @property
     def holder(self) -> object:
@@ -116,6 +115,11 @@ class ServerCall(ServerContext):
     @abstractmethod
     def on_end(self) -> None:
         """The request is complete, without DATA in its last frame."""
+
+    def answer(self, message: bytes) -> bytes:
+        """Calls with one request, which came whole, uncompressed and short, with room for the reply. Gives the reply's
+        DATA; b"" where it comes later, or was sent."""
+        raise NotImplementedError
 
     def start(self) -> None:
         """Call the handler of a call that waits for no more than its headers."""
@@ -240,6 +244,7 @@ class ServerCall(ServerContext):
 
     def _finish(self) -> None:
         self._finished = True
+        self._plain = False
         if self.stream.closed:
             self.stream.call = None  # call and stream hold each other: without this they would wait for the collector
         if self.deadline is not None and not self.stream.queued_bytes:  # else the deadline frees what is queued
@@ -273,7 +278,7 @@ class ServerCall(ServerContext):
     def _send_with_ok(self, message: bytes) -> None:
         if self._plain:
             data = pack_prefix(0, len(message)) + message
-            self.connection.engine.send_reply(self.stream, OK_HEADERS, data, _OK_TRAILERS)
+            self.connection.engine.send_reply(self.stream, OK_HEADERS, data, OK_TRAILERS)
             self._finish()
         else:
             self._send(message)
@@ -284,13 +289,16 @@ class ServerCall(ServerContext):
         try:
             message = self.route.encode(response)
         except CodecError as error:
-            _log.error("%s: the response cannot be encoded: %s", self.route.path, error)
-            self.fail(StatusCode.INTERNAL, "the response could not be encoded")
+            self._not_encoded(error)
             return None
         if len(message) > self.connection.max_send_bytes:
             self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
             return None
         return message
+
+    def _not_encoded(self, error: CodecError) -> None:
+        _log.error("%s: the response cannot be encoded: %s", self.route.path, error)
+        self.fail(StatusCode.INTERNAL, "the response could not be encoded")
 
     def _too_long(self, message: bytes) -> str:
         return f"response of {len(message)} bytes is over the server's limit of {self.connection.max_send_bytes}"
@@ -311,7 +319,7 @@ class ServerCall(ServerContext):
             return
         if not self._headers_sent:
             self._send_headers()
-        trailers = HeaderList(OK_TRAILER_FIELDS + self._trailing) if self._trailing else _OK_TRAILERS
+        trailers = HeaderList(OK_TRAILER_FIELDS + self._trailing) if self._trailing else OK_TRAILERS
         self.connection.engine.send_headers(self.stream, trailers, end_stream=True)
         self._finish()
 
@@ -323,25 +331,27 @@ class ServerCall(ServerContext):
         It runs in a copy of the context in which the server was entered, and so does its task: a context variable that
         it sets is gone with the call.
         """
-        route = self.route
-        connection = self.connection
-        context = connection.context.copy()
+        context = self.connection.context.copy()
         try:
-            response = context.run(route.handler, request, self)
-            if response.__class__ is route.response_type:
-                self._send_response(response)
-            elif route.streams_responses or response.__class__ is CoroutineType:
-                self._spawn(self._run(response), context)
-            elif response.__class__ is InThread:
-                connection.running.add(self)
-                self._task = response
-                response.give_to(self)
-            elif isinstance(response, Awaitable):
-                self._spawn(self._run(response), context)
-            else:
-                self._send_response(response)
+            self._take(context.run(self.route.handler, request, self), context)
         except BaseException as error:
             self._fail_within(error)
+
+    def _take(self, response: Any, context: Context) -> None:
+        """What the handler returned."""
+        route = self.route
+        if response.__class__ is route.response_type:
+            self._send_response(response)
+        elif route.streams_responses or response.__class__ is CoroutineType:
+            self._spawn(self._run(response), context)
+        elif response.__class__ is InThread:
+            self.connection.running.add(self)
+            self._task = response
+            response.give_to(self)
+        elif isinstance(response, Awaitable):
+            self._spawn(self._run(response), context)
+        else:
+            self._send_response(response)
 
     def _fail_within(self, error: BaseException) -> None:
         """A handler that runs within the event loop's callback has raised it. Let through, it would end the connection

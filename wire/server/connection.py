@@ -15,10 +15,18 @@ from typing import Any, Protocol
 from wire.config import ServerConfig
 from wire.connection import Connection
 from wire.http2.codes import ErrorCode
-from wire.http2.engine import HeaderList, Stream
+from wire.http2.engine import SHORT_REPLY_BYTES, HeaderList, Stream
 from wire.http2.preface import HTTP1, HTTP1_ANSWER
 from wire.rpc.compression import compressor
-from wire.rpc.headers import RequestHead, parse_request, parse_request_like, status_response
+from wire.rpc.framing import PREFIX_BYTES, unpack_prefix
+from wire.rpc.headers import (
+    OK_TRAILER_FIELDS,
+    RESPONSE_FIELDS,
+    RequestHead,
+    parse_request,
+    parse_request_like,
+    status_response,
+)
 from wire.server.age import ConnectionAge
 from wire.server.held_messages import HeldMessages
 from wire.status import StatusCode
@@ -26,6 +34,9 @@ from wire.throttle import Throttle
 from wire.transport.contract import Peer, Runtime, Timer, Transport
 
 _log = logging.getLogger("wire.server")
+
+OK_HEADERS = HeaderList(RESPONSE_FIELDS, shared=True)
+OK_TRAILERS = HeaderList(OK_TRAILER_FIELDS, shared=True)
 
 _DRAIN_PAYLOAD = b"wiredone"
 _UNWIND_TURNS = 8  # of the loop, that reading waits for handlers that were cancelled: two to four are enough
@@ -41,6 +52,16 @@ class Call(Protocol):
 
     def on_end(self) -> None:
         """The request is complete, without DATA in its last frame."""
+
+    def answer(self, message: bytes) -> bytes:
+        """The one request came whole, uncompressed and short, and there is room for the reply. Gives the reply's DATA;
+        b"" where it comes later, or was sent."""
+
+    deadline: Any
+    """When the client gives up, on the runtime's clock; None: never."""
+
+    def expire(self) -> None:
+        """The deadline has passed."""
 
     @property
     def holder(self) -> object:
@@ -64,6 +85,10 @@ class Route(Protocol):
 
     @property
     def call_type(self) -> Callable[[ServerConnection, Stream, RequestHead], Call]: ...
+
+    @property
+    def short_bytes(self) -> int:
+        """Up to this size a message that is a whole request goes straight to `Call.answer`; -1: none does."""
 
 
 class Owner(Protocol):
@@ -125,6 +150,7 @@ class ServerConnection(Connection):
         "max_send_bytes",
         "peer",
         "running",
+        "short_reply_bytes",
     )
 
     def __init__(self, server: Owner, runtime: Runtime, routes: Mapping[bytes, Route], config: ServerConfig) -> None:
@@ -149,6 +175,7 @@ class ServerConnection(Connection):
         self.max_receive_bytes = config.calls.max_receive_message_bytes
         limit = config.calls.max_send_message_bytes
         self.max_send_bytes = 2**32 - 1 if limit is None else limit
+        self.short_reply_bytes = min(self.max_send_bytes, SHORT_REPLY_BYTES - PREFIX_BYTES)
         self._max_running = config.http2.max_concurrent_streams
         self._preface_timeout_s = config.preface_timeout_s
         self._preface_timer: Timer | None = None
@@ -228,6 +255,8 @@ class ServerConnection(Connection):
 
     # What the engine calls.
 
+    reply = (OK_HEADERS, OK_TRAILERS)
+
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         head = headers.parsed
         if head is None:
@@ -242,8 +271,35 @@ class ServerConnection(Connection):
             self.engine.refuse(stream)
             return
         call = head.route.call_type(self, stream, head)
+        self._attach(stream, call)
         if end_stream:
             call.on_end()
+
+    def on_request(self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int) -> bytes | None:
+        head = headers.parsed
+        if head is None:
+            head = headers.parsed = self._parse(headers)
+        message_at = start + PREFIX_BYTES
+        size = stop - message_at
+        if (
+            not 0 <= size <= head.short_bytes
+            or self.engine.held_bytes > self.hold_at_bytes
+            or len(self.running) >= self._max_running
+        ):
+            return None
+        compressed, length = unpack_prefix(data, start)
+        if compressed or length != size:
+            return None
+        call = head.route.call_type(self, stream, head)
+        reply: bytes = call.answer(data[message_at:stop])
+        if not reply and not stream.closed:
+            self._attach(stream, call)
+        return reply
+
+    def _attach(self, stream: Stream, call: Call) -> None:
+        stream.call = call
+        if call.deadline is not None:
+            self.deadlines.add(call)
 
     def start_soon(self, call: Call) -> None:
         """Have the call started at the loop's next turn, where what else this read brings does not do it."""
@@ -268,6 +324,8 @@ class ServerConnection(Connection):
             if head.route is None:
                 path = head.path.decode("latin-1")
                 head.refusal = status_response(StatusCode.UNIMPLEMENTED, f"there is no method {path} here")
+            else:
+                head.short_bytes = head.route.short_bytes
         return head
 
     def on_settings(self) -> None:

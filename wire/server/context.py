@@ -14,11 +14,9 @@ from wire.http2.engine import HeaderList, Stream
 from wire.metadata import Fields, Metadata, MetadataInput, limited_fields
 from wire.rpc.compression import Compressor, compressor
 from wire.rpc.headers import RESPONSE_FIELDS, RequestHead
-from wire.server.connection import ServerConnection, accepts
+from wire.server.connection import OK_HEADERS, ServerConnection, accepts
 from wire.status import StatusCode
 from wire.transport.contract import Peer
-
-OK_HEADERS = HeaderList(RESPONSE_FIELDS, shared=True)
 
 
 class ServerContext:

@@ -23,7 +23,7 @@ def test_a_reply_in_the_short_way_is_the_reply_in_the_long_way() -> None:
         written.append([(frame.kind, frame.flags, frame.payload) for frame in rig.sent()])
         assert stream.closed
         assert not rig.engine.streams
-    assert rig.engine._reply_headers is RESPONSE  # type: ignore[attr-defined]
+    assert rig.engine._reply_parts  # type: ignore[attr-defined]
     assert written[1] == written[2] == written[3] == written[4]
     assert [kind for kind, _, _ in written[4]] == [FrameType.HEADERS, FrameType.DATA, FrameType.HEADERS]
     assert [len(payload) for _, _, payload in written[4]] == [2, 5, 1]

@@ -17,7 +17,7 @@ from wire.http2.codes import (
     ErrorCode,
     Setting,
 )
-from wire.http2.engine import Sink
+from wire.http2.engine import SHORT_REPLY_BYTES, Sink
 from wire.http2.limits import FREE_SETTINGS
 from wire.http2.tuned import frames
 from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, ConnectionFault, Decoder
@@ -77,6 +77,7 @@ class ControlFrames(TunedSender):
         for setting, value in frames.SETTING.iter_unpack(body):
             self._apply_setting(setting, value)
         self._widen_streams(self._peer_window_bytes - window_bytes)
+        self._judge_short_requests()
         self._out.append(frames.SETTINGS_ACK)
         self._update_can_open()
         self._sink.on_settings()
@@ -88,7 +89,7 @@ class ControlFrames(TunedSender):
         """§6.5.2; settings that are not known are ignored."""
         if setting == Setting.HEADER_TABLE_SIZE:
             self._encoder.limit_table(value)
-            self._reply_headers = None
+            self._reply_parts = None
         elif setting == Setting.ENABLE_PUSH:
             if value > (0 if self._client else 1):
                 raise ConnectionFault(_PROTOCOL_ERROR, "a bad SETTINGS_ENABLE_PUSH")
@@ -104,6 +105,12 @@ class ControlFrames(TunedSender):
             self._peer_max_frame_bytes = value
         elif setting == Setting.MAX_HEADER_LIST_SIZE:
             self.peer_max_header_list_bytes = value
+
+    def _judge_short_requests(self) -> None:
+        """How much DATA a request may have that the sink is offered; -1: it is offered none."""
+        self._short_request_bytes = -1
+        if self._short_reply is not None and self._peer_window_bytes >= SHORT_REPLY_BYTES:
+            self._short_request_bytes = min(self._config.max_frame_bytes, self._stream_window_bytes)
 
     def _widen_streams(self, change: int) -> None:
         """§6.9.2, once for a frame: what it changes in the end."""

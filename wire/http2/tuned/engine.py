@@ -16,7 +16,7 @@ from wire.http2.codes import (
     MAX_STREAM_ID,
     ErrorCode,
 )
-from wire.http2.engine import Sink
+from wire.http2.engine import SHORT_REPLY_BYTES, Sink
 from wire.http2.limits import LEAST_DATA_BYTES, LEAST_STALL_S, tiny
 from wire.http2.tuned import frames
 from wire.http2.tuned.control import ControlFrames
@@ -37,13 +37,15 @@ from wire.http2.tuned.frames import (
     WINDOW_UPDATE,
 )
 from wire.http2.tuned.reader import FrameReader, without_padding
-from wire.http2.tuned.streams import CONNECTION, ENDED, OPEN, WAITING, TunedStream
+from wire.http2.tuned.streams import CONNECTION, ENDED, OPEN, TunedStream
 
 _PROTOCOL_ERROR: Final = ErrorCode.PROTOCOL_ERROR
 
 SLICE_BYTES: Final = 1 << 12
 """Of what was read, in which the frames of one slice begin: 400 of the smallest DATA that carries something, 40 unary
 calls. A turn lasts a slice longer than it may."""
+
+_WHOLE_BLOCK: Final = (END_HEADERS, END_HEADERS | END_STREAM)
 
 _unpack_header = frames.HEADER.unpack_from
 
@@ -60,6 +62,7 @@ class TunedEngine(ControlFrames):
         self._now = float("inf")  # until the first read
         self._settled = False  # our SETTINGS are acknowledged
         self._skipped = range(0)  # the ids that the peer left out last
+        self._judge_short_requests()
 
     def receive(self, data: bytes, now: float) -> bool:
         if self._failed:
@@ -85,7 +88,8 @@ class TunedEngine(ControlFrames):
         connection = self._connection
         sink = self._sink
         max_frame_bytes = self._config.max_frame_bytes
-        server = not self._client
+        low_bytes = self._connection_low_bytes
+        guarded = reader.guarded
         end = len(data)
         at = reader.start
         limit = min(end - HEADER_BYTES + 1, at + SLICE_BYTES)
@@ -95,7 +99,7 @@ class TunedEngine(ControlFrames):
             size = word >> 8
             start = at + HEADER_BYTES
             stop = start + size
-            if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not reader.guarded:
+            if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not guarded:
                 if kind == DATA:
                     open_stream = streams.get(stream_id)
                     if (
@@ -109,7 +113,7 @@ class TunedEngine(ControlFrames):
                     ):
                         at = stop
                         connection.receive_window -= size
-                        if connection.receive_window <= self._connection_low_bytes:
+                        if connection.receive_window <= low_bytes:
                             self._grant_connection()
                         if flags:
                             open_stream.remote = ENDED
@@ -120,48 +124,45 @@ class TunedEngine(ControlFrames):
                             open_stream.receive_window -= size
                             sink.on_data(open_stream, data[start:stop], False)
                         continue
-                elif flags & ~END_STREAM == END_HEADERS and 0 < stream_id < MAX_STREAM_ID:
+                elif flags in _WHOLE_BLOCK and 0 < stream_id < MAX_STREAM_ID:
                     at = stop
                     block = data[start:stop]
                     section = sections.get(block)
                     if section is None:
                         section = self._decoder.decode(block)
-                    if (
-                        server
-                        and stream_id == self._highest_peer_id + 2
-                        and len(streams) < self._stream_limit
-                        and section.kind == REQUEST
-                        and (flags == END_HEADERS or not section.content_length)
-                    ):
+                    if section.opens and stream_id == self._highest_peer_id + 2 and len(streams) < self._stream_limit:
                         self._highest_peer_id = stream_id
                         stream = streams[stream_id] = TunedStream(
-                            stream_id,
-                            self._peer_window_bytes,
-                            self._stream_window_bytes,
-                            OPEN if flags == END_HEADERS else ENDED,
-                            WAITING,
-                            section.content_length,
+                            stream_id, self._peer_window_bytes, self._stream_window_bytes
                         )
-                        sink.on_headers(stream, section, flags != END_HEADERS)
-                        continue
-                    if not server:
-                        # The two sections of an answer to a request that is complete, as nearly all are.
-                        open_stream = streams.get(stream_id)
-                        if open_stream is not None and open_stream.local == ENDED:
-                            if flags == END_HEADERS:
-                                if open_stream.remote == WAITING and section.kind == RESPONSE:
-                                    open_stream.remote = OPEN
-                                    open_stream.content_length = section.content_length
-                                    sink.on_headers(open_stream, section, False)
-                                    continue
-                            elif (
-                                open_stream.remote == OPEN
-                                and section.kind == TRAILERS
-                                and open_stream.content_length is None
+                        if flags != END_HEADERS:
+                            sink.on_headers(stream, section, True)
+                            continue
+                        # Is the next frame all of its DATA, as that of nearly every unary request?
+                        start = stop + HEADER_BYTES
+                        if start <= end:
+                            word, flags, data_id = _unpack_header(data, stop)
+                            size = word >> 8
+                            stop = start + size
+                            if (
+                                data_id == stream_id
+                                and flags == END_STREAM
+                                and not word & 0xFF  # DATA
+                                and stop <= end
+                                and size <= self._short_request_bytes
+                                and size < connection.receive_window - low_bytes
+                                and connection.send_window >= SHORT_REPLY_BYTES
                             ):
-                                self._forget(stream_id)
-                                sink.on_trailers(open_stream, section)
-                                continue
+                                reply = sink.on_request(stream, section, data, start, stop)
+                                if reply is not None:
+                                    at = stop
+                                    connection.receive_window -= size
+                                    if reply:
+                                        self._send_short_reply(stream, reply)
+                                    continue
+                        stream.remote = OPEN
+                        sink.on_headers(stream, section, False)
+                        continue
                     self._on_section(stream_id, section, flags != END_HEADERS)
                     continue
             reader.judge_size(kind, size, flags)
@@ -170,6 +171,7 @@ class TunedEngine(ControlFrames):
             stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
             reader.judge_place(kind, flags, stream_id)
             HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop])
+            guarded = reader.guarded
             at = stop
         else:
             if end - at >= HEADER_BYTES:
@@ -237,13 +239,11 @@ class TunedEngine(ControlFrames):
             self._reset_unseen(stream_id, _PROTOCOL_ERROR)  # §8.1.1
         else:
             stream = self.streams[stream_id] = TunedStream(
-                stream_id,
-                self._peer_window_bytes,
-                self._stream_window_bytes,
-                ENDED if ends_stream else OPEN,
-                WAITING,
-                section.content_length,
+                stream_id, self._peer_window_bytes, self._stream_window_bytes
             )
+            if not ends_stream:
+                stream.remote = OPEN
+            stream.content_length = section.content_length
             self._sink.on_headers(stream, section, ends_stream)
 
     def _on_response(self, stream: TunedStream, section: Section, ends_stream: bool) -> None:

@@ -37,6 +37,9 @@ from wire.http2.tuned.streams import CONNECTION, END_ON_DATA, ENDED, OPEN, WAITI
 
 _frame_header = frames.HEADER.pack
 _Pack = Callable[..., bytes]
+_ReplyParts = tuple[_Pack, int, bytes, _Pack, int, bytes]
+"""Packs the headers and the frame header of DATA; length and type of HEADERS, and their block; the same of the
+trailers."""
 
 AnyStream = Any
 """The contract hands out `Stream`s and takes any back; here they are the `TunedStream`s that this engine made."""
@@ -61,20 +64,15 @@ class TunedSender:
         "_limits",
         "_next_id",
         "_out",
-        "_pack_reply_end",
-        "_pack_reply_start",
         "_peer_max_frame_bytes",
         "_peer_max_streams",
         "_peer_window_bytes",
         "_ready",
-        "_reply_end",
-        "_reply_end_word",
-        "_reply_headers",
-        "_reply_start",
-        "_reply_start_word",
-        "_reply_trailers",
+        "_reply_parts",
         "_resets",
         "_shares",
+        "_short_reply",
+        "_short_request_bytes",
         "_sink",
         "_stream_limit",
         "_stream_window_bytes",
@@ -130,13 +128,8 @@ class TunedSender:
         # Streams whose queue waits for nothing but the connection's window, in the order of their turns.
         self._ready: dict[int, TunedStream] = {}
 
-        # The reply sent last, for one that has the same headers and trailers: see `send_reply`.
-        self._reply_headers: HeaderList | None = None
-        self._reply_trailers: HeaderList | None = None
-        self._reply_start = self._reply_end = b""
-        self._reply_start_word = self._reply_end_word = 0
-        self._pack_reply_start: _Pack = _frame_header
-        self._pack_reply_end: _Pack = _frame_header
+        self._short_reply = sink.reply
+        self._reply_parts: _ReplyParts | None = None  # of it: see `_send_short_reply`
 
     def start(self) -> None:
         config = self._config
@@ -186,7 +179,7 @@ class TunedSender:
         stream_id = self._next_id
         self._next_id = stream_id + 2
         stream = self.streams[stream_id] = TunedStream(
-            stream_id, self._peer_window_bytes, self._stream_window_bytes, WAITING, ENDED if end_stream else OPEN, None
+            stream_id, self._peer_window_bytes, self._stream_window_bytes, WAITING, ENDED if end_stream else OPEN
         )
         if self._next_id > MAX_STREAM_ID:
             self.drained = True
@@ -300,58 +293,61 @@ class TunedSender:
             self._end_local(stream)
 
     def send_reply(self, stream: AnyStream, headers: HeaderList, data: bytes, trailers: HeaderList) -> None:
+        if stream.local != WAITING:
+            return
         size = len(data)
-        connection = self._connection
         if (
-            headers is self._reply_headers
-            and trailers is self._reply_trailers
-            and stream.local == WAITING
+            (headers, trailers) == self._short_reply
             and stream.remote == ENDED
             and 0 < size <= stream.send_window
-            and size <= connection.send_window
+            and size <= self._connection.send_window
             and size <= self._peer_max_frame_bytes
         ):
-            # A reply as the one before it, to a request that is complete: nothing to encode, queue or reset. Takes a
-            # quarter off the whole exchange.
-            stream_id = stream.id
-            connection.send_window -= size
-            self.held_bytes += size
-            self._out += (
-                self._pack_reply_start(
-                    self._reply_start_word, END_HEADERS, stream_id, self._reply_start, size << 8, 0, stream_id
-                ),
-                data,
-                self._pack_reply_end(self._reply_end_word, END_HEADERS | END_STREAM, stream_id, self._reply_end),
-            )
-            self._limits.written += 3
-            stream.local = ENDED
-            stream.closed = True
-            del self.streams[stream_id]
+            self._send_short_reply(stream, data)
             return
-        if stream.local == WAITING:
-            if headers.shared and trailers.shared:
-                self._keep_reply(headers, trailers)
-            self._write_headers(stream, headers, False)
-            self.send_data(stream, data)
-            self.send_headers(stream, trailers, True)
+        self._write_headers(stream, headers, False)
+        self.send_data(stream, data)
+        self.send_headers(stream, trailers, True)
 
-    def _keep_reply(self, headers: HeaderList, trailers: HeaderList) -> None:
-        """Make `send_reply` short for this pair, unless its blocks are not yet what they will be when sent again."""
+    def _send_short_reply(self, stream: TunedStream, data: bytes) -> None:
+        """The reply to a request that is complete: the sink's headers and trailers around one DATA frame, which the
+        windows take. There is nothing to encode, queue or reset."""
+        parts = self._reply_parts
+        if parts is None:
+            parts = self._make_reply_parts()
+        pack_start, start_word, start, pack_end, end_word, end = parts
+        size = len(data)
+        stream_id = stream.id
+        self._connection.send_window -= size
+        self.held_bytes += size
+        self._out += (
+            pack_start(start_word, END_HEADERS, stream_id, start, size << 8, 0, stream_id),
+            data,
+            pack_end(end_word, END_HEADERS | END_STREAM, stream_id, end),
+        )
+        self._limits.written += 3
+        stream.local = ENDED
+        stream.closed = True
+        del self.streams[stream_id]
+
+    def _make_reply_parts(self) -> _ReplyParts:
+        """What each short reply is made of; kept once the two blocks are what they will be when sent again."""
+        assert self._short_reply is not None
         encoder = self._encoder
-        if not (encoder.keeps(headers) and encoder.keeps(trailers)):
-            return
-        start = encoder.encode(headers)
-        end = encoder.encode(trailers)
-        if len(start) > MIN_MAX_FRAME_BYTES or len(end) > MIN_MAX_FRAME_BYTES:
-            return
-        self._reply_headers = headers
-        self._reply_trailers = trailers
-        self._reply_start = start
-        self._reply_end = end
-        self._reply_start_word = len(start) << 8 | HEADERS
-        self._reply_end_word = len(end) << 8 | HEADERS
-        self._pack_reply_start = Struct(f">IBI{len(start)}sIBI").pack
-        self._pack_reply_end = Struct(f">IBI{len(end)}s").pack
+        start, end = [encoder.encode(fields) for fields in self._short_reply]
+        parts = (
+            Struct(f">IBI{len(start)}sIBI").pack,
+            len(start) << 8 | HEADERS,
+            start,
+            Struct(f">IBI{len(end)}s").pack,
+            len(end) << 8 | HEADERS,
+            end,
+        )
+        if encoder.changed:
+            encoder.changed = False
+        elif all(encoder.keeps(fields) for fields in self._short_reply):
+            self._reply_parts = parts
+        return parts
 
     def reset(self, stream: AnyStream, code: ErrorCode) -> None:
         if stream.closed or self._failed:
@@ -389,7 +385,7 @@ class TunedSender:
         block = encoder.encode(headers)
         if encoder.changed:
             encoder.changed = False
-            self._reply_headers = None
+            self._reply_parts = None
         self._limits.written += 1
         self._out.append(frames.header_block(stream.id, block, end_stream, self._peer_max_frame_bytes))
         stream.local = OPEN

@@ -70,9 +70,10 @@ class TunedStream(Flow):
     __slots__ = ("content_length", "ending", "local", "queue", "received_bytes", "remote")
 
     def __init__(
-        self, stream_id: int, send_window: int, receive_window: int, remote: int, local: int, content_length: int | None
+        self, stream_id: int, send_window: int, receive_window: int, remote: int = ENDED, local: int = WAITING
     ) -> None:
-        # The fields of the two classes above are set here too: one call instead of three, for each stream there is.
+        # As a server's for a request that has ended: who opens another one sets what differs. The fields of the two
+        # classes above are set here too: one call instead of three, for each stream there is.
         self.id = stream_id
         self.call = None
         self.queued_bytes = 0
@@ -82,7 +83,7 @@ class TunedStream(Flow):
         self.credit_bytes = 0
         self.remote = remote
         self.local = local
-        self.content_length = content_length
+        self.content_length: int | None = None
         self.received_bytes = 0
         self.queue: deque[Chunk] | None = None
         self.ending: HeaderList | None = None
