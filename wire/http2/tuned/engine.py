@@ -9,7 +9,9 @@ frame. A rule broken at the cost of the connection raises `ConnectionFault` from
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Final
 
 from wire.config import Http2Config
 from wire.http2.codes import (
@@ -47,7 +49,15 @@ calls. A turn lasts a slice longer than it may."""
 
 _WHOLE_BLOCK: Final = (END_HEADERS, END_HEADERS | END_STREAM)
 
+_FLAGS_AT: Final = 4  # in a frame header
+
 _unpack_header = frames.HEADER.unpack_from
+
+
+@lru_cache(512)
+def _request_unpacker(block_bytes: int) -> Callable[..., tuple[Any, ...]]:
+    """Reads HEADERS with a block of `block_bytes`, and the header of the frame behind them."""
+    return Struct(f">IBI{block_bytes}sIBI").unpack_from
 
 
 class TunedEngine(ControlFrames):
@@ -125,6 +135,11 @@ class TunedEngine(ControlFrames):
                             sink.on_data(open_stream, data[start:stop], False)
                         continue
                 elif flags in _WHOLE_BLOCK and 0 < stream_id < MAX_STREAM_ID:
+                    if stop < limit and flags == END_HEADERS and data[stop + _FLAGS_AT] == END_STREAM:
+                        after = self._receive_requests(size, data, at, limit)
+                        if after > at:
+                            at = after
+                            continue
                     at = stop
                     block = data[start:stop]
                     section = sections.get(block)
@@ -135,33 +150,9 @@ class TunedEngine(ControlFrames):
                         stream = streams[stream_id] = TunedStream(
                             stream_id, self._peer_window_bytes, self._stream_window_bytes
                         )
-                        if flags != END_HEADERS:
-                            sink.on_headers(stream, section, True)
-                            continue
-                        # Is the next frame all of its DATA, as that of nearly every unary request?
-                        start = stop + HEADER_BYTES
-                        if start <= end:
-                            word, flags, data_id = _unpack_header(data, stop)
-                            size = word >> 8
-                            stop = start + size
-                            if (
-                                data_id == stream_id
-                                and flags == END_STREAM
-                                and not word & 0xFF  # DATA
-                                and stop <= end
-                                and size <= self._short_request_bytes
-                                and size < connection.receive_window - low_bytes
-                                and connection.send_window >= SHORT_REPLY_BYTES
-                            ):
-                                reply = sink.on_request(stream, section, data, start, stop)
-                                if reply is not None:
-                                    at = stop
-                                    connection.receive_window -= size
-                                    if reply:
-                                        self._send_short_reply(stream, reply)
-                                    continue
-                        stream.remote = OPEN
-                        sink.on_headers(stream, section, False)
+                        if flags == END_HEADERS:
+                            stream.remote = OPEN
+                        sink.on_headers(stream, section, flags != END_HEADERS)
                         continue
                     self._on_section(stream_id, section, flags != END_HEADERS)
                     continue
@@ -182,6 +173,63 @@ class TunedEngine(ControlFrames):
         if at < end:
             reader.partial = data[at:]
         return False
+
+    def _receive_requests(self, block_bytes: int, data: bytes, at: int, limit: int) -> int:
+        """Requests that are whole, as nearly all unary ones are: HEADERS with a block of `block_bytes`, and DATA that
+        ends them. Handles those that follow each other from `at` on and begin before `limit`, as far as windows and the
+        sink allow; returns where the first frame begins that was not handled."""
+        streams = self.streams
+        connection = self._connection
+        sink = self._sink
+        decoder = self._decoder
+        on_request = sink.on_request
+        low_bytes = self._connection_low_bytes
+        short_bytes = self._short_request_bytes
+        unpack = _request_unpacker(block_bytes)
+        head_word = block_bytes << 8 | HEADERS
+        head_bytes = HEADER_BYTES + block_bytes
+        message_at = head_bytes + HEADER_BYTES
+        end = len(data)
+        last = min(limit - 1, end - message_at)
+        known_block: bytes | None = None  # `section` is its
+        while at <= last:
+            word, flags, stream_id, block, data_word, data_flags, data_id = unpack(data, at)
+            start = at + message_at
+            size = data_word >> 8
+            stop = start + size
+            if (
+                word != head_word
+                or flags != END_HEADERS
+                or stream_id != self._highest_peer_id + 2
+                or data_id != stream_id
+                or data_flags != END_STREAM
+                or data_word & 0xFF  # it is not DATA
+                or stop > end
+                or size > short_bytes
+                or size >= connection.receive_window - low_bytes
+                or connection.send_window < SHORT_REPLY_BYTES
+                or len(streams) >= self._stream_limit
+            ):
+                return at
+            if block != known_block:
+                found = decoder.sections.get(block)
+                known_block = None if found is None else block
+                section = decoder.decode(block) if found is None else found
+                if not section.opens:
+                    self._on_section(stream_id, section, False)
+                    return at + head_bytes
+            self._highest_peer_id = stream_id
+            stream = streams[stream_id] = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
+            reply = on_request(stream, section, data, start, stop)
+            if reply is None:
+                stream.remote = OPEN
+                sink.on_headers(stream, section, False)
+                return at + head_bytes
+            connection.receive_window -= size
+            at = stop
+            if reply:
+                self._send_short_reply(stream, reply)
+        return at
 
     # Field sections -------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from struct import Struct
-from typing import Any
+from typing import Any, Final
 
 from wire.config import Http2Config
 from wire.errors import UsageError
@@ -35,6 +35,7 @@ from wire.http2.tuned.encoder import Encoder
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS
 from wire.http2.tuned.streams import CONNECTION, END_ON_DATA, ENDED, OPEN, WAITING, Flow, TunedStream
 
+_LAST_HEADERS: Final = END_HEADERS | END_STREAM
 _frame_header = frames.HEADER.pack
 _Pack = Callable[..., bytes]
 _ReplyParts = tuple[_Pack, int, bytes, _Pack, int, bytes]
@@ -323,7 +324,7 @@ class TunedSender:
         self._out += (
             pack_start(start_word, END_HEADERS, stream_id, start, size << 8, 0, stream_id),
             data,
-            pack_end(end_word, END_HEADERS | END_STREAM, stream_id, end),
+            pack_end(end_word, _LAST_HEADERS, stream_id, end),
         )
         self._limits.written += 3
         stream.local = ENDED
