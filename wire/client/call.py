@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, TypeVar
 from weakref import ref
 
 from wire.client.exchange import Caller, Exchange, Options
+from wire.client.guard import COUNTED, Guard, guard, release
 from wire.client.observing import observe
 from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
 from wire.client.unary_exchange import UnaryExchange
@@ -37,7 +38,8 @@ class ClientCall(Generic[R]):
 
     _exchange: Exchange[R]
 
-    def __del__(self) -> None:
+    def _let_go(self) -> None:
+        """Nobody refers to this object any more: a finalizer."""
         try:
             exchange = self._exchange
         except AttributeError:  # it was never made
@@ -125,6 +127,8 @@ class UnaryUnaryCall(ClientCall[R]):
     """One request, one response: `response = await call`. Raises `RpcError` for every status but OK."""
 
     __slots__ = ()
+    if COUNTED:
+        __del__ = ClientCall._let_go
 
     _exchange: UnaryExchange[R]
 
@@ -156,11 +160,35 @@ class UnaryUnaryCall(ClientCall[R]):
         return None if exchange.code is None else exchange.decode_body()
 
 
+if not COUNTED:
+
+    class _GuardedCall(UnaryUnaryCall[R]):
+        """Without a finalizer: its guard has one."""
+
+        __slots__ = ("_guard",)
+
+        def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
+            self._exchange = exchange = UnaryExchange(channel, method, request, options)
+            self._guard: Guard | None = guard(exchange)
+
+        def __await__(self) -> Generator[Any, Any, R]:
+            response: R = yield from super().__await__()
+            freed = getattr(self, "_guard", None)  # a call made for a done callback has none
+            if freed is not None:
+                self._guard = None
+                release(freed)
+            return response
+
+    _GuardedCall.__name__ = _GuardedCall.__qualname__ = "UnaryUnaryCall"
+    UnaryUnaryCall = _GuardedCall  # type: ignore[misc]
+
+
 class _StreamingCall(ClientCall[R]):
     """What the three kinds that stream have in common. An asynchronous context manager that cancels a call not
     ended."""
 
     __slots__ = ()
+    __del__ = ClientCall._let_go
 
     _exchange: ServerStreamExchange[R] | BidiExchange[Any, R]
 

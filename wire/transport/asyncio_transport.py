@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from wire.config import TransportConfig
 from wire.transport.accepting import Guard
 from wire.transport.contract import Future, Peer, Resumable, SocketCounters, Task, Timer, Transport, TransportProtocol
+from wire.transport.light_future import LightFuture
 from wire.transport.resumable import ResumableTask
 from wire.transport.runtime_base import RuntimeBase
 from wire.transport.socket_transport import SocketTransport
@@ -199,11 +200,12 @@ def _eager_spawn(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any,
     return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
 
 
+_IN_PYTHON: Final = asyncio.Future is asyncio.futures._PyFuture  # type: ignore[attr-defined]  # not so in CPython
 _spawn_at_once: Callable[[asyncio.AbstractEventLoop, Coroutine[Any, Any, Any]], Task] | None = None
 """Makes a task that has run up to its first wait; None where asyncio has nothing like it."""
 if sys.version_info >= (3, 12):
     _spawn_at_once = _eager_spawn
-elif asyncio.Task is asyncio.tasks._PyTask:  # type: ignore[attr-defined]
+elif _IN_PYTHON:
     from wire.transport.early_task import spawn as _spawn_at_once
 
 
@@ -260,7 +262,7 @@ class AsyncioRuntime(RuntimeBase):
         self.now = loop.time
         self.call_soon = loop.call_soon
         self.call_soon_threadsafe = loop.call_soon_threadsafe
-        self.future: Callable[[], Future[Any]] = loop.create_future
+        self.future: Callable[[], Future[Any]] = partial(LightFuture, loop) if _IN_PYTHON else loop.create_future
         self.spawn = self._spawn if _spawn_at_once is not None else loop.create_task
 
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer:
