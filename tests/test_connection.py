@@ -86,9 +86,19 @@ def test_sends_at_other_times_leave_together_after_the_turn(server: Rig) -> None
     assert len(server.transport.sent()) == 3
 
 
+def send(connection: Connection, size_bytes: int) -> bool:
+    """As a stream that sends a message does; True when it shall let others run."""
+    connection.turn_room -= size_bytes
+    return connection.turn_room <= 0 and connection.turn_over()
+
+
 def test_a_sender_that_never_waits_is_written_out_on_its_way(server: Rig) -> None:
-    written = [server.connection.wrote(10_000) for _ in range(14)]
-    assert written == [False] * 6 + [True] + [False] * 6 + [True]
+    written = []
+    for number in range(30):
+        server.connection.engine.ping(b"%08d" % number)
+        send(server.connection, 10_000)
+        written.append(len(server.transport.written))
+    assert written == [0] * 13 + [1] * 7 + [2] * 7 + [3] * 3
 
 
 def test_of_many_calls_in_one_turn_the_first_leave_while_the_others_are_made(engine: EngineName) -> None:
@@ -102,14 +112,26 @@ def test_of_many_calls_in_one_turn_the_first_leave_while_the_others_are_made(eng
     assert client.turn() == []
 
 
-def test_senders_of_many_small_messages_let_others_run_until_the_turn_is_over(server: Rig) -> None:
-    wrote = server.connection.wrote
-    assert not any(wrote(6) for _ in range(256))
-    assert wrote(6)
-    assert wrote(1 << 16)  # and written out, which begins no new share
-    assert wrote(6)
+def test_senders_let_others_run_until_the_turn_is_over(server: Rig) -> None:
+    connection = server.connection
+    assert not any(send(connection, 256) for _ in range(255))
+    assert send(connection, 256)
+    assert send(connection, 1 << 17)  # and written out, which begins no new share
+    assert send(connection, 6)
     server.runtime.turn()
-    assert not wrote(6)
+    assert not send(connection, 6)
+
+
+def test_senders_look_at_a_transport_that_takes_no_more(server: Rig) -> None:
+    connection = server.connection
+    assert not send(connection, 1)
+    connection.pause_writing()
+    assert send(connection, 1)
+    server.runtime.turn()
+    assert [send(connection, 1), send(connection, 1)] == [True, True]
+    connection.resume_writing()
+    server.runtime.turn()
+    assert not send(connection, 1)
 
 
 def test_whoever_sees_its_transport_sees_its_engine(engine: EngineName) -> None:

@@ -25,6 +25,7 @@ LAYERS = [
     ("live", "message_decoder", "service"),
     ("connection",),
     ("messages",),
+    ("outgoing",),
     ("client", "server", "inspect"),
     ("blocking",),
     ("stub",),

@@ -19,7 +19,8 @@ from wire.connection import Connection
 from wire.errors import DecodeError, UsageError
 from wire.http2.engine import Stream
 from wire.message_decoder import MessageDecoder
-from wire.messages import IncomingMessages, OutgoingMessages
+from wire.messages import IncomingMessages
+from wire.outgoing import OutgoingMessages
 from wire.rpc.framing import MessageReader, frame
 from wire.status import RpcError, StatusCode
 from wire.transport.contract import Runtime
@@ -36,6 +37,8 @@ class Both:
         self.stream = Stream(1)
         self.congested = False
         self.lost = False
+        self.turn_room = 1 << 16
+        self.over = False
         self.granted = 0
         self.expected = 0
         self.sent: list[bytes] = []
@@ -55,8 +58,8 @@ class Both:
 
     def wake(self) -> None: ...
 
-    def wrote(self, size_bytes: int) -> bool:
-        return False
+    def turn_over(self) -> bool:
+        return self.over
 
     def uncongested(self) -> Any:
         self.blocked = self.runtime.future()
@@ -247,7 +250,90 @@ def test_messages_that_come_at_once_are_handed_over_within_the_read_that_brings_
     flowing(test)
 
 
+def test_a_loop_that_is_left_and_one_behind_it_share_the_messages(loop: LoopName) -> None:
+    async def test(both: Both) -> None:
+        messages = incoming(both)
+        messages.feed(b"".join(frame(b"%d" % number) for number in range(5)))
+        taken = []
+        async for each in messages:
+            taken.append(each)
+            if len(taken) == 2:
+                break
+        taken.append(await anext(messages))
+        messages.end()
+        taken += [each async for each in messages]
+        assert taken == [b"0", b"1", b"2", b"3", b"4"]
+        assert both.granted == 5 * 6
+        assert [each async for each in messages] == []
+
+    flowing(test, loop)
+
+
+def test_what_a_loop_takes_is_granted_before_it_waits_for_a_message_that_has_begun() -> None:
+    async def test(both: Both) -> None:
+        messages = incoming(both)
+        granted: list[int] = []
+
+        async def read() -> None:
+            async for _ in messages:
+                granted.append(both.granted)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await turns(3)
+            messages.feed(frame(b"1") * 1000 + frame(b"2")[:5])
+            await turns(3)
+            assert both.granted == 6000
+            messages.feed(b"2")
+            await turns(3)
+            messages.end()
+        assert both.granted == 6006
+        assert set(granted) == {0, 4098, 6000}  # in steps
+
+    flowing(test)
+
+
+def test_a_loop_over_messages_that_cannot_be_decoded_raises_what_is_raised_again() -> None:
+    def decode(message: bytes) -> bytes:
+        if message == b"2":
+            raise DecodeError("odd")
+        return message
+
+    failures: list[RpcError] = []
+
+    async def test(both: Both) -> None:
+        messages = incoming(both, decode, failed=failures.append)
+        messages.feed(frame(b"1") + frame(b"2") + frame(b"3"))
+        taken: list[bytes] = []
+
+        async def read() -> None:
+            async for each in messages:
+                taken.append(each)
+
+        for _ in range(2):
+            with pytest.raises(RpcError, match="odd"):
+                await read()
+        assert taken == [b"1"]
+        assert len(failures) == 1
+
+    flowing(test)
+
+
 # OutgoingMessages.
+
+
+def test_an_answer_to_each_request_is_sent_though_the_turn_is_over() -> None:
+    async def test(both: Both) -> None:
+        requests = incoming(both)
+        outgoing = OutgoingMessages(cast(Connection, both), Stream(1), requests)
+        both.over = True
+        both.turn_room = 0
+        assert outgoing.put(b"unasked")
+        for _ in range(2):
+            requests.feed(frame(b"request"))
+            assert [outgoing.put(b"answer"), outgoing.put(b"more")] == [False, True]
+
+    flowing(test)
 
 
 @pytest.mark.parametrize("what", ["written", "closed", "lost"])
@@ -286,6 +372,7 @@ def test_senders_wait_while_the_link_is_not_read(loop: LoopName) -> None:
     async def test(both: Both) -> None:
         outgoing = OutgoingMessages(cast(Connection, both), both.stream)
         both.congested = True
+        both.turn_room = 0
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(outgoing.send, b"1")
             await turns()

@@ -25,8 +25,11 @@ from wire.live import ConnectionState, next_number
 from wire.message_decoder import ThreadTurns
 from wire.transport.contract import Future, Peer, Runtime, Timer, Transport
 
-_FLUSH_BYTES = 1 << 16  # a sender that never waits is written out, and must look at the transport, after so many bytes
-_TURN_MESSAGES = 256  # of all streams together, in one loop turn: a millisecond's work; after them, one for each sender
+_TURN_ROOM = 1 << 16
+"""What all streams together may send in one loop turn, in bytes; after that, what each request brings, or one message
+for each sender. Whenever so much more was sent, it is written out."""
+MESSAGE_COST = 128
+"""What each message takes of that beside its bytes: 500 small ones are a millisecond's work."""
 # Calls made in one turn that leave at once: the server works on them while the turn makes more. With 50 calls that wait
 # for each other, and a core for each side, that is twice as many a second; on one core it is 1 to 5 % fewer.
 _CALLS_TOGETHER = 24
@@ -62,8 +65,7 @@ class Connection:
         "_turn",
         "_turn_calls",
         "_turn_ends_at",
-        "_turn_messages",
-        "_unflushed_bytes",
+        "_turn_open",
         "calls_failed",
         "calls_wait",
         "closing",
@@ -79,6 +81,7 @@ class Connection:
         "runtime",
         "thread_turns",
         "transport",
+        "turn_room",
     )
 
     def __init__(
@@ -112,8 +115,10 @@ class Connection:
         """What broke the connection, as a sentence, once something has."""
         self._now = runtime.now
         self._flush_due = False
-        self._unflushed_bytes = 0
-        self._turn_messages = 0
+        self.turn_room = 0
+        """What streams may still send in this turn; each takes its share of it, and when there is none left asks
+        `turn_over`."""
+        self._turn_open = False  # something was sent since the last flush, or is being received
         self._turn_calls = 0
         self._blocked: list[Future[None]] = []
         self._is_client = client
@@ -148,7 +153,8 @@ class Connection:
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = now = self._now()
-        self._flush_due = True
+        self._flush_due = self._turn_open = True
+        self.turn_room = 0 if self.congested else _TURN_ROOM
         if self.engine.receive(data, now):
             self._receive_rest(now)
         self.flush()
@@ -183,7 +189,8 @@ class Connection:
         if not self._behind:  # the transport is lost or closed
             return
         self._behind = False
-        self._flush_due = True
+        self._flush_due = self._turn_open = True
+        self.turn_room = 0 if self.congested else _TURN_ROOM
         self._turn_ends_at = perf_counter() + self._max_turn_s
         self._receive_rest(self._turn)
         self.flush()
@@ -224,6 +231,7 @@ class Connection:
 
     def pause_writing(self) -> None:
         self.congested = True
+        self.turn_room = min(self.turn_room, 0)  # whoever sends asks `turn_over`, and then looks at this
         self._watch_stall()
 
     def resume_writing(self) -> None:
@@ -270,8 +278,8 @@ class Connection:
 
     def flush(self) -> None:
         """Write what the engine has queued."""
-        self._flush_due = False
-        self._turn_messages = 0
+        self._flush_due = self._turn_open = False
+        self.turn_room = 0
         self._write()
         if self.transport is not None:
             if self.closing and not self.engine.streams:
@@ -280,7 +288,7 @@ class Connection:
                 self.wake_calls()
 
     def _write(self) -> None:
-        self._unflushed_bytes = self._turn_calls = 0
+        self._turn_calls = 0
         data = self.engine.take()
         if data and self.transport is not None:
             self.transport.write(data)
@@ -300,19 +308,19 @@ class Connection:
             self._flush_due = True
             self.runtime.call_soon(self.flush)
 
-    def wrote(self, size_bytes: int) -> bool:
-        """As `wake`, after a message of a stream: a sender that never waits is written out every so often. True when
-        it shall let others run: it was, or the connection's senders have had their share of this loop turn."""
-        self._unflushed_bytes += size_bytes
-        self._turn_messages = messages = self._turn_messages + 1
-        if self._unflushed_bytes > _FLUSH_BYTES:
-            self.flush()
-            self._turn_messages = messages  # the turn goes on, until what `wake` has planned
-            return True
-        if not self._flush_due:
-            self._flush_due = True
-            self.runtime.call_soon(self.flush)
-        return messages > _TURN_MESSAGES
+    def turn_over(self) -> bool:
+        """A message was sent, for which `turn_room` had no room left. As `wake`; True when its sender shall let others
+        run. What never waits is written out every so often."""
+        if not self._turn_open:  # it is the first since the last flush
+            self._turn_open = True
+            self.wake()
+            if not self.congested:
+                self.turn_room += _TURN_ROOM
+            return self.turn_room <= 0
+        if self.turn_room < -_TURN_ROOM:
+            self._write()
+            self.turn_room = 0
+        return True
 
     def uncongested(self) -> Future[None]:
         """Done once the transport takes bytes again, or is lost; whoever waits for it may end that before."""

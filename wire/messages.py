@@ -1,17 +1,16 @@
-"""Messages of one streaming call on their way: `IncomingMessages` to whoever iterates over them, `OutgoingMessages` to
-the peer.
+"""The messages that one streaming call receives, on their way to whoever iterates over them.
 
-Both are bounded. Incoming messages that nobody has taken keep their bytes off the flow-control window; an
-outgoing sender waits while its stream's window is closed, or the transport is not being read. Imports `connection`,
-`http2.engine`, `rpc.framing` and `errors`.
+They are bounded: those that nobody has taken keep their bytes off the flow-control window. Imports `connection`,
+`message_decoder`, `http2.engine`, `rpc.framing` and `errors`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from copy import copy
-from typing import Generic, Protocol, TypeVar
+from sys import get_asyncgen_hooks, set_asyncgen_hooks
+from typing import Any, Generic, Protocol, TypeVar
 
 from wire.connection import Connection
 from wire.errors import CodecError, UsageError
@@ -24,6 +23,7 @@ from wire.transport.contract import Future, Resumable, Runtime
 M = TypeVar("M")
 
 _CUT_MESSAGES = 64  # that wait as objects of their own
+_CREDIT_BYTES = 4096  # a sixteenth of the least window: credit for less than this may wait while messages are taken
 
 
 class Room(Protocol):
@@ -38,7 +38,7 @@ class Room(Protocol):
 
 
 class IncomingMessages(Generic[M]):
-    """Received messages, decoded as they are taken. An async iterator for one task.
+    """Received messages, decoded as they are taken. For one task, by `async for` or `anext`.
 
     It ends after the last message when the peer ended well, and otherwise raises the error that `end` was given.
     """
@@ -52,16 +52,18 @@ class IncomingMessages(Generic[M]):
         "_error_type",
         "_failed",
         "_inline_bytes",
-        "_messages",
         "_packed",
         "_room",
         "_runtime",
+        "_short_bytes",
         "_stream",
         "_waiter",
         "ended",
+        "messages",
         "reader",
         "received",
         "task",
+        "wanted_bytes",
     )
 
     def __init__(
@@ -84,58 +86,71 @@ class IncomingMessages(Generic[M]):
         self._decoder = decoder
         self._decode = decoder.decode
         self._inline_bytes = decoder.inline_bytes
+        self._short_bytes = min(decoder.inline_bytes - PREFIX_BYTES, reader.max_bytes) + 1
         self._abandoned = abandoned
         self._failed = failed
         self._error_type = error_type
         self._room = room
         self.received = 0
         """Messages that have come."""
-        self._messages: deque[bytes] = deque()
-        self._packed = bytearray()  # further messages, as they travelled: as objects small ones take ten times as much
+        self.messages: deque[bytes] = deque()
+        """Those that nobody has taken; `_packed` has further ones."""
+        self._packed = bytearray()  # as they travelled: as objects small ones take ten times as much
         self.ended = False
         """No more will come."""
         self._error: BaseException | None = None
         self._waiter: Future[None] | None = None
         self.task: Resumable | None = None
         """That of the handler, where messages are handed to it as they come and not a turn of the loop later."""
+        self.wanted_bytes = -1
+        """That task waits for a message when this is not negative. One that comes whole and is shorter than this may be
+        handed over by `hand`; for others `feed` has to look."""
 
     def attach(self, connection: Connection, stream: Stream) -> None:
         """The stream that messages come from is open."""
         self._connection = connection
         self._stream = stream
 
+    def hand(self, message: bytes) -> None:
+        """A message has come that is `wanted_bytes`."""
+        self.wanted_bytes = -1
+        self.received += 1
+        self.messages.append(message)
+        if not self.task.resume():  # type: ignore[union-attr]
+            self.task.wake()  # type: ignore[union-attr]
+
     def feed(self, data: bytes) -> None:
         """DATA has come. Raises `RpcError` as `MessageReader` does."""
         reader = self.reader
-        if not self._messages and not self._packed:
+        if not self.messages and not self._packed:
             message = reader.whole(data)
             if message is not None:
                 self.received += 1
-                if self._waiter is None or self.task is None or not self.task.resume(message):
-                    self._messages.append(message)
-                    self._wake()
+                self.messages.append(message)
+                self._come()
                 return
-        messages = reader.feed(data, 0 if self._packed else _CUT_MESSAGES - len(self._messages))
+        messages = reader.feed(data, 0 if self._packed else _CUT_MESSAGES - len(self.messages))
         if messages or reader.uncut_count:
             self.received += len(messages)
-            self._messages.extend(messages)
+            self.messages.extend(messages)
             if reader.uncut_count:
                 self.received += reader.uncut_count
                 self._packed += reader.uncut
                 reader.uncut, reader.uncut_count = b"", 0
-            if self._waiter is not None:
-                self._hand_over()
-        elif self._waiter is not None:
+            self._come()
+        elif self._waiter is not None or self.wanted_bytes >= 0:
+            self.wanted_bytes = min(self.wanted_bytes, 0)
             self._expect()
 
-    def _hand_over(self) -> None:
-        """Several messages have come, and somebody waits for the first."""
-        if self.task is not None and self._messages:
-            message = self._messages.popleft()
-            if self.task.resume(message):
-                return
-            self._messages.appendleft(message)
-        self._wake()
+    def _come(self) -> None:
+        """There are messages: let whoever waits for one go on, now where that is possible."""
+        if self.wanted_bytes >= 0:
+            self.wanted_bytes = -1
+            assert self.task is not None
+            if not self.task.resume():
+                self.task.wake()
+        else:
+            self._wake()
 
     def _expect(self) -> None:
         """Somebody waits for the next message: let the rest of it come, if its window is too narrow for it. Not before:
@@ -150,7 +165,7 @@ class IncomingMessages(Generic[M]):
     @property
     def waiting(self) -> bool:
         """Whether there are messages that nobody has taken."""
-        return bool(self._messages or self._packed)
+        return bool(self.messages or self._packed)
 
     @property
     def partial(self) -> bool:
@@ -163,7 +178,12 @@ class IncomingMessages(Generic[M]):
             self.ended = True
             self._error = error
             self._abandoned = self._failed = None  # methods of the call that holds this
-            self._wake()
+            if self.wanted_bytes >= 0:
+                self.wanted_bytes = -1
+                assert self.task is not None
+                self.task.wake()
+            else:
+                self._wake()
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -173,41 +193,95 @@ class IncomingMessages(Generic[M]):
                 waiter.set_result(None)
 
     def __aiter__(self) -> AsyncIterator[M]:
-        return self
+        # Hooks would have the loop know of each, and close in a task what a handler left before its end.
+        each = self._each()
+        hooks = get_asyncgen_hooks()
+        set_asyncgen_hooks(None, None)
+        try:
+            each.__anext__().send(None)
+        except StopIteration:
+            pass
+        finally:
+            set_asyncgen_hooks(*hooks)
+        return each
+
+    async def _each(self) -> AsyncGenerator[M, None]:
+        """The messages for an `async for`: as `take` gives them, with what they need kept at hand."""
+        messages = self.messages
+        popleft = messages.popleft
+        decode = self._decode
+        inline_bytes = self._inline_bytes - PREFIX_BYTES
+        taken_bytes = 0
+        by_take = False
+        message: Any = None
+        yield message  # to `__aiter__`
+        try:
+            while True:
+                while messages:
+                    message = popleft()
+                    size = len(message)
+                    if size > inline_bytes or type(message) is not bytes or by_take:
+                        messages.appendleft(message)
+                        message = await self.take()
+                        by_take = self.__class__ is HoldingMessages
+                        yield message
+                        continue
+                    taken_bytes += size + PREFIX_BYTES
+                    try:
+                        message = decode(message)
+                    except CodecError as error:
+                        failure = self._undecoded(error)
+                    else:
+                        if taken_bytes >= _CREDIT_BYTES:
+                            self._grant(taken_bytes)
+                            taken_bytes = 0
+                        yield message
+                        continue
+                    try:
+                        raise failure
+                    finally:
+                        del failure
+                message = None  # whoever took it may drop it
+                task = self.task
+                if (
+                    task is not None
+                    and not self._packed
+                    and not self.ended
+                    and not self.reader.size_bytes
+                    and task.parking()
+                ):
+                    self.wanted_bytes = self._short_bytes
+                    try:
+                        await task.park
+                    except BaseException:
+                        self._given_up()
+                        raise
+                elif self._packed:
+                    self._cut()
+                else:
+                    self._grant(taken_bytes)
+                    taken_bytes = 0
+                    if self.ended:
+                        if self._error is not None:
+                            raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
+                        return
+                    await self._wait()
+        finally:
+            self._grant(taken_bytes)
 
     async def take(self, keeper: object = None) -> M:
         """The next message, as `__anext__` gives it. `keeper` lives as long as this waits."""
-        messages = self._messages
-        message: bytes | None = None
+        messages = self.messages
         while not messages:
             if self._packed:
                 self._cut()
                 break
             if self.ended:
                 if self._error is not None:
-                    raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
+                    raise copy(self._error)
                 raise StopAsyncIteration
-            waiter = None if self.task is None else self.task.parking()
-            if self._waiter is not None and not self._waiter.done():
-                raise UsageError("two tasks wait for the messages of one call")
-            self._waiter = waiter or self._runtime.future()
-            if self.reader.size_bytes:
-                self._expect()
-            try:
-                if waiter is None:
-                    await self._waiter
-                else:
-                    assert self.task is not None
-                    message = await self.task.park()
-                    self._waiter = None
-                    if message is not None:
-                        break
-            except BaseException:
-                if self._abandoned is not None:
-                    self._abandoned()
-                raise
-        if message is None:
-            message = messages.popleft()
+            await self._wait()
+        message = messages.popleft()
         size_bytes = PREFIX_BYTES + len(message)
         try:
             if message.__class__ is bytes and size_bytes <= self._inline_bytes:
@@ -215,15 +289,8 @@ class IncomingMessages(Generic[M]):
                     self._connection.wake()  # type: ignore[union-attr]
                 return self._decode(message)
             return await self._take_long(message, size_bytes)
-        except CodecError as error:
-            failure = self._error_type(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
-        except RpcError as error:
-            failure = self._error_type(error.code, error.message)
-        self.discard()
-        if self._failed is not None:
-            self._failed(failure)
-        self.ended = True
-        self._error = copy(failure)
+        except (CodecError, RpcError) as error:
+            failure = self._undecoded(error)
         try:
             raise failure
         finally:
@@ -231,11 +298,48 @@ class IncomingMessages(Generic[M]):
 
     __anext__ = take
 
+    async def _wait(self) -> None:
+        """Until a message has come or the end, perhaps."""
+        if self.wanted_bytes >= 0 or (self._waiter is not None and not self._waiter.done()):
+            raise UsageError("two tasks wait for the messages of one call")
+        waiter: Awaitable[None]
+        if self.task is not None and self.task.parking():
+            self.wanted_bytes = 0 if self.reader.size_bytes else self._short_bytes
+            waiter = self.task.park
+        else:
+            self._waiter = waiter = self._runtime.future()
+        if self.reader.size_bytes:
+            self._expect()
+        try:
+            await waiter
+        except BaseException:
+            self._given_up()
+            raise
+
+    def _given_up(self) -> None:
+        """The task that waits is cancelled."""
+        self.wanted_bytes = -1
+        if self._abandoned is not None:
+            self._abandoned()
+
+    def _undecoded(self, error: CodecError | RpcError) -> RpcError:
+        """A message is no good: the error for whoever takes it. There will be no other."""
+        if isinstance(error, RpcError):
+            failure = self._error_type(error.code, error.message)
+        else:
+            failure = self._error_type(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
+        self.discard()
+        if self._failed is not None:
+            self._failed(failure)
+        self.ended = True
+        self._error = copy(failure)
+        return failure
+
     async def arrived(self, keeper: object = None) -> None:
         """Until there is a message to take, or there will be none. Cancelling who waits abandons nothing. `keeper` as
         for `take`."""
-        while not (self._messages or self._packed or self.ended):
-            if self._waiter is not None and not self._waiter.done():
+        while not (self.messages or self._packed or self.ended):
+            if self.wanted_bytes >= 0 or (self._waiter is not None and not self._waiter.done()):
                 raise UsageError("two tasks wait for the messages of one call")
             self._waiter = waiter = self._runtime.future()
             if self.reader.size_bytes:
@@ -249,16 +353,16 @@ class IncomingMessages(Generic[M]):
     def take_short(self) -> bytes | None:
         """The next message, where that is here, plain, and short enough to be decoded at once; None where
         `take` has to be awaited. For who never waits here."""
-        if self._packed and not self._messages:
+        if self._packed and not self.messages:
             self._cut()
-        if not self._messages:
+        if not self.messages:
             return None
-        message = self._messages[0]
+        message = self.messages[0]
         size_bytes = PREFIX_BYTES + len(message)
         if message.__class__ is not bytes or size_bytes > self._inline_bytes:
             return None
         self._grant(size_bytes)
-        return self._messages.popleft()
+        return self.messages.popleft()
 
     async def _take_long(self, message: bytes, size_bytes: int) -> M:
         """One that is long or compressed, and travelled in so many bytes."""
@@ -302,10 +406,12 @@ class IncomingMessages(Generic[M]):
             start = at + PREFIX_BYTES
             at = start + size
             message = bytes(packed[start:at])
-            self._messages.append(Compressed(message) if compressed else message)
+            self.messages.append(Compressed(message) if compressed else message)
         del packed[:at]
 
     def _grant(self, size_bytes: int) -> None:
+        if not size_bytes:
+            return
         assert self._connection is not None
         assert self._stream is not None
         if self._connection.engine.consumed(self._stream, size_bytes):
@@ -319,7 +425,7 @@ class IncomingMessages(Generic[M]):
 
     def discard(self) -> None:
         """Nobody will take the rest: drop it."""
-        self._messages.clear()
+        self.messages.clear()
         self._packed.clear()
 
 
@@ -348,73 +454,3 @@ class HoldingMessages(IncomingMessages[M]):
         assert self._room is not None
         self._become(IncomingMessages)
         self._room.leave(self)
-
-
-class OutgoingMessages:
-    """One call's messages to its peer."""
-
-    __slots__ = ("_connection", "_ended", "_limit_bytes", "_stream", "_turn_over", "_waiters")
-
-    def __init__(self, connection: Connection, stream: Stream) -> None:
-        self._connection = connection
-        self._stream = stream
-        self._limit_bytes = connection.config.send_buffer_bytes
-        self._ended = False
-        self._turn_over = False
-        self._waiters: list[Future[None]] = []
-
-    async def send(self, data: bytes) -> None:
-        """Queue one message as framed, then as `sent`."""
-        self._connection.engine.send_data(self._stream, data)
-        await self.sent(len(data))
-
-    def end(self) -> None:
-        """END_STREAM, behind what is queued."""
-        self._connection.engine.send_data(self._stream, b"", end_stream=True)
-        self._connection.wake()
-
-    async def sent(self, size_bytes: int) -> None:
-        """So much DATA was queued: returns when the peer's windows and the transport leave room for more."""
-        if self.must_wait(size_bytes):
-            await self.wait()
-
-    def must_wait(self, size_bytes: int) -> bool:
-        """So much DATA was queued. True when `wait` is to be awaited before more is."""
-        connection = self._connection
-        self._turn_over = connection.wrote(size_bytes)
-        return self._turn_over or self._stream.queued_bytes > self._limit_bytes or connection.congested
-
-    async def wait(self) -> None:
-        """Until others have had their turn, and the peer's windows and the transport leave room for more."""
-        connection = self._connection
-        if self._turn_over:
-            await connection.runtime.sleep(0)  # this sender may never have to wait
-        if self._stream.queued_bytes > self._limit_bytes or connection.congested:
-            await self._drained()
-
-    async def _drained(self) -> None:
-        stream = self._stream
-        connection = self._connection
-        while not self._ended and not connection.lost:
-            if stream.queued_bytes > self._limit_bytes and not stream.closed:
-                waiter = connection.runtime.future()
-            elif connection.congested:
-                waiter = connection.uncongested()
-            else:
-                return
-            self._waiters = [each for each in self._waiters if not each.done()]
-            self._waiters.append(waiter)
-            await waiter
-
-    def close(self) -> None:
-        """The call has ended, though its stream may be open still: nothing waits for room any more."""
-        self._ended = True
-        self.on_writable()
-
-    def on_writable(self) -> None:
-        """The stream's queue ran empty, or the stream is gone: let senders go on."""
-        if self._waiters:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)

@@ -677,3 +677,20 @@ def test_a_connection_error_ends_its_slices(engine_name: str) -> None:
     rig = Rig(engine_name, client=False)
     assert not rig.engine.receive(f.data(0, b"x") + f.ping() * 10_000, rig.now)
     assert not rig.engine.receive(f.ping() * 10_000, rig.now)
+
+
+def test_a_call_may_be_given_data_where_it_lies_in_what_was_read(engine_name: str) -> None:
+    rig = Rig(engine_name, client=False)
+    stream, other = rig.open(), rig.open()
+    given: list[bytes] = []
+
+    class Call:
+        def on_data_within(self, data: bytes, start: int, stop: int) -> None:
+            given.append(data[start:stop])
+
+    stream.call = Call()
+    rig.feed(f.data(stream.id, b"first"), f.data(other.id, b"other"), f.data(stream.id, b"last", end=True))
+    reported = [call[1:3] for call in rig.calls() if call[0] == "data"]
+    assert given + [data for each, data in reported if each == stream.id] == [b"first", b"last"]
+    assert reported[-1] == (stream.id, b"last")
+    assert (other.id, b"other") in reported

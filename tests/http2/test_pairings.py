@@ -25,12 +25,16 @@ class Echo(Recorder):
 
     reply: tuple[HeaderList, HeaderList] | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: dict[int, bytes] = {}
+
     def on_request(self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int) -> bytes | None:
         return None
 
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         super().on_headers(stream, headers, end_stream)
-        stream.call = b""
+        self.bodies[stream.id] = b""
         if self.streaming:
             self.engine.send_headers(stream, RESPONSE)
 
@@ -41,9 +45,9 @@ class Echo(Recorder):
             if end_stream:
                 self.engine.send_headers(stream, TRAILERS, end_stream=True)
             return
-        stream.call += data
+        self.bodies[stream.id] += data
         if end_stream:
-            self.engine.send_reply(stream, RESPONSE, stream.call, TRAILERS)
+            self.engine.send_reply(stream, RESPONSE, self.bodies.pop(stream.id), TRAILERS)
 
 
 class Pair:

@@ -39,13 +39,21 @@ class Rig:
         await asyncio.sleep(0)
 
     async def parked(self) -> Any:
-        assert self.resumable.parking() is not None
-        return await self.resumable.park()
+        """What `resume` was given; None where something else has woken the task."""
+        assert self.resumable.parking()
+        self.value: object = None
+        await self.resumable.park
+        value, self.value = self.value, None
+        return value
+
+    def go_on(self, value: object) -> bool:
+        self.value = value
+        return self.resumable.resume()
 
     async def resume(self, value: object) -> bool:
         """From a callback of the loop, as data comes."""
         resumed = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(lambda: resumed.set_result(self.resumable.resume(value)))
+        asyncio.get_running_loop().call_soon(lambda: resumed.set_result(self.go_on(value)))
         return cast(bool, await resumed)
 
 
@@ -76,13 +84,13 @@ def test_it_goes_on_within_the_callback_to_its_end(run: Any) -> None:
 
         def three() -> None:
             for number in range(3):
-                assert rig.resumable.resume(number)
+                assert rig.go_on(number)
                 seen.append(list(rig.seen))
 
         asyncio.get_running_loop().call_soon(three)
         await rig.task
         assert seen == [[0], [0, 1], [0, 1, 2]]
-        assert not rig.resumable.resume(3)
+        assert not rig.go_on(3)
 
     run(main)
 
@@ -160,7 +168,7 @@ def test_a_cancellation_reaches_what_it_has_just_begun_to_wait_for(run: Any) -> 
         await rig.start(work)
 
         def resume_and_cancel() -> None:
-            assert rig.resumable.resume(1)
+            assert rig.go_on(1)
             rig.task.cancel()
 
         asyncio.get_running_loop().call_soon(resume_and_cancel)
@@ -195,10 +203,10 @@ def test_timeouts_and_cancel_scopes_work_in_it(run: Any) -> None:
 
 def test_it_is_not_resumed_from_within_a_task_nor_waited_for_in_another(run: Any) -> None:
     async def work(rig: Rig) -> None:
-        rig.seen.append(await asyncio.create_task(asyncio.sleep(0, rig.resumable.parking() is not None)))
+        rig.seen.append(await asyncio.create_task(asyncio.sleep(0, rig.resumable.parking())))
 
         async def within_another() -> bool:
-            return rig.resumable.parking() is None
+            return not rig.resumable.parking()
 
         rig.seen.append(await asyncio.create_task(within_another()))
         rig.seen.append(await rig.parked())
@@ -209,7 +217,7 @@ def test_it_is_not_resumed_from_within_a_task_nor_waited_for_in_another(run: Any
         while len(rig.seen) < 2:
             await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert not rig.resumable.resume("by a task")
+        assert not rig.go_on("by a task")
         assert await rig.resume("by a callback")
         await rig.task
         assert rig.seen == [True, True, "by a callback"]

@@ -277,6 +277,10 @@ class Exchange(Generic[R]):
         """The whole response has come, with `data[start:stop]` as its DATA. False to get it in parts."""
         return False
 
+    def on_data_within(self, data: bytes, start: int, stop: int) -> None:
+        """As `on_data` with `data[start:stop]`, which does not end the stream."""
+        self.on_data(data[start:stop], False)
+
     def on_trailers(self, trailers: HeaderList) -> None:
         outcome: Outcome | None = trailers.parsed
         if outcome is None:

@@ -13,7 +13,8 @@ from wire.client.exchange import Caller, Exchange, Options
 from wire.connection import Connection
 from wire.errors import UsageError, WireError, is_loops_own
 from wire.http2.engine import Stream
-from wire.messages import IncomingMessages, OutgoingMessages
+from wire.messages import IncomingMessages
+from wire.outgoing import OutgoingMessages
 from wire.rpc.framing import MessageReader
 from wire.rpc.headers import Outcome, ResponseHead
 from wire.service import Method

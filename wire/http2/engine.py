@@ -111,9 +111,11 @@ class HeaderList:
 class Stream:
     """One HTTP/2 stream, as both sides of the contract hold it.
 
-    `id`: the stream identifier. `call`: belongs to the layer above; the engine never reads it. `queued_bytes`: DATA
-    accepted by the engine and not yet framed, because a window is closed. `closed`: both sides ended, or it was reset;
-    it is set, and the stream out of `Engine.streams`, before the sink hears of it. An engine may derive its own class.
+    `id`: the stream identifier. `call`: belongs to the layer above. Where it is set, an engine may report DATA that
+    does not end the stream by `call.on_data_within(data, start, stop)`: it is `data[start:stop]`, 5 bytes or more.
+    `queued_bytes`: DATA accepted by the engine and not yet framed, because a window is closed. `closed`: both sides
+    ended, or it was reset; it is set, and the stream out of `Engine.streams`, before the sink hears of it. An engine
+    may derive its own class.
     """
 
     __slots__ = ("call", "closed", "id", "queued_bytes")
@@ -238,8 +240,9 @@ class Engine(Protocol):
     def send_headers(self, stream: Stream, headers: HeaderList, end_stream: bool = False) -> None:
         """Response headers, or trailers (`end_stream`); trailers wait behind queued DATA."""
 
-    def send_data(self, stream: Stream, data: bytes, end_stream: bool = False) -> None:
-        """DATA of any length; framed as windows and the peer's frame size allow."""
+    def send_data(self, stream: Stream, data: bytes | bytearray, end_stream: bool = False) -> None:
+        """DATA of any length; framed as windows and the peer's frame size allow. What small pieces of a stream are sent
+        before the next `take` leave in one frame. A bytearray, which then is the engine's, holds messages joined."""
 
     def send_reply(self, stream: Stream, headers: HeaderList, data: bytes, trailers: HeaderList) -> None:
         """Server: a whole unary reply: HEADERS, DATA, trailers with END_STREAM."""

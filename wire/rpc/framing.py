@@ -39,10 +39,10 @@ class MessageReader:
     there. `decompress` is None when the stream named no grpc-encoding.
     """
 
-    __slots__ = ("_chunks", "_max_bytes", "_needed_bytes", "decompress", "size_bytes", "uncut", "uncut_count")
+    __slots__ = ("_chunks", "_needed_bytes", "decompress", "max_bytes", "size_bytes", "uncut", "uncut_count")
 
     def __init__(self, max_bytes: int, decompress: Decompressor | None = None) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self.decompress = decompress
         self._chunks: list[bytes | bytearray | memoryview] = []
         self.size_bytes = 0
@@ -101,7 +101,7 @@ class MessageReader:
         """The message that `data` is, where it is one by itself, and plain; None where `feed` has to look."""
         size = len(data) - PREFIX_BYTES
         # As a number, the prefix of an uncompressed message is its length.
-        if not self.size_bytes and int.from_bytes(data[:PREFIX_BYTES], "big") == size and 0 <= size <= self._max_bytes:
+        if not self.size_bytes and int.from_bytes(data[:PREFIX_BYTES], "big") == size and 0 <= size <= self.max_bytes:
             return data[PREFIX_BYTES:]
         return None
 
@@ -110,11 +110,11 @@ class MessageReader:
         if message.__class__ is bytes:
             return message
         assert self.decompress is not None
-        return self.decompress(message, self._max_bytes)
+        return self.decompress(message, self.max_bytes)
 
     def plain_if_short(self, message: bytes, most_bytes: int) -> bytes | None:
         """As `plain`; None for one that becomes more than `most_bytes`, which then would take long."""
-        if message.__class__ is bytes or most_bytes >= self._max_bytes:
+        if message.__class__ is bytes or most_bytes >= self.max_bytes:
             return self.plain(message)
         assert self.decompress is not None
         try:
@@ -149,7 +149,7 @@ class MessageReader:
             raise RpcError(StatusCode.INTERNAL, f"message prefix has the flag byte {flag}, which is neither 0 nor 1")
         if flag and self.decompress is None:
             raise RpcError(StatusCode.INTERNAL, "compressed message on a stream that named no grpc-encoding")
-        if length > self._max_bytes:
+        if length > self.max_bytes:
             raise RpcError(
-                StatusCode.RESOURCE_EXHAUSTED, f"message of {length} bytes is over the limit of {self._max_bytes}"
+                StatusCode.RESOURCE_EXHAUSTED, f"message of {length} bytes is over the limit of {self.max_bytes}"
             )

@@ -19,8 +19,8 @@ from wire.errors import CodecError, MetadataError, UsageError, is_cancellation, 
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import HeaderList, Stream
 from wire.message_decoder import MessageDecoder
-from wire.messages import OutgoingMessages
 from wire.metadata import Fields, MetadataInput, limited_fields
+from wire.outgoing import OutgoingMessages
 from wire.rpc.framing import MessageReader, frame, pack_prefix
 from wire.rpc.headers import OK_TRAILER_FIELDS, RequestHead, status_response, status_trailers
 from wire.server.connection import OK_HEADERS, OK_TRAILERS, ServerConnection
@@ -112,6 +112,10 @@ class ServerCall(ServerContext):
     def on_data(self, data: bytes, end_stream: bool) -> None:
         """DATA has come."""
 
+    def on_data_within(self, data: bytes, start: int, stop: int) -> None:
+        """As `on_data` with `data[start:stop]`, which does not end the stream."""
+        self.on_data(data[start:stop], False)
+
     @abstractmethod
     def on_end(self) -> None:
         """The request is complete, without DATA in its last frame."""
@@ -182,8 +186,8 @@ class ServerCall(ServerContext):
         if not self.route.streams_responses:
             raise UsageError(f"{self.route.path} has one response: return it, or send it by `send_last`")
         if self.outgoing is None:
-            self.outgoing = OutgoingMessages(self.connection, self.stream)
-        await self.outgoing.sent(self._send(self._encode_open(response), compress))
+            self.outgoing = self._outgoing()
+        await self.outgoing.send(self._framed(self._encode_open(response), compress))
 
     def send_last(self, response: Any) -> None:
         self._send_with_ok(self._encode_open(response))
@@ -281,7 +285,7 @@ class ServerCall(ServerContext):
             self.connection.engine.send_reply(self.stream, OK_HEADERS, data, OK_TRAILERS)
             self._finish()
         else:
-            self._send(message)
+            self.connection.engine.send_data(self.stream, self._framed(message))
             self._succeed()
 
     def _encode(self, response: Any) -> bytes | None:
@@ -289,30 +293,25 @@ class ServerCall(ServerContext):
         try:
             message = self.route.encode(response)
         except CodecError as error:
-            self._not_encoded(error)
+            self._unencoded(error)
             return None
         if len(message) > self.connection.max_send_bytes:
             self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
             return None
         return message
 
-    def _not_encoded(self, error: CodecError) -> None:
+    def _unencoded(self, error: CodecError) -> None:
         _log.error("%s: the response cannot be encoded: %s", self.route.path, error)
         self.fail(StatusCode.INTERNAL, "the response could not be encoded")
 
     def _too_long(self, message: bytes) -> str:
         return f"response of {len(message)} bytes is over the server's limit of {self.connection.max_send_bytes}"
 
-    def _send(self, message: bytes, compress: bool = True) -> int:
-        """Queue one message, behind the headers where they were not sent; returns the size of its DATA."""
+    def _framed(self, message: bytes, compress: bool = True) -> bytes:
+        """A message as DATA, whose headers are sent before it."""
         if not self._headers_sent:
             self._send_headers()
-        if self._compress is not None and compress:
-            data = frame(message, self._compress)
-        else:
-            data = pack_prefix(0, len(message)) + message
-        self.connection.engine.send_data(self.stream, data)
-        return len(data)
+        return frame(message, self._compress if compress else None)
 
     def _succeed(self) -> None:
         if self._finished:
@@ -342,7 +341,9 @@ class ServerCall(ServerContext):
         route = self.route
         if response.__class__ is route.response_type:
             self._send_response(response)
-        elif route.streams_responses or response.__class__ is CoroutineType:
+        elif route.streams_responses:
+            self._spawn(self._run_stream(response), context)
+        elif response.__class__ is CoroutineType:
             self._spawn(self._run(response), context)
         elif response.__class__ is InThread:
             self.connection.running.add(self)
@@ -383,14 +384,7 @@ class ServerCall(ServerContext):
         """A handler's task. Its cancellation comes from `cancel`, or from the event loop's end."""
         try:
             connection = self.connection
-            if self.route.streams_responses:
-                if response.__class__ is not CoroutineType:
-                    await self._stream(response)
-                elif (responses := await response) is None:  # it has sent them itself
-                    self._succeed()
-                else:
-                    await self._stream(responses)
-            elif (
+            if (
                 waited
                 or connection.engine.held_bytes <= connection.hold_at_bytes
                 or not connection.hold(self, (response, copy_context()))
@@ -404,17 +398,51 @@ class ServerCall(ServerContext):
             self._task = None  # its exception would hold this frame, and with it the call
             self.connection.handler_ended(self)
 
-    async def _stream(self, responses: Any) -> None:
-        self.outgoing = outgoing = OutgoingMessages(self.connection, self.stream)
-        generator = await generator_of(responses)
-        async with aclosing(generator):
-            async for response in generator:
-                message = None if self._finished else self._encode(response)
-                if message is None:
-                    return
-                if outgoing.must_wait(self._send(message)):
-                    await outgoing.wait()
-        self._succeed()
+    async def _run_stream(self, responses: Any) -> None:
+        """As `_run`, for a stream of responses. One coroutine and no more: each takes its part of a message's time."""
+        try:
+            connection = self.connection
+            if responses.__class__ is CoroutineType and (responses := await responses) is None:
+                self._succeed()  # it has sent them itself
+                return
+            self.outgoing = outgoing = self._outgoing()
+            encode = self.route.encode
+            most_bytes = connection.max_send_bytes
+            begun = False
+            compress = None
+            generator = await generator_of(responses)
+            async with aclosing(generator):
+                async for response in generator:
+                    if self._finished:
+                        return
+                    try:
+                        message = encode(response)
+                    except CodecError as error:
+                        self._unencoded(error)
+                        return
+                    size = len(message)
+                    if size > most_bytes:
+                        self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
+                        return
+                    if not begun:
+                        begun = True
+                        if not self._headers_sent:
+                            self._send_headers()
+                        compress = self._compress
+                    data = pack_prefix(0, size) + message if compress is None else frame(message, compress)
+                    if outgoing.put(data):
+                        await outgoing.wait()
+            self._succeed()
+        except BaseException as error:
+            self._fail_with(error)
+            if is_loops_own(error, self.connection.runtime.cancelled):
+                raise
+        finally:
+            self._task = None
+            self.connection.handler_ended(self)
+
+    def _outgoing(self) -> OutgoingMessages:
+        return OutgoingMessages(self.connection, self.stream)
 
 
 class ObservedCall(ServerCall):

@@ -11,7 +11,7 @@ from typing import Any
 
 from wire.errors import CodecError, is_loops_own
 from wire.http2.engine import Stream
-from wire.messages import OutgoingMessages
+from wire.outgoing import OutgoingMessages
 from wire.rpc.headers import RequestHead
 from wire.server.call import ObservedCall, ServerCall
 from wire.server.connection import ServerConnection
@@ -30,10 +30,13 @@ class MessageCall(StreamRequestCall):
         super().__init__(connection, stream, head)
         self._context = connection.context.copy()
         self._run_within = self._context.run
-        self.outgoing = OutgoingMessages(connection, stream)
+        self.outgoing = self._outgoing()
 
     def start(self) -> None:
         self._started = True  # there is nothing to do before the first request
+
+    def on_data_within(self, data: bytes, start: int, stop: int) -> None:
+        self.on_data(data[start:stop], False)
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         if self._finished or self._task is not None or not data:
@@ -91,7 +94,7 @@ class MessageCall(StreamRequestCall):
             if response is None or self._finished:
                 return False
             message = self._encode(response)
-            return message is not None and self.outgoing.must_wait(self._send(message))
+            return message is not None and self.outgoing.put(self._framed(message))
         except BaseException as error:
             self._fail_within(error)
             return False

@@ -13,7 +13,8 @@ from typing import Any
 from wire.errors import CodecError
 from wire.http2.engine import Stream
 from wire.messages import IncomingMessages
-from wire.rpc.framing import PREFIX_BYTES, MessageReader, pack_prefix
+from wire.outgoing import OutgoingMessages
+from wire.rpc.framing import PREFIX_BYTES, MessageReader, pack_prefix, unpack_prefix
 from wire.rpc.headers import RequestHead
 from wire.server.call import ObservedCall, ServerCall
 from wire.server.connection import ServerConnection
@@ -185,7 +186,7 @@ class UnaryRequestCall(ServerCall):
                 try:
                     message = route.encode(response)
                 except CodecError as error:
-                    self._not_encoded(error)
+                    self._unencoded(error)
                     return b""
                 size = len(message)
                 if size <= connection.short_reply_bytes:
@@ -253,6 +254,18 @@ class StreamRequestCall(ServerCall):
         self.connection.running.add(self)
         self._incoming.task, start = resumable
         self._task = start()
+
+    def _outgoing(self) -> OutgoingMessages:
+        return OutgoingMessages(self.connection, self.stream, self._incoming)
+
+    def on_data_within(self, data: bytes, start: int, stop: int) -> None:
+        compressed, size = unpack_prefix(data, start)
+        begin = start + PREFIX_BYTES
+        incoming = self._incoming
+        if size < incoming.wanted_bytes and begin + size == stop and not compressed:
+            incoming.hand(data[begin:stop])
+        else:
+            self.on_data(data[start:stop], False)
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         if self._finished:

@@ -23,7 +23,9 @@ from wire.transport.contract import Runtime
 _log = logging.getLogger("wire.server")
 
 _LOOKS: Final = 2  # within `slow_s`
-_HANDLERS: Final = frozenset({ServerCall._start.__code__, ServerCall._run.__code__, MessageCall._respond.__code__})
+_HANDLERS: Final = frozenset(
+    each.__code__ for each in (ServerCall._start, ServerCall._run, ServerCall._run_stream, MessageCall._respond)
+)
 _current_frames: Final = getattr(sys, "_current_frames", None)  # not every interpreter has it
 
 THREAD_NAME: Final = "wire.slow_handlers"

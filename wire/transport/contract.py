@@ -165,14 +165,18 @@ class Future(Protocol[T_contra]):
 class Resumable(Protocol):
     """A task that a callback may go on with at once where it waits by `park`; see `transport.resumable`."""
 
-    def parking(self) -> Future[None] | None:
-        """What the next `park` waits for; resolving it wakes the task later. None within another task."""
+    @property
+    def park(self) -> Awaitable[None]:
+        """Await it where `parking` says so: until `resume` or `wake`."""
 
-    def park(self) -> Awaitable[Any]:
-        """Await it behind `parking`: gives what `resume` was given, or None when the future was resolved."""
+    def parking(self) -> bool:
+        """Whether this is called from within the task, and not from another that it has made."""
 
-    def resume(self, value: object, /) -> bool:
+    def resume(self) -> bool:
         """Go on with the task up to its next wait. False when it cannot be now: then nothing was done."""
+
+    def wake(self) -> None:
+        """Have a task that waits in `park` go on, a turn of the loop later."""
 
 
 class Listener(Protocol):

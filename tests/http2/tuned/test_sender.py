@@ -110,7 +110,7 @@ def test_replies_in_the_short_way_explain_the_clients_window_updates() -> None:
     assert rig.verdict() == ErrorCode.ENHANCE_YOUR_CALM
 
 
-def test_small_messages_sent_one_behind_another_leave_in_one_frame() -> None:
+def test_small_messages_of_a_stream_leave_in_one_frame_before_its_end() -> None:
     rig = server()
     stream, other = rig.open(), rig.open()
     for each in (stream, other):
@@ -119,12 +119,16 @@ def test_small_messages_sent_one_behind_another_leave_in_one_frame() -> None:
     for number in range(3):
         rig.engine.send_data(stream, b"%d" % number)
     rig.engine.send_data(other, b"other")
-    rig.engine.send_data(stream, b"behind")  # no longer the last one
     rig.engine.ping(bytes(8))
-    rig.engine.send_data(stream, b"the ping")
+    rig.engine.send_data(stream, b"behind the ping")
     rig.engine.send_headers(stream, TRAILERS, end_stream=True)
-    data = [(frame.stream_id, frame.payload) for frame in rig.sent() if frame.kind == FrameType.DATA]
-    assert data == [(1, b"012"), (3, b"other"), (1, b"behind"), (1, b"the ping")]
+    rig.engine.send_data(stream, b"too late")
+    sent = rig.sent()
+    assert [(frame.stream_id, frame.payload) for frame in sent if frame.kind == FrameType.DATA] == [
+        (1, b"012behind the ping"),
+        (3, b"other"),
+    ]
+    assert [frame.kind for frame in sent if frame.stream_id == 1][:2] == [FrameType.DATA, FrameType.HEADERS]
     rig.engine.send_data(other, b"next turn")
     assert [frame.payload for frame in rig.sent()] == [b"next turn"]
 
@@ -148,7 +152,31 @@ def test_messages_that_are_joined_explain_window_updates_as_those_that_are_not()
     rig.engine.send_headers(stream, RESPONSE)
     for _ in range(9):
         rig.engine.send_data(stream, b"small")
+    assert len(rig.sent()[-1].payload) == 9 * 5
     rig.feed(f.window_update(0, 1) * 20)
     assert rig.verdict() is None
     rig.feed(f.window_update(0, 1))
     assert rig.verdict() == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_what_was_sent_before_a_connection_error_leaves_before_its_goaway() -> None:
+    rig = server()
+    stream = rig.open()
+    rig.engine.send_headers(stream, RESPONSE)
+    rig.engine.send_data(stream, b"message")
+    rig.feed(f.window_update(0, 0))
+    assert rig.verdict() == ErrorCode.PROTOCOL_ERROR
+
+
+def test_what_was_sent_in_a_turn_leaves_before_a_reset_and_not_after_one_of_the_peers() -> None:
+    rig = server()
+    stream, other = rig.open(), rig.open()
+    for each in (stream, other):
+        rig.engine.send_headers(each, RESPONSE)
+        rig.engine.send_data(each, b"message")
+    rig.engine.reset(stream, ErrorCode.CANCEL)
+    rig.feed(f.rst_stream(other.id))
+    assert rig.engine.windows[0] == 65_535 - 7
+    kinds = [frame.kind for frame in rig.sent()]
+    assert kinds == [*[FrameType.HEADERS] * 2, FrameType.DATA, FrameType.RST_STREAM]
+    assert rig.engine.held_bytes == 0

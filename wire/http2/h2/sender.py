@@ -169,7 +169,7 @@ class H2Sender:
         if end_stream:
             self._ended(own)
 
-    def send_data(self, stream: Stream, data: bytes, end_stream: bool = False) -> None:
+    def send_data(self, stream: Stream, data: bytes | bytearray, end_stream: bool = False) -> None:
         own = self.streams.get(stream.id)
         if own is None or own.ending or self._failed:
             return

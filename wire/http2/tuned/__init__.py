@@ -7,6 +7,7 @@
     encoder    header lists → blocks, each shared list encoded once
     reader     bytes → frames: what is not whole yet, sizes and places, field blocks
     streams    the state of one stream, its windows and the connection's
+    state      what both halves of an engine know of their connection
     sender     everything that an engine sends
     engine     everything that it receives: `TunedEngine`, a server's
     client     what is otherwise on a client: `ClientEngine`

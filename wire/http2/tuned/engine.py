@@ -132,7 +132,11 @@ class TunedEngine(ControlFrames):
                             sink.on_data(open_stream, data[start:stop], True)
                         else:
                             open_stream.receive_window -= size
-                            sink.on_data(open_stream, data[start:stop], False)
+                            call = open_stream.call
+                            if call is None:
+                                sink.on_data(open_stream, data[start:stop], False)
+                            else:
+                                call.on_data_within(data, start, stop)
                         continue
                 elif flags in _WHOLE_BLOCK and 0 < stream_id < MAX_STREAM_ID:
                     if stop < limit and flags == END_HEADERS and data[stop + _FLAGS_AT] == END_STREAM:

@@ -11,126 +11,37 @@ Imports the modules of this folder, and `wire.errors`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
-from wire.config import Http2Config
 from wire.errors import UsageError
 from wire.http2.codes import (
     DEFAULT_WINDOW_BYTES,
     MAX_STREAM_ID,
-    MIN_MAX_FRAME_BYTES,
     PREFACE,
     ErrorCode,
     Setting,
 )
-from wire.http2.engine import NO_LIMIT, Fields, HeaderList, Sink
-from wire.http2.limits import EXPLAINING_BYTES, Limits
-from wire.http2.receive_budget import Grants, ReceiveBudget
-from wire.http2.reset_memory import ResetMemory
+from wire.http2.engine import Fields, HeaderList
+from wire.http2.limits import EXPLAINING_BYTES, LEAST_DATA_BYTES
+from wire.http2.receive_budget import Grants
 from wire.http2.send_queue import JOINED_BYTES, SMALL_BYTES, Chunk, append_chunk
 from wire.http2.tuned import frames
-from wire.http2.tuned.encoder import Encoder
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS
-from wire.http2.tuned.streams import CONNECTION, END_ON_DATA, ENDED, OPEN, WAITING, Flow, TunedStream
+from wire.http2.tuned.state import EngineState, ReplyParts
+from wire.http2.tuned.streams import CONNECTION, END_ON_DATA, ENDED, OPEN, WAITING, TunedStream
 
 _LAST_HEADERS: Final = END_HEADERS | END_STREAM
 _frame_header = frames.HEADER.pack
-_Pack = Callable[..., bytes]
-_ReplyParts = tuple[_Pack, int, bytes, _Pack, int, bytes]
-"""Packs the headers and the frame header of DATA; length and type of HEADERS, and their block; the same of the
-trailers."""
 
 AnyStream = Any
 """The contract hands out `Stream`s and takes any back; here they are the `TunedStream`s that this engine made."""
 
 
-class TunedSender:
-    """The sending half of an engine, and the state that both halves share."""
+class TunedSender(EngineState):
+    """The sending half of an engine."""
 
-    __slots__ = (
-        "_budget",
-        "_client",
-        "_config",
-        "_connection",
-        "_connection_low_bytes",
-        "_credit_step_bytes",
-        "_encoder",
-        "_failed",
-        "_goaway_id",
-        "_highest_peer_id",
-        "_last_at",
-        "_last_sender",
-        "_limits",
-        "_next_id",
-        "_out",
-        "_peer_max_frame_bytes",
-        "_peer_max_streams",
-        "_peer_window_bytes",
-        "_ready",
-        "_reply_parts",
-        "_resets",
-        "_shares",
-        "_short_reply",
-        "_short_request_bytes",
-        "_sink",
-        "_stream_limit",
-        "_stream_window_bytes",
-        "_waiting_bytes",
-        "can_open",
-        "drained",
-        "held_bytes",
-        "peer_max_header_list_bytes",
-        "queued_replies",
-        "streams",
-    )
-
-    def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
-        self.streams: dict[int, TunedStream] = {}
-        self.can_open = client
-        self.drained = False
-        self.queued_replies = 0
-        self.held_bytes = 0
-
-        self._waiting_bytes = 0  # of `held_bytes`, what is queued on streams
-        self._client = client
-        self._sink = sink
-        self._config = config
-        self._limits = Limits(config)
-        self._out: list[Chunk] = []
-        self._last_sender: AnyStream = None  # whose DATA frame ends `_out`, if that is `_last_at` long
-        self._last_at = 0
-        self._failed = False
-        self._resets = ResetMemory()
-        self._encoder = Encoder()
-
-        # The peer's settings, at their initial values (§6.5.2).
-        self._peer_max_frame_bytes = MIN_MAX_FRAME_BYTES
-        self._peer_max_streams = MAX_STREAM_ID
-        self._peer_window_bytes = DEFAULT_WINDOW_BYTES
-        self.peer_max_header_list_bytes = NO_LIMIT
-
-        # Ours. The windows are opened again in steps of half their size.
-        self._connection = Flow(CONNECTION, DEFAULT_WINDOW_BYTES, config.connection_window_bytes)
-        self._connection_low_bytes = config.connection_window_bytes - config.connection_window_bytes // 2
-        self._stream_window_bytes = config.stream_window_bytes
-        self._budget = ReceiveBudget(
-            config.stream_window_bytes, config.max_stream_window_bytes, config.receive_budget_bytes
-        )
-        self._shares = self._budget.shares
-        self._credit_step_bytes = config.stream_window_bytes // 2
-
-        self._next_id = 1
-        self._highest_peer_id = -1  # so that a client's first stream is this plus 2
-        self._stream_limit = 0 if client else config.max_concurrent_streams  # 0 also after a final GOAWAY
-        self._goaway_id: int | None = None  # what our final GOAWAY named
-
-        # Streams whose queue waits for nothing but the connection's window, in the order of their turns.
-        self._ready: dict[int, TunedStream] = {}
-
-        self._short_reply = sink.reply
-        self._reply_parts: _ReplyParts | None = None  # of it: see `_send_short_reply`
+    __slots__ = ()
 
     def start(self) -> None:
         config = self._config
@@ -151,12 +62,13 @@ class TunedSender:
             self._out.append(frames.window_update(CONNECTION, config.connection_window_bytes - DEFAULT_WINDOW_BYTES))
 
     def take(self) -> bytes:
+        if self._senders:
+            self._frame_pending()
         out = self._out
         if not out:
             return b""
         data = b"".join(out)
         out.clear()
-        self._last_sender = None
         self.queued_replies = 0
         self.held_bytes = self._waiting_bytes
         return data
@@ -168,7 +80,7 @@ class TunedSender:
             self._close_stream(stream)
         self.streams.clear()
         self._out.clear()
-        self._last_sender = None
+        self._senders.clear()
         self.held_bytes = 0
         del self._sink  # which holds this engine
 
@@ -212,34 +124,44 @@ class TunedSender:
     def send_headers(self, stream: AnyStream, headers: HeaderList, end_stream: bool = False) -> None:
         if stream.local == ENDED or stream.ending is not None:
             return
+        if stream.pending is not None:
+            self._frame_pending_of(stream)
         if stream.queue:
             stream.ending = headers
         else:
             self._write_headers(stream, headers, end_stream)
 
-    def send_data(self, stream: AnyStream, data: bytes, end_stream: bool = False) -> None:
+    def send_data(self, stream: AnyStream, data: bytes | bytearray, end_stream: bool = False) -> None:
         size = len(data)
         connection = self._connection
         if (
             not end_stream
+            and 0 < size <= JOINED_BYTES
             and stream.local == OPEN
-            and not stream.queue  # nor then an end behind it
-            and 0 < size <= stream.send_window
+            and size <= stream.send_window
             and size <= connection.send_window
-            and size <= self._peer_max_frame_bytes
+            and not stream.queue  # nor then an end behind it
         ):
-            # One frame of a stream that goes on, which is what streaming is made of.
+            # Part of a stream that goes on, which is what streaming is made of: `take` frames it, with what follows.
             self.held_bytes += size
             stream.send_window -= size
             connection.send_window -= size
-            self._limits.written += 1
-            if stream is self._last_sender and self._join(stream, data):
-                return
-            out = self._out
-            out += _frame_header(size << 8 | DATA, 0, stream.id), data
-            self._last_sender = stream
-            self._last_at = len(out)
+            pending = stream.pending
+            if pending is None:
+                stream.pending = data
+                self._senders.append(stream)
+            elif size > SMALL_BYTES or len(pending) + size > JOINED_BYTES:
+                self._frame_pending_of(stream)
+                stream.pending = data
+                self._senders.append(stream)
+            elif pending.__class__ is bytearray:
+                pending += data
+            else:
+                stream.pending = bytearray(pending)
+                stream.pending += data
             return
+        if stream.pending is not None:
+            self._frame_pending_of(stream)
         if stream.local != OPEN or stream.ending is not None:
             if stream.local == WAITING:
                 raise UsageError("DATA was sent before headers")
@@ -261,22 +183,30 @@ class TunedSender:
         if not waiting:
             self._write_queue(stream)
 
-    def _join(self, stream: TunedStream, data: bytes) -> bool:
-        """Put DATA into the frame of the same stream that is the last one queued, if it is and both are small."""
+    def _frame_pending(self) -> None:
+        """Frame what streams have sent since the last `take`: a frame for each, with all of its messages."""
+        limits = self._limits
         out = self._out
-        if len(out) != self._last_at:
-            return False
-        last = out[-1]
-        size = len(last) + len(data)
-        if len(data) > SMALL_BYTES or size > JOINED_BYTES or size > self._peer_max_frame_bytes:
-            return False
-        if not isinstance(last, bytearray):
-            last = out[-1] = bytearray(last)
-        last += data
-        out[-2] = _frame_header(size << 8 | DATA, 0, stream.id)
-        return True
+        for stream in self._senders:
+            data = stream.pending
+            if data is not None:  # it is when that was framed before, or the stream is gone
+                stream.pending = None
+                size = len(data)
+                out += _frame_header(size << 8 | DATA, 0, stream.id), data
+                # Messages that are joined explain as many WINDOW_UPDATEs as one by one: none is shorter than this.
+                limits.written += 1 if data.__class__ is bytes else size // LEAST_DATA_BYTES
+        self._senders.clear()
 
-    def _write_data(self, stream: TunedStream, data: bytes, end_stream: bool) -> None:
+    def _frame_pending_of(self, stream: TunedStream) -> None:
+        """As `_frame_pending`, before more follows."""
+        data = stream.pending
+        assert data is not None
+        stream.pending = None
+        size = len(data)
+        self._out += _frame_header(size << 8 | DATA, 0, stream.id), data
+        self._limits.written += 1 if data.__class__ is bytes else size // LEAST_DATA_BYTES
+
+    def _write_data(self, stream: TunedStream, data: bytes | bytearray, end_stream: bool) -> None:
         """Frame data that both windows take, which may be empty, and the stream's end."""
         size = len(data)
         most = self._peer_max_frame_bytes
@@ -331,7 +261,7 @@ class TunedSender:
         stream.closed = True
         del self.streams[stream_id]
 
-    def _make_reply_parts(self) -> _ReplyParts:
+    def _make_reply_parts(self) -> ReplyParts:
         """What each short reply is made of; kept once the two blocks are what they will be when sent again."""
         assert self._short_reply is not None
         encoder = self._encoder
@@ -353,6 +283,8 @@ class TunedSender:
     def reset(self, stream: AnyStream, code: ErrorCode) -> None:
         if stream.closed or self._failed:
             return
+        if stream.pending is not None:
+            self._frame_pending_of(stream)
         self._out.append(frames.rst_stream(stream.id, code))
         self._resets.add(stream.id, stream.receive_window)
         self._forget(stream.id)
@@ -477,6 +409,11 @@ class TunedSender:
     def _close_stream(self, stream: TunedStream) -> None:
         stream.closed = True
         stream.local = stream.remote = ENDED
+        if stream.pending is not None:  # it will not be sent
+            size = len(stream.pending)
+            self._connection.send_window += size
+            self.held_bytes -= size
+            stream.pending = None
         if stream.queue:
             stream.queue.clear()
             self._waiting_bytes -= stream.queued_bytes

@@ -1,0 +1,97 @@
+"""The messages that one streaming call sends, on their way to its peer.
+
+Their sender waits while the stream's window is closed, the transport is not being read, or other streams have waited
+for their turn. Imports `connection`, `messages` and `http2.engine`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wire.connection import MESSAGE_COST, Connection
+from wire.http2.engine import Stream
+from wire.messages import IncomingMessages
+from wire.transport.contract import Future
+
+
+class OutgoingMessages:
+    """One call's messages to its peer."""
+
+    __slots__ = ("_answered", "_connection", "_ended", "_limit_bytes", "_requests", "_stream", "_turn_over", "_waiters")
+
+    def __init__(self, connection: Connection, stream: Stream, requests: IncomingMessages[Any] | None = None) -> None:
+        """`requests`: those that they answer, where each brings its sender the right to one more."""
+        self._connection = connection
+        self._stream = stream
+        self._requests = requests
+        self._answered = 0  # of these, when the turn's room was last used up
+        self._limit_bytes = connection.config.send_buffer_bytes
+        self._ended = False
+        self._turn_over = False
+        self._waiters: list[Future[None]] = []
+
+    async def send(self, data: bytes) -> None:
+        """`put`, and wait until the peer's windows and the transport leave room for more."""
+        if self.put(data):
+            await self.wait()
+
+    def end(self) -> None:
+        """END_STREAM, behind what is queued."""
+        self._connection.engine.send_data(self._stream, b"", end_stream=True)
+        self._connection.wake()
+
+    def put(self, data: bytes | bytearray, count: int = 1) -> bool:
+        """Queue one message as framed, or so many. True when `wait` is to be awaited before more follow."""
+        connection = self._connection
+        stream = self._stream
+        connection.engine.send_data(stream, data)
+        connection.turn_room = room = connection.turn_room - len(data) - count * MESSAGE_COST
+        return (room <= 0 or stream.queued_bytes > self._limit_bytes) and self._must_wait()
+
+    def _must_wait(self) -> bool:
+        connection = self._connection
+        turn_over = connection.turn_room <= 0 and connection.turn_over()
+        if self._stream.queued_bytes <= self._limit_bytes and not connection.congested:
+            requests = self._requests
+            if turn_over and requests is not None and requests.received != self._answered:
+                self._answered = requests.received
+                return False  # it answers what has come, and then waits for more
+            self._turn_over = turn_over
+            return turn_over
+        self._turn_over = turn_over
+        return True
+
+    async def wait(self) -> None:
+        """Until others have had their turn, and the peer's windows and the transport leave room for more."""
+        connection = self._connection
+        if self._turn_over:
+            await connection.runtime.sleep(0)  # this sender may never have to wait
+        if self._stream.queued_bytes > self._limit_bytes or connection.congested:
+            await self._drained()
+
+    async def _drained(self) -> None:
+        stream = self._stream
+        connection = self._connection
+        while not self._ended and not connection.lost:
+            if stream.queued_bytes > self._limit_bytes and not stream.closed:
+                waiter = connection.runtime.future()
+            elif connection.congested:
+                waiter = connection.uncongested()
+            else:
+                return
+            self._waiters = [each for each in self._waiters if not each.done()]
+            self._waiters.append(waiter)
+            await waiter
+
+    def close(self) -> None:
+        """The call has ended, though its stream may be open still: nothing waits for room any more."""
+        self._ended = True
+        self.on_writable()
+
+    def on_writable(self) -> None:
+        """The stream's queue ran empty, or the stream is gone: let senders go on."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
