@@ -72,10 +72,11 @@ def test_waiting_for_readiness(clock: ManualClock, says: bool | None, asks: bool
 
 def test_other_methods_have_the_channel_itself() -> None:
     channel = wire.Channel("127.0.0.1:1", service_config=config_of("Unary", timeout="1s"))
-    stub = ProbeStub(channel)
-    assert stub.bidi._channel is channel
-    assert stub.unary._channel is not channel
-    assert ProbeStub(wire.Channel("127.0.0.1:1")).unary._channel is not channel
+    stub: Any = ProbeStub(channel)
+    assert stub.bidi.__self__._channel is channel
+    assert stub.unary.__self__._channel is not channel
+    stub = ProbeStub(wire.Channel("127.0.0.1:1"))
+    assert stub.unary.__self__._channel is stub.channel
 
 
 def test_calls_by_path_are_configured_too(clock: ManualClock) -> None:

@@ -49,6 +49,7 @@ class BlockingCall(ClientCall[R]):
     """What calls of all kinds have in common. Its methods may be called by any thread."""
 
     __slots__ = ("_attendant", "_attended", "_threads")
+    __del__ = ClientCall._let_go
 
     def __init__(self, channel: ThreadsChannel, make: Callable[[], Exchange[R]]) -> None:
         self._threads = channel.threads

@@ -1,10 +1,10 @@
 """The client's side.
 
+    preparation       what all calls of one method begin and end with
     exchange          one call from below, what it sends and receives; the unary kind
     stream_exchange   the three kinds that stream
     observing         being told of a call's end
     call              one call as its user holds it
-    preparation       what all calls of one method begin and end with
     dialing           one usable connection to a target
     connectivity      the state of a channel
     backoff           how long to wait after failures

@@ -30,6 +30,8 @@ _log = logging.getLogger("wire.client")
 Q = TypeVar("Q")
 R = TypeVar("R")
 
+_new_exchange = object.__new__
+
 
 class ClientCall(Generic[R]):
     """What calls of all kinds have in common."""
@@ -59,8 +61,9 @@ class ClientCall(Generic[R]):
 
     @property
     def message(self) -> str:
-        """The status's text, which may be empty."""
-        return self._exchange.message
+        """The status's text, which may be empty, as it is while the call goes on."""
+        exchange = self._exchange
+        return "" if exchange.code is None else exchange.message
 
     @property
     def initial_metadata(self) -> Metadata | None:
@@ -132,8 +135,14 @@ class UnaryUnaryCall(ClientCall[R]):
 
     _exchange: UnaryExchange[R]
 
-    def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
-        self._exchange = UnaryExchange(channel, method, request, options)
+    @staticmethod
+    def begin(channel: Caller, method: Method[Q, R], request: Q, options: Options) -> UnaryUnaryCall[R]:
+        """Make one. In place of a constructor, which takes longer to call."""
+        exchange: UnaryExchange[R] = _new_exchange(UnaryExchange)
+        exchange.begin(channel, method, request, options)
+        call: UnaryUnaryCall[R] = UnaryUnaryCall()
+        call._exchange = exchange
+        return call
 
     def __await__(self) -> Generator[Any, Any, R]:
         exchange = self._exchange
@@ -167,9 +176,15 @@ if not COUNTED:
 
         __slots__ = ("_guard",)
 
-        def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
-            self._exchange = exchange = UnaryExchange(channel, method, request, options)
-            self._guard: Guard | None = guard(exchange)
+        _guard: Guard | None
+
+        @staticmethod
+        def begin(channel: Caller, method: Method[Q, R], request: Q, options: Options) -> UnaryUnaryCall[R]:
+            exchange = UnaryExchange(channel, method, request, options)
+            call: _GuardedCall[R] = _GuardedCall()
+            call._exchange = exchange
+            call._guard = guard(exchange)
+            return call
 
         def __await__(self) -> Generator[Any, Any, R]:
             response: R = yield from super().__await__()

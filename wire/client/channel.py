@@ -193,7 +193,7 @@ class Channel(ChannelBase):
         `Codec` of one's own. Make it once and call it often. Raises `ServiceError`.
         """
         method = method_at(path, request, response)
-        return self.intercepted(method, RequestCallable(UnaryUnaryCall, self.caller_for(method), method))
+        return self.intercepted(method, RequestCallable(UnaryUnaryCall.begin, self.caller_for(method), method))
 
     def unary_stream(
         self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]

@@ -17,14 +17,12 @@ from wire.client.credentials import CallCredentials, Gate
 from wire.client.exchange import Caller, Waiting
 from wire.client.method_config import MethodCaller
 from wire.client.pool import Pool
-from wire.client.preparation import Preparation
+from wire.client.preparation import Preparation, Prepared
 from wire.client.retry import Tokens
 from wire.config import ChannelConfig, CompressionName
 from wire.deadline import DeadlineTimer
 from wire.errors import ConfigurationError, ServiceError, UsageError
-from wire.http2.engine import HeaderList
 from wire.live import ChannelState, enter_channel, next_number
-from wire.message_decoder import MessageDecoder
 from wire.rpc.compression import compressor
 from wire.rpc.service_config import ServiceConfig, parse_service_config
 from wire.service import Inspector, Method
@@ -110,8 +108,8 @@ class ChannelBase:
         if credentials is not None:
             self._check_private()
             self._credentials = (credentials,)
-        self._prepared: dict[Method[Any, Any], tuple[HeaderList, MessageDecoder[Any]]] = {}
-        self._prepared_otherwise: dict[tuple[Method[Any, Any], str | None], tuple[HeaderList, MessageDecoder[Any]]] = {}
+        self._prepared: dict[Method[Any, Any], Prepared[Any]] = {}
+        self._prepared_otherwise: dict[tuple[Method[Any, Any], str | None], Prepared[Any]] = {}
         self._runtime: Runtime | None = None
         self.thread = 0
         """The one that may make calls, once the channel is open: the event loop's."""
@@ -177,16 +175,15 @@ class ChannelBase:
                 raise ServiceError(f"the interceptor {interceptor!r} returned nothing to call for {method.path}")
         return cast(S, made)
 
-    def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
-        """What every call of `method` begins and ends with, as one object for all of them: the header fields of its
-        request, and what decodes its responses."""
+    def prepared(self, method: Method[Any, R]) -> Prepared[R]:
+        """What every call of `method` begins and ends with, as one object for all of them."""
         prepared = self._prepared.get(method)
         if prepared is None:
             _ = self.runtime  # opened here, so that it costs the calls that follow nothing
             prepared = self._prepared[method] = self._preparation.prepare(method, self.config.calls.compression)
         return prepared
 
-    def prepared_for(self, method: Method[Any, R], compression: str | None) -> tuple[HeaderList, MessageDecoder[R]]:
+    def prepared_for(self, method: Method[Any, R], compression: str | None) -> Prepared[R]:
         """As `prepared`, for calls that are compressed in another way than the channel's."""
         prepared = self._prepared_otherwise.get((method, compression))
         if prepared is None:
@@ -245,7 +242,7 @@ class _Variant:
         self.runtime = channel.runtime
         self.thread = channel.thread
 
-    def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
+    def prepared(self, method: Method[Any, R]) -> Prepared[R]:
         return self._channel.prepared_for(method, self._encoding)
 
 

@@ -17,13 +17,13 @@ from threading import get_ident
 from typing import Any, Generic, Protocol, TypeVar
 from warnings import warn
 
+from wire.client.preparation import Prepared
 from wire.config import ChannelConfig
 from wire.connection import Connection
 from wire.deadline import DeadlineTimer, format_timeout
 from wire.errors import ConfigurationError, UsageError
 from wire.http2.codes import ErrorCode, error_name
 from wire.http2.engine import HeaderList, Stream
-from wire.message_decoder import MessageDecoder
 from wire.metadata import Fields, Metadata, MetadataInput
 from wire.rpc.framing import frame
 from wire.rpc.headers import Outcome, ResponseHead, parse_response, parse_trailers
@@ -31,7 +31,6 @@ from wire.service import Method
 from wire.status import CallError, RpcError, StatusCode, status_from_http2_error
 from wire.transport.contract import Future, Runtime
 
-Q = TypeVar("Q")
 R = TypeVar("R")
 
 Options = tuple[float | None, MetadataInput, bool | None]
@@ -81,8 +80,8 @@ class Caller(Protocol):
     def thread(self) -> int:
         """The one that may make calls."""
 
-    def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
-        """The header fields of a method's requests, and what decodes its responses."""
+    def prepared(self, method: Method[Any, R]) -> Prepared[R]:
+        """What a method's calls begin and end with."""
 
 
 class Exchange(Generic[R]):
@@ -95,35 +94,35 @@ class Exchange(Generic[R]):
     __slots__ = (
         "_channel",
         "_extra",
-        "_headers",
         "_observers",
         "_policy",
         "_timeout_s",
+        "_wait_for_ready",
         "attempts",
         "code",
         "connection",
         "deadline",
-        "decoder",
         "initial",
         "message",
+        "prepared",
         "queued",
         "stream",
         "trailing",
-        "wait_for_ready",
     )
 
     def __init__(self, channel: Caller, method: Method[Any, R], options: Options) -> None:
-        timeout_s, metadata, wait_for_ready = options
+        timeout_s, metadata, self._wait_for_ready = options
         self._channel = channel
-        self._headers, self.decoder = channel.prepared(method)
+        self.prepared = channel.prepared(method)
         if get_ident() != channel.thread:
-            raise UsageError("a channel's calls are made in the thread whose event loop it was opened on")
+            raise wrong_thread()
         self._extra: Fields = Metadata(metadata).to_fields() if metadata else ()
         self.initial: Fields | None = None
         self.trailing: Fields | None = None
         self.attempts = 0
         self.code: StatusCode | None = None
-        self.message = ""
+        self.message: str
+        """There once `code` is."""
         self.connection: Connection | None = None
         self.stream: Stream | None = None
         self.queued = False
@@ -132,21 +131,30 @@ class Exchange(Generic[R]):
         """There only on calls that are observed (`observing`)."""
         self._policy: Any
         """Only on those that are retried or hedged: what decides about further attempts."""
-        self.wait_for_ready = channel.config.wait_for_ready if wait_for_ready is None else wait_for_ready
-        self._timeout_s = timeout_s
+        self._timeout_s: float
+        """There once `deadline` is: as it was given."""
         self.deadline: float | None = None
         if timeout_s is not None:
-            if not -inf < timeout_s < inf:
-                raise ConfigurationError(f"a timeout is a number of seconds, or None for none, and not {timeout_s!r}")
-            self.deadline = channel.runtime.now() + timeout_s
-            channel.deadlines.add(self)
+            self._set_timeout(timeout_s)
+
+    def _set_timeout(self, timeout_s: float) -> None:
+        if not -inf < timeout_s < inf:
+            raise ConfigurationError(f"a timeout is a number of seconds, or None for none, and not {timeout_s!r}")
+        self._timeout_s = timeout_s
+        self.deadline = self._channel.runtime.now() + timeout_s
+        self._channel.deadlines.add(self)
 
     # What the user's call asks for.
 
     @property
     def path(self) -> str:
         """ "/package.Service/Method"."""
-        return (self._headers.get(b":path") or b"").decode()
+        return (self.prepared.headers.get(b":path") or b"").decode()
+
+    @property
+    def wait_for_ready(self) -> bool:
+        """Whether the call waits for a connection, whatever becomes of the attempts to make one."""
+        return self._channel.config.wait_for_ready if self._wait_for_ready is None else self._wait_for_ready
 
     def cancel(self) -> None:
         self._abort(StatusCode.CANCELLED, "the call was cancelled")
@@ -178,16 +186,17 @@ class Exchange(Generic[R]):
     def repeat(self, call: Exchange[R], extra: Fields) -> None:
         """In place of `__init__`: another attempt of a call, which keeps its deadline itself. `extra`: its metadata."""
         self._channel = call._channel
-        self._headers, self.decoder = call._headers, call.decoder
+        self.prepared = call.prepared
         self._extra = extra
         self.initial = self.trailing = None
         self.attempts = 0
         self.code = None
-        self.message = ""
         self.connection = self.stream = None
         self.queued = True
-        self.wait_for_ready = call.wait_for_ready
-        self._timeout_s, self.deadline = call._timeout_s, call.deadline
+        self._wait_for_ready = call._wait_for_ready
+        self.deadline = call.deadline
+        if self.deadline is not None:
+            self._timeout_s = call._timeout_s
 
     def add_fields(self, fields: Fields) -> None:
         """More metadata to send, before the call is started."""
@@ -195,10 +204,8 @@ class Exchange(Generic[R]):
 
     def limit_timeout(self, timeout_s: float) -> None:
         """End after so many seconds at the latest; before the call is started."""
-        if self._timeout_s is None or self._timeout_s > timeout_s:
-            self._timeout_s = timeout_s
-            self.deadline = self._channel.runtime.now() + timeout_s
-            self._channel.deadlines.add(self)
+        if self.deadline is None or self._timeout_s > timeout_s:
+            self._set_timeout(timeout_s)
 
     def submit(self) -> None:
         """To the pool, perhaps not for the first time."""
@@ -226,7 +233,7 @@ class Exchange(Generic[R]):
 
     def _request_extra(self) -> Fields:
         """The fields of this call beside the method's: timeout and metadata."""
-        if self._timeout_s is None:
+        if self.deadline is None:
             return self._extra
         # A call that starts at once sends the timeout as it was given: the same bytes each time decode faster.
         timeout_s = (self.time_remaining() or 0.0) if self.queued else self._timeout_s
@@ -236,7 +243,7 @@ class Exchange(Generic[R]):
         """Whether the request's fields are over what the server takes (RFC 9113 §6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE);
         then the call has failed. Asked for calls with metadata."""
         limit_bytes = connection.engine.peer_max_header_list_bytes
-        fields = (*self._headers.fields, *self._request_extra())
+        fields = (*self.prepared.headers.fields, *self._request_extra())
         size_bytes = sum(len(name) + len(value) + 32 for name, value in fields)
         if size_bytes <= limit_bytes:
             return False
@@ -399,11 +406,19 @@ class Exchange(Generic[R]):
     def _wake(self) -> None:
         """The call has ended: let go on whoever waits for it."""
 
-    def _encode(self, method: Method[Q, R], request: Q) -> bytes:
+    def _encode(self, request: Any) -> bytes:
         """The request as framed. Raises `EncodeError`; `RpcError` RESOURCE_EXHAUSTED for one that is too long."""
-        message = method.request.encode(request)
+        message = self.prepared.encode(request)
         limit = self._channel.config.calls.max_send_message_bytes
         if limit is not None and len(message) > limit:
-            text = f"request of {len(message)} bytes is over the channel's limit of {limit}"
-            raise CallError(StatusCode.RESOURCE_EXHAUSTED, text)
+            raise self._too_long(message)
         return frame(message, self._channel.compress)
+
+    def _too_long(self, message: bytes) -> CallError:
+        limit = self._channel.config.calls.max_send_message_bytes
+        text = f"request of {len(message)} bytes is over the channel's limit of {limit}"
+        return CallError(StatusCode.RESOURCE_EXHAUSTED, text)
+
+
+def wrong_thread() -> UsageError:
+    return UsageError("a channel's calls are made in the thread whose event loop it was opened on")

@@ -16,14 +16,12 @@ from typing import Any, TypeVar
 from wire.client.backoff import Backoff
 from wire.client.dialing import ClientConnection
 from wire.client.exchange import Exchange
-from wire.client.preparation import Preparation
+from wire.client.preparation import Preparation, Prepared
 from wire.client.stream_exchange import ServerStreamExchange
 from wire.codec import Codec
 from wire.config import ChannelConfig
 from wire.deadline import DeadlineTimer
 from wire.errors import DecodeError
-from wire.http2.engine import HeaderList
-from wire.message_decoder import MessageDecoder
 from wire.service import method_at
 from wire.status import RpcError, StatusCode
 from wire.transport.contract import Runtime, Task
@@ -194,9 +192,8 @@ class _OneConnection:
     def thread(self) -> int:
         return get_ident()
 
-    def prepared(self, method: Any) -> tuple[HeaderList, MessageDecoder[Any]]:
-        headers, decoder = self._preparation.prepare(method, None)
-        return HeaderList(headers.fields), decoder  # once for each connection, so not to be kept
+    def prepared(self, method: Any) -> Prepared[Any]:
+        return self._preparation.prepare(method, None, shared=False)  # once for each connection, so not to be kept
 
     def submit(self, call: Exchange[Any]) -> None:
         if self._connection.lost or not self._connection.engine.can_open:

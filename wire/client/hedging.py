@@ -188,16 +188,12 @@ class _Hedged(UnaryExchange[Any]):
 class _Attempt(UnaryExchange[Any]):
     """A further attempt of a call."""
 
-    __slots__ = ("_call", "_hedge", "_number")
+    __slots__ = ("_call", "_hedge")
 
     def __init__(self, call: UnaryExchange[Any], hedge: Hedge, number: int, extra: Fields) -> None:
-        self.repeat(call, extra)
+        self.repeat(call, (*extra, (PREVIOUS_ATTEMPTS, b"%d" % number)))
         self._call = call
         self._hedge = hedge
-        self._number = number
-
-    def _request_extra(self) -> Fields:
-        return (*super()._request_extra(), (PREVIOUS_ATTEMPTS, b"%d" % self._number))
 
     def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
         return False  # the other attempts hear of its parts

@@ -15,12 +15,11 @@ from wire.client.credentials import CallCredentials
 from wire.client.exchange import Caller, Exchange, Waiting
 from wire.client.hedging import Hedge, hedge
 from wire.client.pool import Pool
+from wire.client.preparation import Prepared
 from wire.client.retry import Retries, Tokens, retry
 from wire.client.unary_exchange import UnaryExchange
 from wire.config import ChannelConfig
 from wire.deadline import DeadlineTimer
-from wire.http2.engine import HeaderList
-from wire.message_decoder import MessageDecoder
 from wire.rpc.service_config import MethodConfig
 from wire.service import Method
 from wire.transport.contract import Runtime
@@ -129,7 +128,7 @@ class MethodCaller:
     def _gate(self, inner: Waiting) -> Waiting:
         return MethodGate(self.runtime, self._channel.pool, inner, self._method, self._tokens)
 
-    def prepared(self, method: Method[Any, R]) -> tuple[HeaderList, MessageDecoder[R]]:
+    def prepared(self, method: Method[Any, R]) -> Prepared[R]:
         return self._channel.prepared(method)
 
     def with_options(self, compression: CallCompression | None, credentials: CallCredentials | None) -> Caller:

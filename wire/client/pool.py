@@ -64,6 +64,7 @@ class Pool:
         self._subchannels: dict[Candidate | None, Subchannel] = {}
         self._outliers: dict[Subchannel, Outlier] = {}
         self._ready: list[ClientConnection] = []  # all those that calls may go to
+        self._only: ClientConnection | None = None  # where there is one
         self._groups: list[list[ClientConnection]] = []  # the same, by what has a share of the calls
         self._turn = 0
         self._all: set[ClientConnection] = set()  # also those that only finish what they have
@@ -112,6 +113,13 @@ class Pool:
 
     def submit(self, call: Exchange[Any]) -> None:
         """Start the call, queue it, or fail it."""
+        connection = self._only
+        if connection is not None and connection.engine.can_open and not self.queue:
+            call.start(connection)
+        else:
+            self._submit(call)
+
+    def _submit(self, call: Exchange[Any]) -> None:
         connection = self._pick()
         if connection is not None and not self.queue:
             call.start(connection)
@@ -145,9 +153,8 @@ class Pool:
 
     def _pick(self) -> ClientConnection | None:
         """Where the next call goes."""
-        ready = self._ready
-        if len(ready) == 1:
-            return ready[0] if ready[0].engine.can_open else None
+        if self._only is not None:
+            return self._only if self._only.engine.can_open else None
         self._turn += 1
         return choose(self._groups, self._turn)
 
@@ -230,6 +237,7 @@ class Pool:
         else:
             self._groups = [each.ready for each in usable]
         self._ready = [connection for each in usable for connection in each.ready]
+        self._only = self._ready[0] if len(self._ready) == 1 else None
         if self._closed:
             state = ConnectivityState.SHUTDOWN
         elif self._ready:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from wire.config import CallConfig
 from wire.http2.engine import HeaderList
@@ -13,9 +14,20 @@ from wire.service import Inspector, Method
 R = TypeVar("R")
 
 
+class Prepared(Generic[R]):
+    """`headers`: the header fields of a method's requests; `encode`: makes bytes of one, or raises `EncodeError`;
+    `decoder`: for its responses. A codec's own attributes take long to look up."""
+
+    __slots__ = ("decoder", "encode", "headers")
+
+    def __init__(self, headers: HeaderList, method: Method[Any, R], calls: CallConfig) -> None:
+        self.headers = headers
+        self.encode: Callable[[Any], bytes] = method.request.encode
+        self.decoder: MessageDecoder[R] = MessageDecoder(method.response, calls)
+
+
 class Preparation:
-    """Makes the header fields of a method's requests, and what decodes its responses. `authority`, `scheme` and
-    `user_agent`: what a channel says in every request."""
+    """Makes what a method's calls share. `authority`, `scheme`, `user_agent`: what a channel says in every request."""
 
     __slots__ = ("_calls", "_trace", "_user_agent", "authority", "scheme")
 
@@ -28,10 +40,11 @@ class Preparation:
         self._calls = calls
         self._trace = trace
 
-    def prepare(self, method: Method[Any, R], compression: str | None) -> tuple[HeaderList, MessageDecoder[R]]:
-        """To be kept: an engine keeps the encoding of the header fields for as long as its connection lives."""
+    def prepare(self, method: Method[Any, R], compression: str | None, *, shared: bool = True) -> Prepared[R]:
+        """To be kept: an engine keeps the encoding of the header fields for as long as its connection lives, unless
+        they are not `shared`."""
         assert method.path is not None
         if self._trace is not None:
             self._trace.add_method(method)
         fields = request_fields(method.path, self.scheme, self.authority, self._user_agent, compression)
-        return HeaderList(fields, shared=True), MessageDecoder(method.response, self._calls)
+        return Prepared(HeaderList(fields, shared=shared), method, self._calls)

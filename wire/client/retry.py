@@ -130,11 +130,6 @@ class _Retried(Exchange[Any]):
     def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
         return False  # `_end` hears of it
 
-    def _request_extra(self) -> Fields:
-        fields = super()._request_extra()
-        count = self._policy.count
-        return (*fields, (PREVIOUS_ATTEMPTS, b"%d" % count)) if count else fields
-
     def _end(self, outcome: Outcome) -> None:
         if not self._retry(outcome.code, outcome.fields):
             super()._end(outcome)
@@ -151,6 +146,8 @@ class _Retried(Exchange[Any]):
         if pause_s is None or not self._rewind():
             return False
         self.detach()
+        fields = tuple(field for field in self._extra if field[0] != PREVIOUS_ATTEMPTS)
+        self._extra = (*fields, (PREVIOUS_ATTEMPTS, b"%d" % self._policy.count))
         self._policy.wait(self, pause_s)
         return True
 

@@ -37,7 +37,7 @@ class _StreamExchange(Exchange[R]):
         self.incoming: IncomingMessages[R] = IncomingMessages(
             channel.runtime,
             MessageReader(channel.config.calls.max_receive_message_bytes),
-            self.decoder,
+            self.prepared.decoder,
             self.cancel,
             lambda error: self._abort(error.code, error.message),
             CallError,
@@ -125,19 +125,21 @@ class ServerStreamExchange(_StreamExchange[R]):
 
     def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
         super().__init__(channel, method, options)
-        self._request = self._encode(method, request)
+        self._request = self._encode(request)
         channel.entrance.submit(self)
 
     def start(self, connection: Connection) -> None:
         if self._extra and self._too_large_for(connection):
             return
-        self._attach(connection, connection.engine.send_request(self._headers, self._request, self._request_extra()))
+        self._attach(
+            connection, connection.engine.send_request(self.prepared.headers, self._request, self._request_extra())
+        )
 
 
 class BidiExchange(_StreamExchange[R], Generic[Q, R]):
     """Streams both ways. Requests come from an iterator, or by `send` and `end`."""
 
-    __slots__ = ("_method", "_outgoing", "_pump", "_requests_ended", "_sent", "_sent_bytes")
+    __slots__ = ("_outgoing", "_pump", "_requests_ended", "_sent", "_sent_bytes")
 
     def __init__(
         self,
@@ -147,7 +149,6 @@ class BidiExchange(_StreamExchange[R], Generic[Q, R]):
         options: Options,
     ) -> None:
         super().__init__(channel, method, options)
-        self._method = method
         self._outgoing: OutgoingMessages | None = None
         self._requests_ended = False
         self._sent: list[bytes] | None = []  # for another attempt; None once there can be none
@@ -159,7 +160,7 @@ class BidiExchange(_StreamExchange[R], Generic[Q, R]):
 
     async def send(self, request: Q, call: object = None) -> None:
         """See `client_call`. `call`: the user's, which lives as long as this waits."""
-        data = self._encode(self._method, request)
+        data = self._encode(request)
         if self._requests_ended:
             raise UsageError("the requests were already ended")
         outgoing = self._outgoing
@@ -200,7 +201,7 @@ class BidiExchange(_StreamExchange[R], Generic[Q, R]):
     def start(self, connection: Connection) -> None:
         if self._extra and self._too_large_for(connection):
             return
-        stream = connection.engine.open_stream(self._headers, self._request_extra())
+        stream = connection.engine.open_stream(self.prepared.headers, self._request_extra())
         self._attach(connection, stream)
         self._outgoing = OutgoingMessages(connection, stream)
         for data in self._sent or ():

@@ -1,4 +1,4 @@
-"""The tuned engine on a client: the loop over the frames that a server sends.
+"""The tuned engine on a client: the loop over the frames that a server sends, and whole requests.
 
 The answer to a unary call is three frames that come in one read: HEADERS, one DATA, HEADERS with END_STREAM. Their two
 header blocks are the same bytes from call to call, so that once an answer is known the next ones are recognized as a
@@ -15,14 +15,14 @@ from struct import Struct
 from typing import Any, Final
 
 from wire.config import Http2Config
-from wire.http2.codes import MAX_STREAM_ID
-from wire.http2.engine import Sink
+from wire.http2.codes import MAX_STREAM_ID, MIN_MAX_FRAME_BYTES
+from wire.http2.engine import Fields, HeaderList, Sink
 from wire.http2.limits import LEAST_DATA_BYTES
 from wire.http2.tuned import frames
 from wire.http2.tuned.engine import HANDLERS, SLICE_BYTES, TunedEngine
 from wire.http2.tuned.fields import RESPONSE, TRAILERS, Section
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
-from wire.http2.tuned.streams import ENDED, OPEN, WAITING
+from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
 
 _unpack_header = frames.HEADER.unpack_from
 _LAST: Final = END_HEADERS | END_STREAM
@@ -84,13 +84,54 @@ class _Answer:
 class ClientEngine(TunedEngine):
     """A client's `TunedEngine`."""
 
-    __slots__ = ("_answer", "_begun", "_seen")
+    __slots__ = ("_answer", "_begun", "_requests", "_seen")
 
     def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
         super().__init__(client, sink, config)
+        self._requests: dict[HeaderList, tuple[Callable[..., bytes], int, bytes]] = self._encoder.kept
+        """For lists whose blocks are known: what packs HEADERS and the header of DATA, how the first begins, the
+        block."""
         self._answer: _Answer | None = None
         self._begun = b""  # the block of the last answer that began
         self._seen = _NOTHING  # the blocks of the last one that ended, if it was read in parts
+
+    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = ()) -> TunedStream:
+        size = len(data)
+        connection = self._connection
+        known = self._requests.get(headers)
+        if (
+            known is None
+            or extra
+            or not 0 < size <= self._peer_max_frame_bytes
+            or size > self._peer_window_bytes
+            or size > connection.send_window
+            or not self.can_open
+        ):
+            stream = super().send_request(headers, data, extra)
+            if known is None:
+                self._keep_request(headers)
+            return stream
+        pack, word, block = known
+        stream_id = self._next_id
+        self._next_id = stream_id + 2
+        streams = self.streams
+        stream = TunedStream(stream_id, self._peer_window_bytes - size, self._stream_window_bytes, WAITING, ENDED)
+        streams[stream_id] = stream
+        if len(streams) >= self._peer_max_streams or stream_id + 2 > MAX_STREAM_ID:
+            self.drained = self.drained or stream_id + 2 > MAX_STREAM_ID
+            self.can_open = False
+        connection.send_window -= size
+        self.held_bytes += size
+        self._limits.written += 2
+        self._out += pack(word, END_HEADERS, stream_id, block, size << 8, END_STREAM, stream_id), data
+        return stream
+
+    def _keep_request(self, headers: HeaderList) -> None:
+        """Make `send_request` short for these headers, if their block stays what it is."""
+        if self._encoder.keeps(headers):
+            block = self._encoder.encode(headers)
+            if len(block) <= MIN_MAX_FRAME_BYTES:
+                self._requests[headers] = Struct(f">IBI{len(block)}sIBI").pack, len(block) << 8 | HEADERS, block
 
     def _receive_frames(self, data: bytes) -> bool:
         """As for servers, with the frames of answers in place of requests."""
@@ -139,7 +180,11 @@ class ClientEngine(TunedEngine):
                             sink.on_data(stream, data[start:stop], True)
                         else:
                             stream.receive_window -= size
-                            sink.on_data(stream, data[start:stop], False)
+                            call = stream.call
+                            if call is None:
+                                sink.on_data(stream, data[start:stop], False)
+                            else:
+                                call.on_data_within(data, start, stop)
                         continue
                 elif flags & ~END_STREAM == END_HEADERS and 0 < stream_id < MAX_STREAM_ID:
                     at = stop

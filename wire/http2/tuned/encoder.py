@@ -12,7 +12,7 @@ Imports the contract's `HeaderList`, and `decoder`'s static table.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from wire.http2.engine import Fields, HeaderList
 from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, ENTRY_OVERHEAD_BYTES, STATIC_ENTRIES, STATIC_TABLE
@@ -56,7 +56,7 @@ def _string(text: bytes) -> bytes:
 
 class Encoder:
     """One direction's HPACK state. `changed`: set when blocks made earlier are no longer valid; whoever keeps some
-    clears it."""
+    clears it. `kept`: a place for what a sender makes of lists whose blocks are kept, emptied when they are not."""
 
     __slots__ = (
         "_blocks",
@@ -68,10 +68,12 @@ class Encoder:
         "_table_bytes",
         "_update",
         "changed",
+        "kept",
     )
 
     def __init__(self) -> None:
         self.changed = False
+        self.kept: dict[HeaderList, Any] = {}
         self._blocks: dict[HeaderList, bytes] = {}
         self._prefixes: dict[bytes, bytes] = {}  # how a literal of each name begins
         self._fields: dict[Field, int] = {}  # in the dynamic table; the how-manieth insertion it was
@@ -117,6 +119,7 @@ class Encoder:
         if headers.shared and not update and inserted == self._inserted:
             if len(self._blocks) >= MAX_BLOCKS:
                 self._blocks.clear()
+                self.kept.clear()
             self._blocks[headers] = block
         return block
 
@@ -178,5 +181,6 @@ class Encoder:
 
     def _forget_blocks(self) -> None:
         self._blocks.clear()
+        self.kept.clear()
         self._prefixes.clear()
         self.changed = True
