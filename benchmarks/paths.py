@@ -171,16 +171,18 @@ def _unary_server(
     return lambda rounds, engine: _serving(servicer(), _request_rounds(varying, rounds), engine, interceptors)
 
 
-def _bidi_server(servicer: type[_Echo]) -> Path:
-    return lambda rounds, engine: _serving_streams(servicer(), rounds, engine)
+def _bidi_server(servicer: type[_Echo], streams: int = IN_FLIGHT) -> Path:
+    return lambda rounds, engine: _serving_streams(servicer(), streams, rounds, engine)
 
 
-def _serving_streams(servicer: _Echo, rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
+def _serving_streams(
+    servicer: _Echo, streams: int, rounds: int, engine: EngineName
+) -> AbstractAsyncContextManager[Round]:
     encoder = Encoder()
     fields = request_fields(STREAM_PATH)
-    ids = range(3, 3 + 2 * IN_FLIGHT, 2)
+    ids = range(3, 3 + 2 * streams, 2)
     opened = b"".join(frame(HEADERS, END_HEADERS, each, encoder.encode(fields)) for each in ids)
-    messages = b"".join(frame(DATA, 0, each, _MESSAGE) for each in ids)
+    messages = b"".join(frame(DATA, 0, each, _MESSAGE * (IN_FLIGHT // streams)) for each in ids)
     reads = _request_rounds(Varying.SAME, 0)
     return _serving(servicer, [reads[0] + opened, *[messages] * rounds], engine)
 
@@ -287,14 +289,16 @@ PATHS: Final[dict[str, Path]] = {
     "server-async": _unary_server(_AsyncEcho),
     "server-bidi": _bidi_server(_Echo),
     "server-messages": _bidi_server(_MessageEcho),
+    "server-flood": _bidi_server(_Echo, streams=1),
+    "server-flood-messages": _bidi_server(_MessageEcho, streams=1),
     "client-unary": _unary_client,
     "client-intercepted": partial(_unary_client, interceptors=[_started]),
     "client-bidi": _bidi_client,
 }
 """By name. An operation is a unary call, or a message received on a stream and its answer sent. Handlers of unary calls
-are `def` but for "async", those of streams async generators but for "messages" (`wire.per_message`); "intercepted":
-behind an interceptor that does nothing; a grpc-timeout is the same each time, or differs as a literal, or is inserted
-into the HPACK table."""
+are `def` but for "async", those of streams async generators but for "messages" (`wire.per_message`); "flood": all on
+one stream, in one frame; "intercepted": behind an interceptor that does nothing; a grpc-timeout is the same each time,
+or differs as a literal, or is inserted into the HPACK table."""
 
 
 async def run_rounds(path: Path, engine: EngineName, warm_up: int, rounds: int, most: int, measured: Any) -> None:

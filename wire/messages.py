@@ -16,14 +16,15 @@ from wire.connection import Connection
 from wire.errors import CodecError, UsageError
 from wire.http2.engine import Stream
 from wire.message_decoder import MessageDecoder
-from wire.rpc.framing import PREFIX_BYTES, Compressed, MessageReader, unpack_prefix
+from wire.rpc.framing import PREFIX_BYTES, Compressed, MessageReader, cut_equal, equal_messages, unpack_prefix
 from wire.status import RpcError, StatusCode
 from wire.transport.contract import Future, Resumable, Runtime
 
 M = TypeVar("M")
 
 _CUT_MESSAGES = 64  # that wait as objects of their own
-_CREDIT_BYTES = 4096  # a sixteenth of the least window: credit for less than this may wait while messages are taken
+CREDIT_BYTES = 4096
+"""A sixteenth of the least window: credit for less than this may wait while messages are taken."""
 
 
 class Room(Protocol):
@@ -140,7 +141,7 @@ class IncomingMessages(Generic[M]):
             self._come()
         elif self._waiter is not None or self.wanted_bytes >= 0:
             self.wanted_bytes = min(self.wanted_bytes, 0)
-            self._expect()
+            self.expect()
 
     def _come(self) -> None:
         """There are messages: let whoever waits for one go on, now where that is possible."""
@@ -152,7 +153,7 @@ class IncomingMessages(Generic[M]):
         else:
             self._wake()
 
-    def _expect(self) -> None:
+    def expect(self) -> None:
         """Somebody waits for the next message: let the rest of it come, if its window is too narrow for it. Not before:
         what is granted for it must not be held by messages that nobody takes."""
         missing_bytes = self.reader.missing_bytes
@@ -232,7 +233,7 @@ class IncomingMessages(Generic[M]):
                     except CodecError as error:
                         failure = self._undecoded(error)
                     else:
-                        if taken_bytes >= _CREDIT_BYTES:
+                        if taken_bytes >= CREDIT_BYTES:
                             self._grant(taken_bytes)
                             taken_bytes = 0
                         yield message
@@ -309,7 +310,7 @@ class IncomingMessages(Generic[M]):
         else:
             self._waiter = waiter = self._runtime.future()
         if self.reader.size_bytes:
-            self._expect()
+            self.expect()
         try:
             await waiter
         except BaseException:
@@ -343,26 +344,37 @@ class IncomingMessages(Generic[M]):
                 raise UsageError("two tasks wait for the messages of one call")
             self._waiter = waiter = self._runtime.future()
             if self.reader.size_bytes:
-                self._expect()
+                self.expect()
             try:
                 await waiter
             finally:
                 if self._waiter is waiter:
                     self._waiter = None
 
-    def take_short(self) -> bytes | None:
-        """The next message, where that is here, plain, and short enough to be decoded at once; None where
-        `take` has to be awaited. For who never waits here."""
+    def take_light(self) -> list[bytes]:
+        """The next few messages, where they are here, plain, and can be decoded at once; where there are none, `take`
+        has to be awaited. `taken` follows: they count as unread until then."""
         if self._packed and not self.messages:
             self._cut()
-        if not self.messages:
-            return None
-        message = self.messages[0]
-        size_bytes = PREFIX_BYTES + len(message)
-        if message.__class__ is not bytes or size_bytes > self._inline_bytes:
-            return None
-        self._grant(size_bytes)
-        return self.messages.popleft()
+        messages = self.messages
+        if not messages:
+            return []
+        short_bytes = self._inline_bytes - PREFIX_BYTES
+        if self.reader.decompress is None and max(map(len, messages)) <= short_bytes:
+            taken = list(messages)
+            messages.clear()
+            return taken
+        message = messages[0]
+        if type(message) is bytes and (len(message) <= short_bytes or not self._decoder.is_heavy(message)):
+            return [messages.popleft()]
+        return []
+
+    def taken(self, messages: list[bytes], count: int) -> None:
+        """Of what `take_light` gave, so many were handled. The others are the next again."""
+        if count < len(messages):
+            self.messages.extendleft(reversed(messages[count:]))
+            messages = messages[:count]
+        self._grant(sum(map(len, messages)) + PREFIX_BYTES * count)
 
     async def _take_long(self, message: bytes, size_bytes: int) -> M:
         """One that is long or compressed, and travelled in so many bytes."""
@@ -398,15 +410,18 @@ class IncomingMessages(Generic[M]):
     def _cut(self) -> None:
         """Make messages of the first few that are packed."""
         packed = self._packed
-        at = 0
-        for _ in range(_CUT_MESSAGES):
-            if at == len(packed):
-                break
-            compressed, size = unpack_prefix(packed, at)
-            start = at + PREFIX_BYTES
-            at = start + size
-            message = bytes(packed[start:at])
-            self.messages.append(Compressed(message) if compressed else message)
+        messages = cut_equal(packed, equal_messages(packed, _CUT_MESSAGES))
+        at = sum(map(len, messages)) + PREFIX_BYTES * len(messages)
+        if not messages:
+            for _ in range(_CUT_MESSAGES):
+                if at == len(packed):
+                    break
+                compressed, size = unpack_prefix(packed, at)
+                start = at + PREFIX_BYTES
+                at = start + size
+                message = bytes(packed[start:at])
+                messages.append(Compressed(message) if compressed else message)
+        self.messages.extend(messages)
         del packed[:at]
 
     def _grant(self, size_bytes: int) -> None:

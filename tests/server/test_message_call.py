@@ -48,6 +48,14 @@ class Messages(wire.Servicer):
         if request == b"watch":
             context.add_done_callback(lambda ended: self.seen.append(str(ended.code).encode()))
             return b"watched"
+        if request == b"end":
+            context.end(StatusCode.OK)
+        if request == b"last":
+            context.send_last(b"last")
+        if request == b"reset":
+            context.reset(11)
+        if request in (b"end", b"last", b"reset"):
+            return b"too late"
         if request.startswith(b"long"):
             return b"%d" % len(request)
         return bytes(int(request)) if int(request) else None
@@ -169,6 +177,35 @@ def test_messages_in_any_pieces(engine: EngineName) -> None:
             assert (await peer.answer(stream_id)).data == framed(bytes(1)) + framed(bytes(3))
 
     ask(test, Messages(), engine=engine)
+
+
+@pytest.mark.parametrize("last", [b"abort", b"raise", b"end", b"last", b"reset"])
+def test_what_was_answered_before_the_end_in_the_same_frame_is_sent(engine: EngineName, last: bytes) -> None:
+    servicer = Messages()
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.call(1, framed(b"1"), request("Bidi"), end=False)
+        await peer.barrier()
+        await peer.send(frames.data(1, framed(b"2") * 20 + framed(last) + framed(b"3")))
+        answer = await peer.answer(1)
+        end = framed(b"last") if last == b"last" else b""
+        assert answer.data == framed(bytes(1)) + framed(bytes(2)) * 20 + end
+        assert servicer.seen[-1] == last
+
+    ask(test, servicer, engine=engine)
+
+
+def test_responses_of_any_size_to_requests_of_one_frame(engine: EngineName) -> None:
+    sizes = [1, 1, 1, 1, 1, 0, 5000, 5000, 1, 20_000, 3, 10_000, 1]
+
+    async def test(pair: Pair) -> None:
+        async with pair.stub.bidi() as call:
+            for size in sizes:
+                await call.send(b"%d" % size)
+            await call.end()
+            assert [len(each) async for each in call] == [size for size in sizes if size]
+
+    on_pair(test, Messages(), engine=engine)
 
 
 def test_what_stands_in_front_of_it_is_not_passed_by() -> None:

@@ -1,8 +1,9 @@
 """A call whose handler is a plain function of each of its requests (`service.per_message`).
 
-A message runs from `on_data` to `Engine.send_data` without a task, a queue or a future, as a unary request does. Only
-where the client does not take what was sent, where a message does not come whole, or is long, a task sees to the
-requests until none waits. Imports `request_calls` and what is below it.
+A message runs from `on_data_within` to `Engine.send_data` without a task, a queue or a future, as a unary request does;
+several that come at once are handled in one loop, and their responses leave together. Only where the client does not
+take what was sent, or a message is compressed or heavy, a task sees to the requests until none waits. Imports
+`request_calls` and what is below it.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ from typing import Any
 
 from wire.errors import CodecError, is_loops_own
 from wire.http2.engine import Stream
+from wire.messages import CREDIT_BYTES
+from wire.metadata import Fields
 from wire.outgoing import OutgoingMessages
+from wire.rpc.framing import PREFIX_BYTES, frame, frame_all, pack_prefix, unpack_prefix
 from wire.rpc.headers import RequestHead
 from wire.server.call import ObservedCall, ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.request_calls import StreamRequestCall
 from wire.status import StatusCode
 
+_TOGETHER_BYTES = 1 << 13
+"""Responses of one loop over requests that are sent together; a longer one goes by itself."""
+
 
 class MessageCall(StreamRequestCall):
     """See the module."""
 
-    __slots__ = ("_context", "_run_within")
+    __slots__ = ("_context", "_run_within", "_short_bytes", "_taken_bytes", "_unsent", "_wanted_bytes")
 
     outgoing: OutgoingMessages
 
@@ -31,28 +38,52 @@ class MessageCall(StreamRequestCall):
         self._context = connection.context.copy()
         self._run_within = self._context.run
         self.outgoing = self._outgoing()
+        self._taken_bytes = 0  # of requests that were handled and are not granted again yet
+        self._unsent: list[bytes] = []  # responses of a loop over requests, which go before all else
+        self._short_bytes = min(self.route.inline_bytes - PREFIX_BYTES, connection.max_receive_bytes) + 1
+        # Less than this has a whole message that is handled at once; 0: others wait, or one has come in part.
+        self._wanted_bytes = self._short_bytes
 
     def start(self) -> None:
         self._started = True  # there is nothing to do before the first request
 
     def on_data_within(self, data: bytes, start: int, stop: int) -> None:
-        self.on_data(data[start:stop], False)
+        compressed, size = unpack_prefix(data, start)
+        begin = start + PREFIX_BYTES
+        if size >= self._wanted_bytes or begin + size != stop or compressed:
+            self.on_data(data[start:stop], False)
+            return
+        self._incoming.received += 1
+        self._taken_bytes += stop - start
+        if self._taken_bytes >= CREDIT_BYTES:
+            self._grant()
+        route = self.route
+        try:
+            request = route.decode(data[begin:stop])
+        except CodecError as error:
+            self._undecoded(error)
+            return
+        try:
+            response = self._run_within(route.handler, request, self)
+            if response is None or self._finished:
+                return
+            try:
+                message = route.encode(response)
+            except CodecError as error:
+                self._unencoded(error)
+                return
+            if self._send_one(message):
+                self._spawn_catching_up(must_wait=True)
+        except BaseException as error:
+            self._fail_within(error)
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         if self._finished or self._task is not None or not data:
             super().on_data(data, end_stream)
             return
-        incoming = self._incoming
-        message = incoming.reader.whole(data)
-        if message is None or len(data) > self.route.inline_bytes:
-            super().on_data(data, False)
-            self._go_on()
-        else:
-            incoming.received += 1
-            if self.connection.engine.consumed(self.stream, len(data)):
-                self.connection.wake()
-            if self._answer(message):
-                self._spawn_catching_up(must_wait=True)
+        self._wanted_bytes = 0
+        super().on_data(data, False)
+        self._go_on()
         if end_stream:
             self.on_end()
 
@@ -65,27 +96,95 @@ class MessageCall(StreamRequestCall):
         super().on_reset(code, by_peer)
         return self._incoming.received > 0
 
+    # Several requests.
+
     def _go_on(self) -> None:
         """Answer what came in another way than as one whole message."""
+        if self._answer_light():
+            self._spawn_catching_up(must_wait=True)
+        elif self._incoming.waiting:
+            self._spawn_catching_up(must_wait=False)
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """No request waits, though one may have come in part."""
+        if not self._finished:
+            if self._incoming.partial:
+                self._grant()
+                self._incoming.expect()
+            else:
+                self._wanted_bytes = self._short_bytes
+
+    def _answer_light(self) -> bool:
+        """Answer the requests that are here and need not be awaited. True when the next one must wait."""
         incoming = self._incoming
         while not self._finished:
-            message = incoming.take_short()
-            if message is None:
-                if incoming.waiting or incoming.partial:
-                    self._spawn_catching_up(must_wait=False)
-                return
-            if self._answer(message):
-                self._spawn_catching_up(must_wait=True)
-                return
+            requests = incoming.take_light()
+            if not requests:
+                return False
+            try:
+                count, must_wait = self._run_within(self._answer_all, requests)
+            except BaseException as error:
+                self._fail_within(error)
+                return False
+            if not self._finished:
+                incoming.taken(requests, count)
+                if must_wait:
+                    return True
+        return False
 
-    def _answer(self, message: bytes) -> bool:
-        """As `_respond`, to a request that is to be decoded."""
-        try:
-            request = self.route.decode(message)
-        except CodecError as error:
-            self.fail(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
+    def _answer_all(self, requests: list[bytes]) -> tuple[int, bool]:
+        """Answer requests until one must wait: how many, and whether the next one must. The handler may do to the call
+        what it likes between them: that finds sent what was to be sent before."""
+        route = self.route
+        decode, handler, encode = route.decode, route.handler, route.encode
+        append = self._unsent.append
+        size_bytes = 0
+        most_bytes = self._most_together()
+        count = 0
+        for message in requests:
+            count += 1
+            try:
+                request = decode(message)
+            except CodecError as error:
+                self._undecoded(error)
+                break
+            response = handler(request, self)
+            if self._finished:
+                break
+            if response is None:
+                continue
+            try:
+                message = encode(response)
+            except CodecError as error:
+                self._unencoded(error)
+                break
+            size_bytes += len(message)
+            if size_bytes <= most_bytes:
+                append(message)
+                continue
+            must_wait = self._send_unsent()
+            if self._send_one(message) or must_wait:
+                return count, True
+            size_bytes = 0
+            most_bytes = self._most_together()
+        return count, self._send_unsent()
+
+    def _most_together(self) -> int:
+        if not self._headers_sent or self._compress is not None:
+            return -1
+        return min(_TOGETHER_BYTES, self.connection.max_send_bytes)
+
+    def _send_unsent(self) -> bool:
+        """True when more must wait."""
+        messages = self._unsent
+        if not messages:
             return False
-        return self._respond(request)
+        count = len(messages)
+        data = frame_all(messages)
+        messages.clear()
+        return self.outgoing.put(data, count)
 
     def _respond(self, request: Any) -> bool:
         """Give a request to the handler, and send its response. True when the next one must wait."""
@@ -94,12 +193,33 @@ class MessageCall(StreamRequestCall):
             if response is None or self._finished:
                 return False
             message = self._encode(response)
-            return message is not None and self.outgoing.put(self._framed(message))
+            return message is not None and self._send_one(message)
         except BaseException as error:
             self._fail_within(error)
             return False
 
+    def _send_one(self, message: bytes) -> bool:
+        size = len(message)
+        if size > self.connection.max_send_bytes:
+            self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
+            return False
+        if not self._headers_sent:
+            self._send_headers()
+        compress = self._compress
+        return self.outgoing.put(pack_prefix(0, size) + message if compress is None else frame(message, compress))
+
+    def _undecoded(self, error: CodecError) -> None:
+        self.fail(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
+
+    def _grant(self) -> None:
+        taken_bytes, self._taken_bytes = self._taken_bytes, 0
+        if taken_bytes and self.connection.engine.consumed(self.stream, taken_bytes):
+            self.connection.wake()
+
+    # Requests that must wait.
+
     def _spawn_catching_up(self, *, must_wait: bool) -> None:
+        self._wanted_bytes = 0
         ServerCall._spawn(self, self._catch_up(must_wait), self._context)
         if self not in self.connection.running:  # an eager task, which has ended
             self._task = None
@@ -110,9 +230,11 @@ class MessageCall(StreamRequestCall):
         try:
             if must_wait:
                 await self.outgoing.wait()
-            while (incoming.waiting or incoming.partial) and not self._finished:
-                must_wait = self._respond(await incoming.take())
-                incoming.let_go()
+            while incoming.waiting and not self._finished:
+                must_wait = self._answer_light()
+                if not must_wait and incoming.waiting and not self._finished:
+                    must_wait = self._respond(await incoming.take())
+                    incoming.let_go()
                 if must_wait:
                     await self.outgoing.wait()
             if incoming.ended:
@@ -123,7 +245,35 @@ class MessageCall(StreamRequestCall):
                 raise
         finally:
             self._task = None  # its exception would hold this frame, and with it the call
+            self._rest()
             self.connection.handler_ended(self)
+
+    # What may happen between requests.
+
+    def _finish(self) -> None:
+        self._wanted_bytes = 0
+        self._unsent.clear()
+        super()._finish()
+
+    def fail(self, code: StatusCode, message: str, metadata: Fields = ()) -> None:
+        self._send_unsent()
+        super().fail(code, message, metadata)
+
+    def reset(self, error_code: int = 8) -> None:
+        self._send_unsent()
+        super().reset(error_code)
+
+    async def send(self, response: Any, *, compress: bool = True) -> None:
+        self._send_unsent()
+        await super().send(response, compress=compress)
+
+    def send_last(self, response: Any) -> None:
+        self._send_unsent()
+        super().send_last(response)
+
+    def _succeed(self) -> None:
+        self._send_unsent()
+        super()._succeed()
 
 
 class ObservedMessageCall(ObservedCall, MessageCall):

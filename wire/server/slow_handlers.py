@@ -18,13 +18,23 @@ from typing import Any, Final
 
 from wire.server.call import Route, ServerCall
 from wire.server.message_call import MessageCall
+from wire.server.request_calls import UnaryRequestCall
 from wire.transport.contract import Runtime
 
 _log = logging.getLogger("wire.server")
 
 _LOOKS: Final = 2  # within `slow_s`
 _HANDLERS: Final = frozenset(
-    each.__code__ for each in (ServerCall._start, ServerCall._run, ServerCall._run_stream, MessageCall._respond)
+    each.__code__
+    for each in (
+        ServerCall._start,
+        ServerCall._run,
+        ServerCall._run_stream,
+        UnaryRequestCall.answer,
+        MessageCall._respond,
+        MessageCall.on_data_within,
+        MessageCall._answer_all,
+    )
 )
 _current_frames: Final = getattr(sys, "_current_frames", None)  # not every interpreter has it
 

@@ -150,7 +150,7 @@ class TunedSender(EngineState):
             if pending is None:
                 stream.pending = data
                 self._senders.append(stream)
-            elif size > SMALL_BYTES or len(pending) + size > JOINED_BYTES:
+            elif len(pending) + size > JOINED_BYTES or (size > SMALL_BYTES and data.__class__ is bytes):
                 self._frame_pending_of(stream)
                 stream.pending = data
                 self._senders.append(stream)
