@@ -14,6 +14,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
+import anyio
+
 from tests.clocks import ManualClock, MemoryTransport
 from tests.http2 import frames
 from tests.http2.frames import FieldReader, Fields, Frame
@@ -162,6 +164,7 @@ class World:
             nothing: Future[None] = self.runtime.future()
             await nothing
         if self.refusing:
+            await anyio.lowlevel.checkpoint()  # who is told at once has not been refused by a network
             raise ConnectError("nobody listens")
         self.ends.append(End(self.runtime, receiver))
         return self.ends[-1]

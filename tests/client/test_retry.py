@@ -194,6 +194,7 @@ def test_a_server_that_is_not_there_is_tried_again(loop: LoopName, clock: Manual
                 call = ProbeStub(channel).unary(b"x")
                 while not channel.pool.held:
                     await anyio.lowlevel.checkpoint()
+                assert not channel.pool.queue
                 async with wire.Server([Probe()]) as server:
                     await server.listen(address)
                     clock.advance(2)

@@ -248,15 +248,18 @@ class Pool:
             state = ConnectivityState.TRANSIENT_FAILURE
         else:
             state = ConnectivityState.CONNECTING if self._resolver.running else ConnectivityState.IDLE
-        self._failure = None
+        failure = None
         if state is ConnectivityState.TRANSIENT_FAILURE:
             reasons = dict.fromkeys(each.reason for each in subchannels if each.reason is not None)
-            self._failure = "; ".join(reasons) or self._resolver.failure or "every address is left out"
-            self._last_failure = self._failure
+            failure = "; ".join(reasons) or self._resolver.failure or "every address is left out"
+            self._last_failure = failure
+        self._failure = failure
         self.connectivity.set(state)
-        if self._failure is not None and self.queue:
+        if failure is not None and self.queue:
             for call in [call for call in self.queue if not call.wait_for_ready]:
-                call.fail(StatusCode.UNAVAILABLE, self._failure)
+                if call in self.queue:  # else the failure of another has brought about this one's
+                    del self.queue[call]  # one that is to be tried again waits elsewhere
+                    call.fail(StatusCode.UNAVAILABLE, failure)
 
     # What the resolver tells.
 
