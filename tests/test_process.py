@@ -21,6 +21,20 @@ def test_what_exists_is_no_longer_looked_at_by_the_collector() -> None:
         gc.freeze()  # as conftest.py has left it
 
 
+@pytest.mark.skipif(not hasattr(gc, "freeze"), reason="this interpreter's collector has no thresholds")
+@pytest.mark.parametrize(("before", "after"), [(700, 10_000), (50_000, 50_000), (0, 0)])
+def test_the_collector_looks_for_cycles_less_often_and_where_it_is_off_not_at_all(before: int, after: int) -> None:
+    thresholds = gc.get_threshold()
+    try:
+        gc.set_threshold(before, 7, 8)
+        tune_process(switch_interval_s=None)
+        assert gc.get_threshold()[:2] == (after, 7)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+        gc.freeze()
+
+
 @pytest.mark.parametrize("interval_s", [0.002, None])
 def test_threads_take_turns_as_often_as_is_said(interval_s: float | None) -> None:
     before = sys.getswitchinterval()

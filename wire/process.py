@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
+_YOUNG_OBJECTS = 10_000
 _M_TRIM_THRESHOLD = -1  # mallopt(3)
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
@@ -34,8 +35,9 @@ _MALLOC_INFO = (
 def tune_process(*, keep_free_bytes: int = 1 << 26, switch_interval_s: float | None = 0.001) -> None:
     """Call once, when the program has imported and set up what it needs, before it serves or calls, or starts threads.
 
-    - The garbage collector stops looking at what exists by now (`gc.freeze`). Calls leave no cycles, so there is little
-      else for it to find.
+    - The garbage collector stops looking at what exists by now (`gc.freeze`), and looks for new cycles when there are
+      10,000 new objects, and not 700 (`gc.set_threshold`; one that is already higher stays). Calls leave no cycles, so
+      there is little for it to find; but a hundred `async def` handlers that run at a time are a thousand objects.
     - glibc's allocator keeps up to `keep_free_bytes` of freed memory, 64 MiB by default, instead of handing it back to
       the kernel. Otherwise every buffer of a large message is mapped, faulted in page by page and unmapped again: unary
       echoes of 1 MiB went four to five times as fast with this. Threads share one arena of it, which can be given back
@@ -47,6 +49,9 @@ def tune_process(*, keep_free_bytes: int = 1 << 26, switch_interval_s: float | N
     gc.collect()
     if hasattr(gc, "freeze"):  # PyPy's collector has nothing like it, nor the need
         gc.freeze()
+        youngest, *older = gc.get_threshold()
+        if youngest:  # else it is switched off
+            gc.set_threshold(max(youngest, _YOUNG_OBJECTS), *older)
     if switch_interval_s is not None:
         sys.setswitchinterval(switch_interval_s)
     if _has_glibc():
