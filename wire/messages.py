@@ -59,6 +59,7 @@ class IncomingMessages(Generic[M]):
         "_short_bytes",
         "_stream",
         "_waiter",
+        "_wants_bytes",
         "ended",
         "messages",
         "reader",
@@ -103,6 +104,7 @@ class IncomingMessages(Generic[M]):
         self._waiter: Future[None] | None = None
         self.task: Resumable | None = None
         """That of the handler, where messages are handed to it as they come and not a turn of the loop later."""
+        self._wants_bytes = self._short_bytes  # of `wanted_bytes`, when the task comes to wait; 0: it is to look first
         self.wanted_bytes = -1
         """That task waits for a message when this is not negative. One that comes whole and is shorter than this may be
         handed over by `hand`; for others `feed` has to look."""
@@ -131,13 +133,14 @@ class IncomingMessages(Generic[M]):
                 self._come()
                 return
         messages = reader.feed(data, 0 if self._packed else _CUT_MESSAGES - len(self.messages))
-        if messages or reader.uncut_count:
-            self.received += len(messages)
+        uncut_count = reader.uncut_count
+        if uncut_count:
+            self._packed += reader.uncut
+            reader.uncut, reader.uncut_count = b"", 0
+        self._wants_bytes = 0 if reader.size_bytes or self._packed or self.ended else self._short_bytes
+        if messages or uncut_count:
+            self.received += len(messages) + uncut_count
             self.messages.extend(messages)
-            if reader.uncut_count:
-                self.received += reader.uncut_count
-                self._packed += reader.uncut
-                reader.uncut, reader.uncut_count = b"", 0
             self._come()
         elif self._waiter is not None or self.wanted_bytes >= 0:
             self.wanted_bytes = min(self.wanted_bytes, 0)
@@ -177,6 +180,7 @@ class IncomingMessages(Generic[M]):
         """No more will come. An error is raised once the messages before it were taken."""
         if not self.ended:
             self.ended = True
+            self._wants_bytes = 0
             self._error = error
             self._abandoned = self._failed = None  # methods of the call that holds this
             if self.wanted_bytes >= 0:
@@ -211,20 +215,20 @@ class IncomingMessages(Generic[M]):
         messages = self.messages
         popleft = messages.popleft
         decode = self._decode
-        inline_bytes = self._inline_bytes - PREFIX_BYTES
+        most_bytes = self._most_bytes()
         taken_bytes = 0
-        by_take = False
         message: Any = None
         yield message  # to `__aiter__`
+        task = self.task
         try:
             while True:
                 while messages:
                     message = popleft()
                     size = len(message)
-                    if size > inline_bytes or type(message) is not bytes or by_take:
+                    if size > most_bytes:
                         messages.appendleft(message)
                         message = await self.take()
-                        by_take = self.__class__ is HoldingMessages
+                        most_bytes = self._most_bytes()
                         yield message
                         continue
                     taken_bytes += size + PREFIX_BYTES
@@ -243,15 +247,9 @@ class IncomingMessages(Generic[M]):
                     finally:
                         del failure
                 message = None  # whoever took it may drop it
-                task = self.task
-                if (
-                    task is not None
-                    and not self._packed
-                    and not self.ended
-                    and not self.reader.size_bytes
-                    and task.parking()
-                ):
-                    self.wanted_bytes = self._short_bytes
+                wanted_bytes = self._wants_bytes
+                if wanted_bytes and task is not None and task.parking:
+                    self.wanted_bytes = wanted_bytes
                     try:
                         await task.park
                     except BaseException:
@@ -267,8 +265,16 @@ class IncomingMessages(Generic[M]):
                             raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
                         return
                     await self._wait()
+                    task = self.task
+                    most_bytes = self._most_bytes()  # a client learns what it may get when it waits
         finally:
             self._grant(taken_bytes)
+
+    def _most_bytes(self) -> int:
+        """Messages of so many bytes are decoded at once; -1 where that is to be looked into."""
+        if self.reader.decompress is not None or self.__class__ is HoldingMessages:
+            return -1
+        return self._inline_bytes - PREFIX_BYTES
 
     async def take(self, keeper: object = None) -> M:
         """The next message, as `__anext__` gives it. `keeper` lives as long as this waits."""
@@ -304,8 +310,8 @@ class IncomingMessages(Generic[M]):
         if self.wanted_bytes >= 0 or (self._waiter is not None and not self._waiter.done()):
             raise UsageError("two tasks wait for the messages of one call")
         waiter: Awaitable[None]
-        if self.task is not None and self.task.parking():
-            self.wanted_bytes = 0 if self.reader.size_bytes else self._short_bytes
+        if self.task is not None and self.task.parking:
+            self.wanted_bytes = self._wants_bytes
             waiter = self.task.park
         else:
             self._waiter = waiter = self._runtime.future()
@@ -333,6 +339,7 @@ class IncomingMessages(Generic[M]):
         if self._failed is not None:
             self._failed(failure)
         self.ended = True
+        self._wants_bytes = 0
         self._error = copy(failure)
         return failure
 
@@ -423,6 +430,8 @@ class IncomingMessages(Generic[M]):
                 messages.append(Compressed(message) if compressed else message)
         self.messages.extend(messages)
         del packed[:at]
+        if not packed and not self.reader.size_bytes and not self.ended:
+            self._wants_bytes = self._short_bytes
 
     def _grant(self, size_bytes: int) -> None:
         if not size_bytes:
@@ -442,6 +451,7 @@ class IncomingMessages(Generic[M]):
         """Nobody will take the rest: drop it."""
         self.messages.clear()
         self._packed.clear()
+        self._wants_bytes = 0
 
 
 class HoldingMessages(IncomingMessages[M]):

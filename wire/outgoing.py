@@ -17,7 +17,7 @@ from wire.transport.contract import Future
 class OutgoingMessages:
     """One call's messages to its peer."""
 
-    __slots__ = ("_answered", "_connection", "_ended", "_limit_bytes", "_requests", "_stream", "_turn_over", "_waiters")
+    __slots__ = ("_answered", "_connection", "_ended", "_requests", "_stream", "_turn_over", "_waiters", "limit_bytes")
 
     def __init__(self, connection: Connection, stream: Stream, requests: IncomingMessages[Any] | None = None) -> None:
         """`requests`: those that they answer, where each brings its sender the right to one more."""
@@ -25,7 +25,7 @@ class OutgoingMessages:
         self._stream = stream
         self._requests = requests
         self._answered = 0  # of these, when the turn's room was last used up
-        self._limit_bytes = connection.config.send_buffer_bytes
+        self.limit_bytes = connection.config.send_buffer_bytes
         self._ended = False
         self._turn_over = False
         self._waiters: list[Future[None]] = []
@@ -46,12 +46,13 @@ class OutgoingMessages:
         stream = self._stream
         connection.engine.send_data(stream, data)
         connection.turn_room = room = connection.turn_room - len(data) - count * MESSAGE_COST
-        return (room <= 0 or stream.queued_bytes > self._limit_bytes) and self._must_wait()
+        return (room <= 0 or stream.queued_bytes > self.limit_bytes) and self.must_wait()
 
-    def _must_wait(self) -> bool:
+    def must_wait(self) -> bool:
+        """As `put`, when the turn's room is used up or the stream's queue over `limit_bytes`."""
         connection = self._connection
         turn_over = connection.turn_room <= 0 and connection.turn_over()
-        if self._stream.queued_bytes <= self._limit_bytes and not connection.congested:
+        if self._stream.queued_bytes <= self.limit_bytes and not connection.congested:
             requests = self._requests
             if turn_over and requests is not None and requests.received != self._answered:
                 self._answered = requests.received
@@ -66,14 +67,14 @@ class OutgoingMessages:
         connection = self._connection
         if self._turn_over:
             await connection.runtime.sleep(0)  # this sender may never have to wait
-        if self._stream.queued_bytes > self._limit_bytes or connection.congested:
+        if self._stream.queued_bytes > self.limit_bytes or connection.congested:
             await self._drained()
 
     async def _drained(self) -> None:
         stream = self._stream
         connection = self._connection
         while not self._ended and not connection.lost:
-            if stream.queued_bytes > self._limit_bytes and not stream.closed:
+            if stream.queued_bytes > self.limit_bytes and not stream.closed:
                 waiter = connection.runtime.future()
             elif connection.congested:
                 waiter = connection.uncongested()

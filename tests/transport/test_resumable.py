@@ -40,7 +40,7 @@ class Rig:
 
     async def parked(self) -> Any:
         """What `resume` was given; None where something else has woken the task."""
-        assert self.resumable.parking()
+        assert self.resumable.parking
         self.value: object = None
         await self.resumable.park
         value, self.value = self.value, None
@@ -203,10 +203,10 @@ def test_timeouts_and_cancel_scopes_work_in_it(run: Any) -> None:
 
 def test_it_is_not_resumed_from_within_a_task_nor_waited_for_in_another(run: Any) -> None:
     async def work(rig: Rig) -> None:
-        rig.seen.append(await asyncio.create_task(asyncio.sleep(0, rig.resumable.parking())))
+        rig.seen.append(await asyncio.create_task(asyncio.sleep(0, rig.resumable.parking)))
 
         async def within_another() -> bool:
-            return not rig.resumable.parking()
+            return not rig.resumable.parking
 
         rig.seen.append(await asyncio.create_task(within_another()))
         rig.seen.append(await rig.parked())

@@ -77,6 +77,10 @@ NO_LIMIT: Final = 2**32 - 1
 """`Engine.peer_max_header_list_bytes` of a peer that did not say: no more fits a setting."""
 
 
+MOST_ANSWER_BYTES: Final = 1024
+"""DATA that `on_data_within` may return."""
+
+
 class HeaderList:
     """A decoded field section (RFC 7541 §1.3 calls it a header list).
 
@@ -112,9 +116,10 @@ class Stream:
     """One HTTP/2 stream, as both sides of the contract hold it.
 
     `id`: the stream identifier. `call`: belongs to the layer above. Where it is set, an engine may report DATA that
-    does not end the stream by `call.on_data_within(data, start, stop)`: it is `data[start:stop]`, 5 bytes or more.
-    `queued_bytes`: DATA accepted by the engine and not yet framed, because a window is closed. `closed`: both sides
-    ended, or it was reset; it is set, and the stream out of `Engine.streams`, before the sink hears of it. An engine
+    does not end the stream by `call.on_data_within(data, start, stop)`: it is `data[start:stop]`, 5 bytes or more; what
+    that returns, None or DATA of up to `MOST_ANSWER_BYTES`, is sent as by `send_data`. `queued_bytes`: DATA accepted by
+    the engine and not yet framed, because a window is closed. `closed`: both sides ended, or it was reset; it is set,
+    and the stream out of `Engine.streams`, before the sink hears of it. An engine
     may derive its own class.
     """
 

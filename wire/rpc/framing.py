@@ -16,7 +16,9 @@ PREFIX_BYTES = 5
 pack_prefix = Struct(">BI").pack
 unpack_prefix = Struct(">BI").unpack_from
 _ALL = 1 << 32
-_PREFIXES = tuple(pack_prefix(0, size) for size in range(256))  # of the messages that most are
+KNOWN_PREFIXES = 256
+PREFIXES = tuple(pack_prefix(0, size) for size in range(KNOWN_PREFIXES))
+"""Of the messages that most are, plain ones of so few bytes."""
 _FEW = 4
 _SMALL_BYTES = 4096  # DATA shorter than this is gathered: an object for each byte of a message would hold dozens
 
@@ -25,7 +27,7 @@ def frame(message: bytes, compress: Compressor | None = None) -> bytes:
     """`message` with its prefix, compressed when that is asked for."""
     if compress is None:
         size = len(message)
-        return (_PREFIXES[size] if size < 256 else pack_prefix(0, size)) + message
+        return (PREFIXES[size] if size < KNOWN_PREFIXES else pack_prefix(0, size)) + message
     message = compress(message)
     return pack_prefix(1, len(message)) + message
 

@@ -6,6 +6,7 @@
     responses       whatever a handler may return as its stream of responses
     handler_threads plain handlers in threads; thread_streams: those that stream
     call            one call, from its request's headers to its status
+    observed        calls with done callbacks
     request_calls   its two kinds: with one request, with a stream of them
     message_call    the kind whose handler is a plain function of each request
     routes          which of them a method's requests become

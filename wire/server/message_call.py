@@ -11,14 +11,15 @@ from __future__ import annotations
 from typing import Any
 
 from wire.errors import CodecError, is_loops_own
-from wire.http2.engine import Stream
+from wire.http2.engine import MOST_ANSWER_BYTES, Stream
 from wire.messages import CREDIT_BYTES
 from wire.metadata import Fields
 from wire.outgoing import OutgoingMessages
-from wire.rpc.framing import PREFIX_BYTES, frame, frame_all, pack_prefix, unpack_prefix
+from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, frame, frame_all, pack_prefix, unpack_prefix
 from wire.rpc.headers import RequestHead
-from wire.server.call import ObservedCall, ServerCall
+from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
+from wire.server.observed import ObservedCall
 from wire.server.request_calls import StreamRequestCall
 from wire.status import StatusCode
 
@@ -29,7 +30,7 @@ _TOGETHER_BYTES = 1 << 13
 class MessageCall(StreamRequestCall):
     """See the module."""
 
-    __slots__ = ("_context", "_run_within", "_short_bytes", "_taken_bytes", "_unsent", "_wanted_bytes")
+    __slots__ = ("_answer_bytes", "_context", "_run_within", "_short_bytes", "_taken_bytes", "_unsent", "_wanted_bytes")
 
     outgoing: OutgoingMessages
 
@@ -38,6 +39,7 @@ class MessageCall(StreamRequestCall):
         self._context = connection.context.copy()
         self._run_within = self._context.run
         self.outgoing = self._outgoing()
+        self._answer_bytes = -1  # less than this has a response that whoever has read the request sends
         self._taken_bytes = 0  # of requests that were handled and are not granted again yet
         self._unsent: list[bytes] = []  # responses of a loop over requests, which go before all else
         self._short_bytes = min(self.route.inline_bytes - PREFIX_BYTES, connection.max_receive_bytes) + 1
@@ -47,35 +49,38 @@ class MessageCall(StreamRequestCall):
     def start(self) -> None:
         self._started = True  # there is nothing to do before the first request
 
-    def on_data_within(self, data: bytes, start: int, stop: int) -> None:
+    def on_data_within(self, data: bytes, start: int, stop: int) -> bytes | None:
         compressed, size = unpack_prefix(data, start)
-        begin = start + PREFIX_BYTES
-        if size >= self._wanted_bytes or begin + size != stop or compressed:
+        if size >= self._wanted_bytes or size != stop - start - PREFIX_BYTES or compressed:
             self.on_data(data[start:stop], False)
-            return
+            return None
         self._incoming.received += 1
-        self._taken_bytes += stop - start
-        if self._taken_bytes >= CREDIT_BYTES:
+        self._taken_bytes = taken_bytes = self._taken_bytes + stop - start
+        if taken_bytes >= CREDIT_BYTES:
             self._grant()
         route = self.route
         try:
-            request = route.decode(data[begin:stop])
+            request = route.decode(data[start + PREFIX_BYTES : stop])
         except CodecError as error:
             self._undecoded(error)
-            return
+            return None
         try:
             response = self._run_within(route.handler, request, self)
             if response is None or self._finished:
-                return
+                return None
             try:
                 message = route.encode(response)
             except CodecError as error:
                 self._unencoded(error)
-                return
+                return None
+            size = len(message)
+            if size < self._answer_bytes and not self.stream.queued_bytes and self.connection.turn_room > 0:
+                return (PREFIXES[size] if size < KNOWN_PREFIXES else pack_prefix(0, size)) + message
             if self._send_one(message):
                 self._spawn_catching_up(must_wait=True)
         except BaseException as error:
             self._fail_within(error)
+        return None
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         if self._finished or self._task is not None or not data:
@@ -176,6 +181,11 @@ class MessageCall(StreamRequestCall):
             return -1
         return min(_TOGETHER_BYTES, self.connection.max_send_bytes)
 
+    def _send_headers(self, metadata: Fields = ()) -> None:
+        super()._send_headers(metadata)
+        if self._compress is None:
+            self._answer_bytes = min(MOST_ANSWER_BYTES - PREFIX_BYTES, self.connection.max_send_bytes) + 1
+
     def _send_unsent(self) -> bool:
         """True when more must wait."""
         messages = self._unsent
@@ -255,25 +265,8 @@ class MessageCall(StreamRequestCall):
         self._unsent.clear()
         super()._finish()
 
-    def fail(self, code: StatusCode, message: str, metadata: Fields = ()) -> None:
+    def _send_answer(self) -> None:
         self._send_unsent()
-        super().fail(code, message, metadata)
-
-    def reset(self, error_code: int = 8) -> None:
-        self._send_unsent()
-        super().reset(error_code)
-
-    async def send(self, response: Any, *, compress: bool = True) -> None:
-        self._send_unsent()
-        await super().send(response, compress=compress)
-
-    def send_last(self, response: Any) -> None:
-        self._send_unsent()
-        super().send_last(response)
-
-    def _succeed(self) -> None:
-        self._send_unsent()
-        super()._succeed()
 
 
 class ObservedMessageCall(ObservedCall, MessageCall):

@@ -169,6 +169,7 @@ class Resumable(Protocol):
     def park(self) -> Awaitable[None]:
         """Await it where `parking` says so: until `resume` or `wake`."""
 
+    @property
     def parking(self) -> bool:
         """Whether this is called from within the task, and not from another that it has made."""
 

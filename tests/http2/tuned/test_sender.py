@@ -168,7 +168,7 @@ def test_what_was_sent_before_a_connection_error_leaves_before_its_goaway() -> N
     assert rig.verdict() == ErrorCode.PROTOCOL_ERROR
 
 
-def test_what_was_sent_in_a_turn_leaves_before_a_reset_and_not_after_one_of_the_peers() -> None:
+def test_what_was_sent_in_a_turn_leaves_before_a_reset() -> None:
     rig = server()
     stream, other = rig.open(), rig.open()
     for each in (stream, other):
@@ -176,7 +176,6 @@ def test_what_was_sent_in_a_turn_leaves_before_a_reset_and_not_after_one_of_the_
         rig.engine.send_data(each, b"message")
     rig.engine.reset(stream, ErrorCode.CANCEL)
     rig.feed(f.rst_stream(other.id))
-    assert rig.engine.windows[0] == 65_535 - 7
-    kinds = [frame.kind for frame in rig.sent()]
-    assert kinds == [*[FrameType.HEADERS] * 2, FrameType.DATA, FrameType.RST_STREAM]
+    kinds = [frame.kind for frame in rig.sent() if frame.stream_id == stream.id]
+    assert kinds == [FrameType.HEADERS, FrameType.DATA, FrameType.RST_STREAM]
     assert rig.engine.held_bytes == 0

@@ -160,6 +160,11 @@ class ClientEngine(TunedEngine):
             if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not reader.guarded:
                 stream = streams.get(stream_id)
                 if kind == DATA:
+                    if not flags:
+                        after = self._receive_data(data, at, limit)
+                        if after > at:
+                            at = after
+                            continue
                     if (
                         stream is not None
                         and stream.remote == OPEN

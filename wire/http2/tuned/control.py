@@ -214,7 +214,6 @@ class ControlFrames(TunedSender):
 
     def _fail(self, code: ErrorCode, reason: str) -> None:
         """§5.4.1. The streams stay for the sink to end; nothing more is sent on them."""
-        self._frame_pending()
         self._write_goaway(code, reason.encode())
         self._failed = True
         for stream in self.streams.values():

@@ -52,6 +52,7 @@ _WHOLE_BLOCK: Final = (END_HEADERS, END_HEADERS | END_STREAM)
 _FLAGS_AT: Final = 4  # in a frame header
 
 _unpack_header = frames.HEADER.unpack_from
+_frame_header = frames.HEADER.pack
 
 
 @lru_cache(512)
@@ -111,6 +112,11 @@ class TunedEngine(ControlFrames):
             stop = start + size
             if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not guarded:
                 if kind == DATA:
+                    if not flags:
+                        after = self._receive_data(data, at, limit)
+                        if after > at:
+                            at = after
+                            continue
                     open_stream = streams.get(stream_id)
                     if (
                         open_stream is not None
@@ -132,11 +138,7 @@ class TunedEngine(ControlFrames):
                             sink.on_data(open_stream, data[start:stop], True)
                         else:
                             open_stream.receive_window -= size
-                            call = open_stream.call
-                            if call is None:
-                                sink.on_data(open_stream, data[start:stop], False)
-                            else:
-                                call.on_data_within(data, start, stop)
+                            sink.on_data(open_stream, data[start:stop], False)
                         continue
                 elif flags in _WHOLE_BLOCK and 0 < stream_id < MAX_STREAM_ID:
                     if stop < limit and flags == END_HEADERS and data[stop + _FLAGS_AT] == END_STREAM:
@@ -233,6 +235,64 @@ class TunedEngine(ControlFrames):
             at = stop
             if reply:
                 self._send_short_reply(stream, reply)
+        return at
+
+    def _receive_data(self, data: bytes, at: int, limit: int) -> int:
+        """The DATA frames at `at` that follow each other, are whole, end no stream, and belong to calls, whose answers
+        are framed here. Where the first frame begins that is not one of these: that may be `at`."""
+        get_stream = self.streams.get
+        connection = self._connection
+        low_bytes = self._connection_low_bytes
+        most_word = self._config.max_frame_bytes << 8
+        out = self._out
+        end = len(data)
+        answers = answer_bytes = 0
+        while at < limit:
+            word, flags, stream_id = _unpack_header(data, at)
+            start = at + HEADER_BYTES
+            size = word >> 8
+            stop = start + size
+            stream = get_stream(stream_id)
+            if flags or word & 0xFF or word > most_word or stop > end or stream is None:
+                break
+            call = stream.call
+            window = stream.receive_window - size
+            connection_window = connection.receive_window - size
+            if (
+                window < 0
+                or connection_window <= low_bytes
+                or size < LEAST_DATA_BYTES
+                or call is None
+                or stream.remote != OPEN
+                or stream.content_length is not None
+            ):
+                break
+            at = stop
+            stream.receive_window = window
+            connection.receive_window = connection_window
+            answer = call.on_data_within(data, start, stop)
+            if answer is not None:
+                size = len(answer)
+                window = stream.send_window - size
+                connection_window = connection.send_window - size
+                if (
+                    window < 0
+                    or connection_window < 0
+                    or stream.turn == self._turn
+                    or stream.local != OPEN
+                    or stream.queue
+                ):
+                    self.send_data(stream, answer)
+                else:  # as `send_data` does
+                    stream.send_window = window
+                    connection.send_window = connection_window
+                    out += _frame_header(size << 8 | DATA, 0, stream_id), answer
+                    stream.turn = self._turn
+                    stream.data_at = len(out) - 1
+                    answers += 1
+                    answer_bytes += size
+        self._limits.written += answers
+        self.held_bytes += answer_bytes
         return at
 
     # Field sections -------------------------------------------------------------------------------------------------

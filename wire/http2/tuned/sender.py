@@ -62,13 +62,12 @@ class TunedSender(EngineState):
             self._out.append(frames.window_update(CONNECTION, config.connection_window_bytes - DEFAULT_WINDOW_BYTES))
 
     def take(self) -> bytes:
-        if self._senders:
-            self._frame_pending()
         out = self._out
         if not out:
             return b""
         data = b"".join(out)
         out.clear()
+        self._turn += 1
         self.queued_replies = 0
         self.held_bytes = self._waiting_bytes
         return data
@@ -80,7 +79,6 @@ class TunedSender(EngineState):
             self._close_stream(stream)
         self.streams.clear()
         self._out.clear()
-        self._senders.clear()
         self.held_bytes = 0
         del self._sink  # which holds this engine
 
@@ -124,8 +122,6 @@ class TunedSender(EngineState):
     def send_headers(self, stream: AnyStream, headers: HeaderList, end_stream: bool = False) -> None:
         if stream.local == ENDED or stream.ending is not None:
             return
-        if stream.pending is not None:
-            self._frame_pending_of(stream)
         if stream.queue:
             stream.ending = headers
         else:
@@ -134,34 +130,31 @@ class TunedSender(EngineState):
     def send_data(self, stream: AnyStream, data: bytes | bytearray, end_stream: bool = False) -> None:
         size = len(data)
         connection = self._connection
+        window = stream.send_window - size
+        connection_window = connection.send_window - size
         if (
-            not end_stream
-            and 0 < size <= JOINED_BYTES
+            window >= 0
+            and connection_window >= 0
+            and not end_stream
+            and size
+            and size <= self._peer_max_frame_bytes
             and stream.local == OPEN
-            and size <= stream.send_window
-            and size <= connection.send_window
             and not stream.queue  # nor then an end behind it
         ):
-            # Part of a stream that goes on, which is what streaming is made of: `take` frames it, with what follows.
+            # One frame of a stream that goes on, which is what streaming is made of.
             self.held_bytes += size
-            stream.send_window -= size
-            connection.send_window -= size
-            pending = stream.pending
-            if pending is None:
-                stream.pending = data
-                self._senders.append(stream)
-            elif len(pending) + size > JOINED_BYTES or (size > SMALL_BYTES and data.__class__ is bytes):
-                self._frame_pending_of(stream)
-                stream.pending = data
-                self._senders.append(stream)
-            elif pending.__class__ is bytearray:
-                pending += data
-            else:
-                stream.pending = bytearray(pending)
-                stream.pending += data
+            stream.send_window = window
+            connection.send_window = connection_window
+            # Messages that are joined explain as many WINDOW_UPDATEs as they would one by one: none is shorter.
+            joined = size > SMALL_BYTES and data.__class__ is bytearray
+            self._limits.written += size // LEAST_DATA_BYTES if joined else 1
+            if stream.turn == self._turn and (size <= SMALL_BYTES or joined) and self._join(stream, data):
+                return
+            out = self._out
+            out += _frame_header(size << 8 | DATA, 0, stream.id), data
+            stream.turn = self._turn
+            stream.data_at = len(out) - 1
             return
-        if stream.pending is not None:
-            self._frame_pending_of(stream)
         if stream.local != OPEN or stream.ending is not None:
             if stream.local == WAITING:
                 raise UsageError("DATA was sent before headers")
@@ -183,28 +176,19 @@ class TunedSender(EngineState):
         if not waiting:
             self._write_queue(stream)
 
-    def _frame_pending(self) -> None:
-        """Frame what streams have sent since the last `take`: a frame for each, with all of its messages."""
-        limits = self._limits
+    def _join(self, stream: TunedStream, data: bytes | bytearray) -> bool:
+        """Put DATA into the frame of the same stream that the next `take` gives, unless they are too long for one."""
         out = self._out
-        for stream in self._senders:
-            data = stream.pending
-            if data is not None:  # it is when that was framed before, or the stream is gone
-                stream.pending = None
-                size = len(data)
-                out += _frame_header(size << 8 | DATA, 0, stream.id), data
-                # Messages that are joined explain as many WINDOW_UPDATEs as one by one: none is shorter than this.
-                limits.written += 1 if data.__class__ is bytes else size // LEAST_DATA_BYTES
-        self._senders.clear()
-
-    def _frame_pending_of(self, stream: TunedStream) -> None:
-        """As `_frame_pending`, before more follows."""
-        data = stream.pending
-        assert data is not None
-        stream.pending = None
-        size = len(data)
-        self._out += _frame_header(size << 8 | DATA, 0, stream.id), data
-        self._limits.written += 1 if data.__class__ is bytes else size // LEAST_DATA_BYTES
+        at = stream.data_at
+        last = out[at]
+        size = len(last) + len(data)
+        if size > JOINED_BYTES:
+            return False
+        if not isinstance(last, bytearray):
+            last = out[at] = bytearray(last)
+        last += data
+        out[at - 1] = _frame_header(size << 8 | DATA, 0, stream.id)
+        return True
 
     def _write_data(self, stream: TunedStream, data: bytes | bytearray, end_stream: bool) -> None:
         """Frame data that both windows take, which may be empty, and the stream's end."""
@@ -283,8 +267,6 @@ class TunedSender(EngineState):
     def reset(self, stream: AnyStream, code: ErrorCode) -> None:
         if stream.closed or self._failed:
             return
-        if stream.pending is not None:
-            self._frame_pending_of(stream)
         self._out.append(frames.rst_stream(stream.id, code))
         self._resets.add(stream.id, stream.receive_window)
         self._forget(stream.id)
@@ -409,11 +391,6 @@ class TunedSender(EngineState):
     def _close_stream(self, stream: TunedStream) -> None:
         stream.closed = True
         stream.local = stream.remote = ENDED
-        if stream.pending is not None:  # it will not be sent
-            size = len(stream.pending)
-            self._connection.send_window += size
-            self.held_bytes -= size
-            stream.pending = None
         if stream.queue:
             stream.queue.clear()
             self._waiting_bytes -= stream.queued_bytes

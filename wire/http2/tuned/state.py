@@ -46,13 +46,13 @@ class EngineState:
         "_ready",
         "_reply_parts",
         "_resets",
-        "_senders",
         "_shares",
         "_short_reply",
         "_short_request_bytes",
         "_sink",
         "_stream_limit",
         "_stream_window_bytes",
+        "_turn",
         "_waiting_bytes",
         "can_open",
         "drained",
@@ -75,7 +75,7 @@ class EngineState:
         self._config = config
         self._limits = Limits(config)
         self._out: list[Chunk] = []
-        self._senders: list[TunedStream] = []  # with DATA that `take` frames
+        self._turn = 0  # how often `_out` was taken
         self._failed = False
         self._resets = ResetMemory()
         self._encoder = Encoder()

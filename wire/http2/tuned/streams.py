@@ -63,11 +63,13 @@ class Flow(Stream):
 
 
 class TunedStream(Flow):
-    """One stream. `pending`: DATA that the next `take` frames, for which the windows were debited. `queue`: DATA that
+    """One stream. `turn`: the engine's when it last framed DATA, `data_at`: where in its list. `queue`: DATA that
     waits for a window; None until some first has to. `ending`: what ends our half once the queue is empty, trailers or
     `END_ON_DATA`. `content_length`: as received, None without one; only then are `received_bytes` of DATA counted."""
 
-    __slots__ = ("content_length", "ending", "local", "pending", "queue", "received_bytes", "remote")
+    __slots__ = ("content_length", "data_at", "ending", "local", "queue", "received_bytes", "remote", "turn")
+
+    data_at: int
 
     def __init__(
         self, stream_id: int, send_window: int, receive_window: int, remote: int = ENDED, local: int = WAITING
@@ -85,6 +87,6 @@ class TunedStream(Flow):
         self.local = local
         self.content_length: int | None = None
         self.received_bytes = 0
-        self.pending: bytes | bytearray | None = None
+        self.turn = -1
         self.queue: deque[Chunk] | None = None
         self.ending: HeaderList | None = None
