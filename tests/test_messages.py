@@ -37,8 +37,11 @@ class Both:
         self.stream = Stream(1)
         self.congested = False
         self.lost = False
+        self.turn = 0
         self.turn_room = 1 << 16
+        self.gathered: list[OutgoingMessages] = []
         self.over = False
+        self.queues = True
         self.granted = 0
         self.expected = 0
         self.sent: list[bytes] = []
@@ -54,12 +57,22 @@ class Both:
 
     def send_data(self, stream: Stream, data: bytes, end_stream: bool = False) -> None:
         self.sent.append(data)
-        stream.queued_bytes += len(data)
+        if self.queues:
+            stream.queued_bytes += len(data)
 
     def wake(self) -> None: ...
 
     def turn_over(self) -> bool:
         return self.over
+
+    def gather(self, sender: OutgoingMessages) -> None:
+        self.gathered.append(sender)
+
+    def flush(self) -> None:
+        self.turn += 1
+        for sender in self.gathered:
+            sender.written()
+        self.gathered.clear()
 
     def uncongested(self) -> Any:
         self.blocked = self.runtime.future()
@@ -381,3 +394,39 @@ def test_senders_wait_while_the_link_is_not_read(loop: LoopName) -> None:
             both.blocked.set_result(None)
 
     flowing(test, loop)
+
+
+def test_small_messages_behind_one_of_the_same_turn_are_sent_together() -> None:
+    async def test(both: Both) -> None:
+        both.queues = False
+        outgoing = OutgoingMessages(cast(Connection, both), Stream(1))
+        for data in (b"1", b"2", b"3"):
+            assert not outgoing.put(data)
+        assert both.sent == [b"1"]
+        both.flush()
+        assert both.sent == [b"1", b"23"]
+        outgoing.put(b"4")
+        outgoing.put(b"5")
+        outgoing.put(bytes(2000))
+        outgoing.put(b"6")
+        outgoing.put(b"7")
+        outgoing.end()
+        assert both.sent[2:] == [b"4", b"5", bytes(2000), b"6", b"7", b""]
+        both.flush()
+        assert len(both.sent) == 8
+
+    flowing(test)
+
+
+def test_many_small_messages_are_sent_on_the_way() -> None:
+    async def test(both: Both) -> None:
+        both.queues = False
+        outgoing = OutgoingMessages(cast(Connection, both), Stream(1))
+        for number in range(1000):
+            outgoing.put(b"%099d" % number)
+        both.flush()
+        assert b"".join(both.sent) == b"".join(b"%099d" % number for number in range(1000))
+        assert max(map(len, both.sent)) < 9000
+        assert len(both.sent) < 20
+
+    flowing(test)

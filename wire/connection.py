@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
 from wire.deadline import DeadlineTimer
@@ -36,6 +36,12 @@ _CALLS_TOGETHER = 24
 _PING_PAYLOAD = b"wirelive"
 
 
+class Sender(Protocol):
+    """Keeps what it sends together until the connection writes."""
+
+    def written(self) -> None: ...
+
+
 class Connection:
     """One HTTP/2 connection in either role. A `transport.transport.TransportProtocol` and an `http2.engine.Sink`.
 
@@ -51,6 +57,7 @@ class Connection:
         "_behind",
         "_blocked",
         "_flush_due",
+        "_gathered",
         "_is_client",
         "_keepalive",
         "_keepalive_timer",
@@ -81,6 +88,7 @@ class Connection:
         "runtime",
         "thread_turns",
         "transport",
+        "turn",
         "turn_room",
     )
 
@@ -118,6 +126,9 @@ class Connection:
         self.turn_room = 0
         """What streams may still send in this turn; each takes its share of it, and when there is none left asks
         `turn_over`."""
+        self.turn = 0
+        """Counts what is written: what is sent within one of these leaves together."""
+        self._gathered: list[Sender] = []
         self._turn_open = False  # something was sent since the last flush, or is being received
         self._turn_calls = 0
         self._blocked: list[Future[None]] = []
@@ -280,6 +291,10 @@ class Connection:
         """Write what the engine has queued."""
         self._flush_due = self._turn_open = False
         self.turn_room = 0
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            for sender in gathered:
+                sender.written()
         self._write()
         if self.transport is not None:
             if self.closing and not self.engine.streams:
@@ -289,6 +304,7 @@ class Connection:
 
     def _write(self) -> None:
         self._turn_calls = 0
+        self.turn += 1
         data = self.engine.take()
         if data and self.transport is not None:
             self.transport.write(data)
@@ -304,6 +320,13 @@ class Connection:
         self._turn_calls = calls = self._turn_calls + 1
         if calls == _CALLS_TOGETHER:
             self._write()
+        if not self._flush_due:
+            self._flush_due = True
+            self.runtime.call_soon(self.flush)
+
+    def gather(self, sender: Sender) -> None:
+        """Have `sender.written()` called before the next `flush` writes. As `wake`."""
+        self._gathered.append(sender)
         if not self._flush_due:
             self._flush_due = True
             self.runtime.call_soon(self.flush)

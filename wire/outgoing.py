@@ -10,14 +10,28 @@ from typing import Any
 
 from wire.connection import MESSAGE_COST, Connection
 from wire.http2.engine import Stream
+from wire.http2.send_queue import SMALL_BYTES
 from wire.messages import IncomingMessages
 from wire.transport.contract import Future
+
+_TOGETHER_BYTES = 1 << 13  # of small messages, after which they are sent
 
 
 class OutgoingMessages:
     """One call's messages to its peer."""
 
-    __slots__ = ("_answered", "_connection", "_ended", "_requests", "_stream", "_turn_over", "_waiters", "limit_bytes")
+    __slots__ = (
+        "_answered",
+        "_connection",
+        "_ended",
+        "_limit_bytes",
+        "_requests",
+        "_sent_at",
+        "_stream",
+        "_turn_over",
+        "_waiters",
+        "unsent",
+    )
 
     def __init__(self, connection: Connection, stream: Stream, requests: IncomingMessages[Any] | None = None) -> None:
         """`requests`: those that they answer, where each brings its sender the right to one more."""
@@ -25,9 +39,14 @@ class OutgoingMessages:
         self._stream = stream
         self._requests = requests
         self._answered = 0  # of these, when the turn's room was last used up
-        self.limit_bytes = connection.config.send_buffer_bytes
+        self._limit_bytes = connection.config.send_buffer_bytes
         self._ended = False
         self._turn_over = False
+        self._sent_at = -1  # in which turn the last message was sent
+        self.unsent: bytes | bytearray | None = None
+        """What was put and is not with the engine yet: messages behind another of the same turn, which the connection
+        asks for when it writes (`flush`). While a request is handled, the answer too, which whoever handles it takes;
+        empty while there is none."""
         self._waiters: list[Future[None]] = []
 
     async def send(self, data: bytes) -> None:
@@ -37,6 +56,7 @@ class OutgoingMessages:
 
     def end(self) -> None:
         """END_STREAM, behind what is queued."""
+        self.flush()
         self._connection.engine.send_data(self._stream, b"", end_stream=True)
         self._connection.wake()
 
@@ -44,15 +64,44 @@ class OutgoingMessages:
         """Queue one message as framed, or so many. True when `wait` is to be awaited before more follow."""
         connection = self._connection
         stream = self._stream
-        connection.engine.send_data(stream, data)
-        connection.turn_room = room = connection.turn_room - len(data) - count * MESSAGE_COST
-        return (room <= 0 or stream.queued_bytes > self.limit_bytes) and self.must_wait()
+        unsent = self.unsent
+        size = len(data)
+        if unsent.__class__ is bytearray and size <= SMALL_BYTES:
+            unsent += data
+            if len(unsent) > _TOGETHER_BYTES:
+                self.flush()
+                self.unsent = bytearray()
+        elif unsent:
+            if size <= SMALL_BYTES:
+                self.unsent = bytearray(unsent) + data
+            else:
+                self.flush()
+                connection.engine.send_data(stream, data)
+        elif unsent is None and size <= SMALL_BYTES and self._sent_at == connection.turn and not stream.queued_bytes:
+            self.unsent = bytearray(data)
+            connection.gather(self)
+        else:
+            self._sent_at = connection.turn
+            connection.engine.send_data(stream, data)
+        connection.turn_room = room = connection.turn_room - size - count * MESSAGE_COST
+        return (room <= 0 or stream.queued_bytes > self._limit_bytes) and self._must_wait()
 
-    def must_wait(self) -> bool:
-        """As `put`, when the turn's room is used up or the stream's queue over `limit_bytes`."""
+    def flush(self) -> None:
+        """Give the engine what it has not got yet."""
+        unsent = self.unsent
+        if unsent:
+            self.unsent = b""
+            self._connection.engine.send_data(self._stream, unsent)
+
+    def written(self) -> None:
+        """As `flush`, when the connection writes: its turn is over."""
+        self.flush()
+        self.unsent = None
+
+    def _must_wait(self) -> bool:
         connection = self._connection
         turn_over = connection.turn_room <= 0 and connection.turn_over()
-        if self._stream.queued_bytes <= self.limit_bytes and not connection.congested:
+        if self._stream.queued_bytes <= self._limit_bytes and not connection.congested:
             requests = self._requests
             if turn_over and requests is not None and requests.received != self._answered:
                 self._answered = requests.received
@@ -67,14 +116,14 @@ class OutgoingMessages:
         connection = self._connection
         if self._turn_over:
             await connection.runtime.sleep(0)  # this sender may never have to wait
-        if self._stream.queued_bytes > self.limit_bytes or connection.congested:
+        if self._stream.queued_bytes > self._limit_bytes or connection.congested:
             await self._drained()
 
     async def _drained(self) -> None:
         stream = self._stream
         connection = self._connection
         while not self._ended and not connection.lost:
-            if stream.queued_bytes > self.limit_bytes and not stream.closed:
+            if stream.queued_bytes > self._limit_bytes and not stream.closed:
                 waiter = connection.runtime.future()
             elif connection.congested:
                 waiter = connection.uncongested()
@@ -87,6 +136,7 @@ class OutgoingMessages:
     def close(self) -> None:
         """The call has ended, though its stream may be open still: nothing waits for room any more."""
         self._ended = True
+        self.unsent = None
         self.on_writable()
 
     def on_writable(self) -> None:

@@ -15,7 +15,6 @@ from types import CoroutineType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from wire.config import CallConfig
-from wire.connection import MESSAGE_COST
 from wire.errors import CodecError, MetadataError, UsageError, is_cancellation, is_loops_own
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
@@ -79,9 +78,6 @@ class ServerCall(ServerContext):
     """What the connection does with the call; handlers see the `ServerContext` part."""
 
     __slots__ = ("_code", "_done_callbacks", "_message", "_reader", "_task", "outgoing", "route")
-
-    _answer: bytes | None = None
-    """Of calls with a stream of requests, while one is handled: the response to be sent first. b"": none yet."""
 
     observed: ClassVar[type[ServerCall] | None] = None
     """What a call of this class becomes when it gets a done callback."""
@@ -195,6 +191,7 @@ class ServerCall(ServerContext):
         await self.outgoing.send(self._framed(self._encode_open(response), compress))
 
     def send_last(self, response: Any) -> None:
+        self._send_unsent()
         self._send_with_ok(self._encode_open(response))
         self.connection.wake()
 
@@ -224,6 +221,7 @@ class ServerCall(ServerContext):
 
     def reset(self, error_code: int = ErrorCode.CANCEL) -> None:
         if not self._finished:
+            self._send_unsent()
             self.connection.engine.reset(self.stream, ErrorCode(error_code))
             self._finish()
             self.connection.wake()
@@ -245,6 +243,7 @@ class ServerCall(ServerContext):
         """End the call with a status; does nothing on one that has ended."""
         if self._finished:
             return
+        self._send_unsent()
         if code is not StatusCode.OK:
             self.connection.calls_failed += 1
         fields = status_trailers if self._headers_sent else status_response
@@ -318,9 +317,15 @@ class ServerCall(ServerContext):
             self._send_headers()
         return frame(message, self._compress if compress else None)
 
+    def _send_unsent(self) -> None:
+        """Messages that were put have gone to the engine, before something else does."""
+        if self.outgoing is not None:
+            self.outgoing.flush()
+
     def _succeed(self) -> None:
         if self._finished:
             return
+        self._send_unsent()
         if not self._headers_sent:
             self._send_headers()
         trailers = HeaderList(OK_TRAILER_FIELDS + self._trailing) if self._trailing else OK_TRAILERS
@@ -412,8 +417,6 @@ class ServerCall(ServerContext):
                 return
             self.outgoing = outgoing = self._outgoing()
             stream = self.stream
-            send_data = connection.engine.send_data
-            limit_bytes = outgoing.limit_bytes
             encode = self.route.encode
             most_bytes = connection.max_send_bytes
             most_answer_bytes = MOST_ANSWER_BYTES - PREFIX_BYTES
@@ -443,19 +446,16 @@ class ServerCall(ServerContext):
                     else:
                         data = frame(message, compress)
                         size = len(data) - PREFIX_BYTES
+                    unsent = outgoing.unsent
                     if (
-                        self._answer == b""
+                        unsent is not None
+                        and not unsent
                         and size <= most_answer_bytes
                         and not stream.queued_bytes
                         and connection.turn_room > 0
                     ):
-                        self._answer = data  # type: ignore[misc]  # whoever has read the request sends it
-                        continue
-                    self._send_answer()
-                    send_data(stream, data)
-                    # The rest of `OutgoingMessages.put`: a call is a twentieth of what an answered message costs.
-                    connection.turn_room = room = connection.turn_room - size - MESSAGE_COST
-                    if (room <= 0 or stream.queued_bytes > limit_bytes) and outgoing.must_wait():
+                        outgoing.unsent = data  # whoever handles the request sends it
+                    elif outgoing.put(data):
                         await outgoing.wait()
             self._succeed()
         except BaseException as error:
@@ -465,9 +465,6 @@ class ServerCall(ServerContext):
         finally:
             self._task = None
             self.connection.handler_ended(self)
-
-    def _send_answer(self) -> None:
-        """Send `_answer` before something else is."""
 
     def _outgoing(self) -> OutgoingMessages:
         return OutgoingMessages(self.connection, self.stream)

@@ -30,7 +30,15 @@ _TOGETHER_BYTES = 1 << 13
 class MessageCall(StreamRequestCall):
     """See the module."""
 
-    __slots__ = ("_answer_bytes", "_context", "_run_within", "_short_bytes", "_taken_bytes", "_unsent", "_wanted_bytes")
+    __slots__ = (
+        "_answer_bytes",
+        "_context",
+        "_responses",
+        "_run_within",
+        "_short_bytes",
+        "_taken_bytes",
+        "_wanted_bytes",
+    )
 
     outgoing: OutgoingMessages
 
@@ -41,7 +49,7 @@ class MessageCall(StreamRequestCall):
         self.outgoing = self._outgoing()
         self._answer_bytes = -1  # less than this has a response that whoever has read the request sends
         self._taken_bytes = 0  # of requests that were handled and are not granted again yet
-        self._unsent: list[bytes] = []  # responses of a loop over requests, which go before all else
+        self._responses: list[bytes] = []  # responses of a loop over requests, which go before all else
         self._short_bytes = min(self.route.inline_bytes - PREFIX_BYTES, connection.max_receive_bytes) + 1
         # Less than this has a whole message that is handled at once; 0: others wait, or one has come in part.
         self._wanted_bytes = self._short_bytes
@@ -74,7 +82,12 @@ class MessageCall(StreamRequestCall):
                 self._unencoded(error)
                 return None
             size = len(message)
-            if size < self._answer_bytes and not self.stream.queued_bytes and self.connection.turn_room > 0:
+            if (
+                size < self._answer_bytes
+                and not self.stream.queued_bytes
+                and not self.outgoing.unsent
+                and self.connection.turn_room > 0
+            ):
                 return (PREFIXES[size] if size < KNOWN_PREFIXES else pack_prefix(0, size)) + message
             if self._send_one(message):
                 self._spawn_catching_up(must_wait=True)
@@ -144,7 +157,7 @@ class MessageCall(StreamRequestCall):
         what it likes between them: that finds sent what was to be sent before."""
         route = self.route
         decode, handler, encode = route.decode, route.handler, route.encode
-        append = self._unsent.append
+        append = self._responses.append
         size_bytes = 0
         most_bytes = self._most_together()
         count = 0
@@ -169,12 +182,12 @@ class MessageCall(StreamRequestCall):
             if size_bytes <= most_bytes:
                 append(message)
                 continue
-            must_wait = self._send_unsent()
+            must_wait = self._send_responses()
             if self._send_one(message) or must_wait:
                 return count, True
             size_bytes = 0
             most_bytes = self._most_together()
-        return count, self._send_unsent()
+        return count, self._send_responses()
 
     def _most_together(self) -> int:
         if not self._headers_sent or self._compress is not None:
@@ -186,15 +199,19 @@ class MessageCall(StreamRequestCall):
         if self._compress is None:
             self._answer_bytes = min(MOST_ANSWER_BYTES - PREFIX_BYTES, self.connection.max_send_bytes) + 1
 
-    def _send_unsent(self) -> bool:
+    def _send_responses(self) -> bool:
         """True when more must wait."""
-        messages = self._unsent
+        messages = self._responses
         if not messages:
             return False
         count = len(messages)
         data = frame_all(messages)
         messages.clear()
         return self.outgoing.put(data, count)
+
+    def _send_unsent(self) -> None:
+        self._send_responses()
+        super()._send_unsent()
 
     def _respond(self, request: Any) -> bool:
         """Give a request to the handler, and send its response. True when the next one must wait."""
@@ -262,11 +279,8 @@ class MessageCall(StreamRequestCall):
 
     def _finish(self) -> None:
         self._wanted_bytes = 0
-        self._unsent.clear()
+        self._responses.clear()
         super()._finish()
-
-    def _send_answer(self) -> None:
-        self._send_unsent()
 
 
 class ObservedMessageCall(ObservedCall, MessageCall):

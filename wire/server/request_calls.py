@@ -11,10 +11,8 @@ from functools import partial
 from typing import Any
 
 from wire.errors import CodecError
-from wire.http2.codes import ErrorCode
 from wire.http2.engine import Stream
 from wire.messages import IncomingMessages
-from wire.metadata import Fields
 from wire.outgoing import OutgoingMessages
 from wire.rpc.framing import PREFIX_BYTES, MessageReader, pack_prefix, unpack_prefix
 from wire.rpc.headers import RequestHead
@@ -226,7 +224,7 @@ class StreamRequestCall(ServerCall):
     """A call with a stream of requests: its handler starts with the first of them, or without any at the loop's next
     turn, and takes them as they come."""
 
-    __slots__ = ("_answer", "_incoming", "_opened_at", "_started")
+    __slots__ = ("_incoming", "_opened_at", "_started")
 
     def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
         super().__init__(connection, stream, head)
@@ -235,7 +233,6 @@ class StreamRequestCall(ServerCall):
         self._incoming = IncomingMessages(connection.runtime, reader, self.route.decoder, room=connection.held)
         self._incoming.attach(connection, stream)
         self._started = False
-        self._answer = None
         connection.start_soon(self)
 
     @property
@@ -272,39 +269,21 @@ class StreamRequestCall(ServerCall):
         incoming.wanted_bytes = -1
         incoming.received += 1
         incoming.messages.append(data[start + PREFIX_BYTES : stop])
-        self._answer = b""
+        outgoing = self.outgoing
+        if outgoing is None or outgoing.unsent is not None:  # there is no answer, or it has its place behind others
+            if not incoming.task.resume():  # type: ignore[union-attr]
+                incoming.task.wake()  # type: ignore[union-attr]
+            return None
+        outgoing.unsent = b""
         if not incoming.task.resume():  # type: ignore[union-attr]
             incoming.task.wake()  # type: ignore[union-attr]
-        answer = self._answer
-        self._answer = None
-        return answer or None
-
-    # What may be sent behind the answer to the request that is being handled.
-
-    def _send_answer(self) -> None:
-        if self._answer:
-            self.connection.engine.send_data(self.stream, self._answer)
-            self._answer = b""
-
-    def fail(self, code: StatusCode, message: str, metadata: Fields = ()) -> None:
-        self._send_answer()
-        super().fail(code, message, metadata)
-
-    def reset(self, error_code: int = ErrorCode.CANCEL) -> None:
-        self._send_answer()
-        super().reset(error_code)
-
-    async def send(self, response: Any, *, compress: bool = True) -> None:
-        self._send_answer()
-        await super().send(response, compress=compress)
-
-    def send_last(self, response: Any) -> None:
-        self._send_answer()
-        super().send_last(response)
-
-    def _succeed(self) -> None:
-        self._send_answer()
-        super()._succeed()
+        answer = outgoing.unsent
+        outgoing.unsent = None
+        if answer.__class__ is bytes:
+            return answer or None
+        if answer is not None:
+            self.connection.engine.send_data(self.stream, answer)
+        return None
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         if self._finished:
