@@ -388,10 +388,8 @@ class Connection:
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         stream.call.on_trailers(trailers)
 
-    def on_response(
-        self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList
-    ) -> bool:
-        return False
+    def whole_answer(self, headers: HeaderList, trailers: HeaderList) -> Any:
+        return None
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
         return stream.call is not None and bool(stream.call.on_reset(code, by_peer))

@@ -65,10 +65,7 @@ class H2specServer(asyncio.Protocol):
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         self._reply(stream)
 
-    def on_response(
-        self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList
-    ) -> bool:
-        return False
+    def whole_answer(self, headers: HeaderList, trailers: HeaderList) -> None: ...
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
         return True

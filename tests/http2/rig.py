@@ -42,6 +42,8 @@ class Recorder:
         self.grant = True
         self.serves = False
         self.takes = True
+        self.whole = 0
+        self.asks = False  # whether streams have an `Asker`
         self.explained: list[bool] = []  # of each ping
         self.react: dict[str, Callable[[Stream], object]] = {}
 
@@ -71,17 +73,8 @@ class Recorder:
         self.sections.append(trailers)
         self._note("trailers", stream, trailers.fields)
 
-    def on_response(
-        self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList
-    ) -> bool:
-        assert stream.closed
-        assert stream.id not in self.engine.streams
-        if not self.takes or self.react:
-            return False
-        self.on_headers(stream, headers, False)
-        self.on_data(stream, data[start:stop], False)
-        self.on_trailers(stream, trailers)
-        return True
+    def whole_answer(self, headers: HeaderList, trailers: HeaderList) -> Any:
+        return (headers, trailers) if self.asks else None
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
         assert stream.closed
@@ -118,6 +111,32 @@ class Recorder:
         self.calls.append((name, stream.id, *rest))
         if name in self.react:
             self.react[name](stream)
+
+
+class Asker:
+    """A call whose stream is told in parts of what its sink may take whole."""
+
+    def __init__(self, sink: Recorder, stream: Stream) -> None:
+        self._sink = sink
+        self._stream = stream
+        stream.call = self
+        sink.asks = True
+
+    def on_response(self, answer: Any, data: bytes, start: int, stop: int) -> bool:
+        sink, stream = self._sink, self._stream
+        assert stream.closed
+        assert stream.id not in sink.engine.streams
+        if not sink.takes or stop - start < 5:
+            return False
+        headers, trailers = answer
+        sink.whole += 1
+        sink.on_headers(stream, headers, False)
+        sink.on_data(stream, data[start:stop], False)
+        sink.on_trailers(stream, trailers)
+        return True
+
+    def on_data_within(self, data: bytes, start: int, stop: int) -> None:
+        self._sink.on_data(self._stream, data[start:stop], False)
 
 
 class Rig:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.http2 import frames as f
-from tests.http2.rig import Recorder, feed
+from tests.http2.rig import Asker, Recorder, feed
 from wire.config import EngineName, Http2Config
 from wire.http2.codes import ErrorCode, FrameType
 from wire.http2.engine import HeaderList
@@ -382,6 +382,7 @@ class Session:
             else:
                 stream = side.engine.open_stream(headers, extra, end_stream)
             side.sink.streams[stream.id] = stream
+            Asker(side.sink, stream)
             self.next_id = stream.id + 2
         self.answered.add(self.next_id - 2)
         self.compare()

@@ -40,7 +40,7 @@ from wire.transport.address import (
     VsockAddress,
     parse_address,
 )
-from wire.transport.contract import Runtime
+from wire.transport.contract import Future, Runtime
 from wire.transport.http_proxy import through_proxy
 from wire.transport.tls import ClientTls
 from wire.version import VERSION
@@ -113,6 +113,8 @@ class ChannelBase:
         self._runtime: Runtime | None = None
         self.thread = 0
         """The one that may make calls, once the channel is open: the event loop's."""
+        self.new_future: Callable[[], Future[Any]]
+        """The event loop's."""
         self.pool: Pool
         self.entrance: Waiting
         """Where calls go: the pool, or what stands before it."""
@@ -146,6 +148,7 @@ class ChannelBase:
     def _open(self, runtime: Runtime) -> None:
         runtime = runtime if self._trace is None else self._trace.around(runtime)
         self.thread = get_ident()
+        self.new_future = runtime.future
         self.pool = Pool(runtime, self._way, self._tls, self.config, self._preparation)
         self.deadlines = DeadlineTimer(runtime.now, runtime.call_later)
         self._runtime = runtime  # behind the pool: another thread that sees it may ask for our state
@@ -228,7 +231,17 @@ class ChannelBase:
 class _Variant:
     """A channel for calls that are made in another way than the rest; such a call keeps the channel. A `Caller`."""
 
-    __slots__ = ("_channel", "_encoding", "compress", "config", "deadlines", "entrance", "runtime", "thread")
+    __slots__ = (
+        "_channel",
+        "_encoding",
+        "compress",
+        "config",
+        "deadlines",
+        "entrance",
+        "new_future",
+        "runtime",
+        "thread",
+    )
 
     def __init__(
         self, channel: ChannelBase, encoding: CompressionName | None, entrance: Waiting, config: ChannelConfig
@@ -240,10 +253,12 @@ class _Variant:
         self.deadlines = channel.deadlines
         self.entrance = entrance
         self.runtime = channel.runtime
+        self.new_future = channel.new_future
         self.thread = channel.thread
 
     def prepared(self, method: Method[Any, R]) -> Prepared[R]:
-        return self._channel.prepared_for(method, self._encoding)
+        prepared = self._channel.prepared_for(method, self._encoding)
+        return prepared if self.config is self._channel.config else prepared.limited(self.config.calls)
 
 
 def _service_config(given: ServiceConfig | Mapping[str, Any] | str | None) -> ServiceConfig | None:

@@ -14,11 +14,13 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from wire.client.exchange import Answer
 from wire.config import ChannelConfig, KeepaliveConfig
 from wire.connection import Connection
 from wire.errors import ConnectError, TransportError
 from wire.http2.codes import ErrorCode, FrameType, error_name
 from wire.http2.engine import HeaderList, Stream
+from wire.rpc.headers import Outcome, ResponseHead
 from wire.status import StatusCode
 from wire.transport.address import printable
 from wire.transport.contract import Candidate, Future, Runtime, Task, Transport
@@ -143,11 +145,11 @@ class ClientConnection(Connection):
     def on_headers(self, stream: Stream, headers: HeaderList, end_stream: bool) -> None:
         stream.call.on_headers(headers, end_stream)
 
-    def on_response(
-        self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList
-    ) -> bool:
-        taken: bool = stream.call.on_response(headers, data, start, stop, trailers)
-        return taken
+    def whole_answer(self, headers: HeaderList, trailers: HeaderList) -> Answer | None:
+        head, outcome = headers.parsed, trailers.parsed
+        if not (isinstance(head, ResponseHead) and head.plain and isinstance(outcome, Outcome)):
+            return None
+        return (head.fields, outcome.fields, outcome.message) if outcome.code is StatusCode.OK else None
 
     def on_settings(self) -> None:
         self._settled()

@@ -33,6 +33,10 @@ from wire.transport.contract import Future, Runtime
 
 R = TypeVar("R")
 
+Answer = tuple[Fields, Fields, str]
+"""What a whole response says beside its message, when its status is OK: the fields that it began and ended with, and
+the status's text."""
+
 Options = tuple[float | None, MetadataInput, bool | None]
 """What a caller may say of one call: the timeout in seconds, metadata, and whether it waits for a connection."""
 
@@ -65,6 +69,10 @@ class Caller(Protocol):
 
     @property
     def runtime(self) -> Runtime: ...
+
+    @property
+    def new_future(self) -> Callable[[], Future[Any]]:
+        """The runtime's."""
 
     @property
     def entrance(self) -> Waiting:
@@ -175,7 +183,7 @@ class Exchange(Generic[R]):
         return None if self.deadline is None else max(0.0, self.deadline - self._channel.runtime.now())
 
     def future(self) -> Future[None]:
-        return self._channel.runtime.future()
+        return self._channel.new_future()
 
     def call_soon(self, callback: Callable[[Exchange[R]], Any]) -> None:
         """`callback(exchange)`, in the event loop's next turn."""
@@ -280,7 +288,7 @@ class Exchange(Generic[R]):
     def on_data(self, data: bytes, end_stream: bool) -> None:
         """DATA has come."""
 
-    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
+    def on_response(self, answer: Answer, data: bytes, start: int, stop: int) -> bool:
         """The whole response has come, with `data[start:stop]` as its DATA. False to get it in parts."""
         return False
 
@@ -408,16 +416,14 @@ class Exchange(Generic[R]):
 
     def _encode(self, request: Any) -> bytes:
         """The request as framed. Raises `EncodeError`; `RpcError` RESOURCE_EXHAUSTED for one that is too long."""
-        message = self.prepared.encode(request)
+        return self._frame(self.prepared.encode(request))
+
+    def _frame(self, message: bytes) -> bytes:
         limit = self._channel.config.calls.max_send_message_bytes
         if limit is not None and len(message) > limit:
-            raise self._too_long(message)
+            text = f"request of {len(message)} bytes is over the channel's limit of {limit}"
+            raise CallError(StatusCode.RESOURCE_EXHAUSTED, text)
         return frame(message, self._channel.compress)
-
-    def _too_long(self, message: bytes) -> CallError:
-        limit = self._channel.config.calls.max_send_message_bytes
-        text = f"request of {len(message)} bytes is over the channel's limit of {limit}"
-        return CallError(StatusCode.RESOURCE_EXHAUSTED, text)
 
 
 def wrong_thread() -> UsageError:

@@ -24,7 +24,7 @@ from wire.deadline import DeadlineTimer
 from wire.errors import DecodeError
 from wire.service import method_at
 from wire.status import RpcError, StatusCode
-from wire.transport.contract import Runtime, Task
+from wire.transport.contract import Future, Runtime, Task
 
 R = TypeVar("R")
 
@@ -178,6 +178,7 @@ class _OneConnection:
     ) -> None:
         self.config = config
         self.runtime = runtime
+        self.new_future: Callable[[], Future[Any]] = runtime.future
         self.deadlines: DeadlineTimer = connection.deadlines
         self.compress = None
         self.queue: Collection[Any] = ()

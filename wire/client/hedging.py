@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from wire.client.connectivity import ConnectivityState
-from wire.client.exchange import Waiting
+from wire.client.exchange import Answer, Waiting
 from wire.client.pool import Pool
 from wire.client.retry import PREVIOUS_ATTEMPTS, Tokens, pushback_s
 from wire.client.unary_exchange import UnaryExchange
-from wire.http2.engine import HeaderList
 from wire.metadata import Fields
 from wire.rpc.headers import Outcome, ResponseHead
 from wire.rpc.service_config import HedgingPolicy
@@ -149,7 +148,7 @@ class _Hedged(UnaryExchange[Any]):
 
     _policy: Hedge
 
-    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
+    def on_response(self, answer: Answer, data: bytes, start: int, stop: int) -> bool:
         return False  # the other attempts hear of its parts
 
     def _on_head(self, head: ResponseHead) -> None:
@@ -195,7 +194,7 @@ class _Attempt(UnaryExchange[Any]):
         self._call = call
         self._hedge = hedge
 
-    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
+    def on_response(self, answer: Answer, data: bytes, start: int, stop: int) -> bool:
         return False  # the other attempts hear of its parts
 
     def _on_head(self, head: ResponseHead) -> None:

@@ -22,7 +22,7 @@ from wire.config import ChannelConfig
 from wire.deadline import DeadlineTimer
 from wire.rpc.service_config import MethodConfig
 from wire.service import Method
-from wire.transport.contract import Runtime
+from wire.transport.contract import Future, Runtime
 
 R = TypeVar("R")
 
@@ -78,7 +78,7 @@ class ConfiguredChannel(CallingChannel, Protocol):
 class MethodCaller:
     """A channel for the calls of one method. A `CallingChannel`."""
 
-    __slots__ = ("_channel", "_entrance", "_entrance_of", "_method", "_tokens", "config")
+    __slots__ = ("_channel", "_entrance", "_entrance_of", "_method", "_prepared", "_tokens", "config")
 
     def __init__(self, channel: ConfiguredChannel, method: MethodConfig, tokens: Tokens) -> None:
         self._channel = channel
@@ -86,6 +86,7 @@ class MethodCaller:
         self._tokens = tokens
         self._entrance: Waiting
         self._entrance_of: Pool | None = None
+        self._prepared: Prepared[Any] | None = None
         config, calls = channel.config, channel.config.calls
         limits = calls.max_send_message_bytes, method.max_request_bytes
         self.config = replace(
@@ -104,6 +105,10 @@ class MethodCaller:
     @property
     def runtime(self) -> Runtime:
         return self._channel.runtime
+
+    @property
+    def new_future(self) -> Callable[[], Future[Any]]:
+        return self._channel.new_future
 
     @property
     def deadlines(self) -> DeadlineTimer:
@@ -129,7 +134,9 @@ class MethodCaller:
         return MethodGate(self.runtime, self._channel.pool, inner, self._method, self._tokens)
 
     def prepared(self, method: Method[Any, R]) -> Prepared[R]:
-        return self._channel.prepared(method)
+        if self._prepared is None:
+            self._prepared = self._channel.prepared(method).limited(self.config.calls)
+        return self._prepared
 
     def with_options(self, compression: CallCompression | None, credentials: CallCredentials | None) -> Caller:
         """The channel for calls that are made in another way than the rest. Raises `ConfigurationError`."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from wire.client.exchange import Exchange
-from wire.http2.engine import HeaderList
+from wire.client.exchange import Answer, Exchange
 from wire.status import StatusCode
 
 
@@ -29,8 +28,8 @@ class _Observed(Exchange[Any]):
 
     __slots__ = ()
 
-    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
-        taken = super().on_response(headers, data, start, stop, trailers)
+    def on_response(self, answer: Answer, data: bytes, start: int, stop: int) -> bool:
+        taken = super().on_response(answer, data, start, stop)
         if taken:
             self._tell()
         return taken

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Generic, TypeVar
 
 from wire.config import CallConfig
 from wire.http2.engine import HeaderList
 from wire.message_decoder import MessageDecoder
+from wire.rpc.framing import KNOWN_PREFIXES
 from wire.rpc.headers import request_fields
 from wire.service import Inspector, Method
 
@@ -15,15 +17,34 @@ R = TypeVar("R")
 
 
 class Prepared(Generic[R]):
-    """`headers`: the header fields of a method's requests; `encode`: makes bytes of one, or raises `EncodeError`;
-    `decoder`: for its responses. A codec's own attributes take long to look up."""
+    """What is worked out once for all calls of a method; a codec's own attributes take long to look up.
 
-    __slots__ = ("decoder", "encode", "headers")
+    `headers`: the header fields of its requests. `encode`: makes bytes of one, or raises `EncodeError`. `decoder`: for
+    its responses; `decode` is the decoder's. `short_bytes`: requests of less are sent as they are, with a prefix of
+    `PREFIXES`. `plain_bytes`: responses of no more are decoded at once.
+    """
 
-    def __init__(self, headers: HeaderList, method: Method[Any, R], calls: CallConfig) -> None:
+    __slots__ = ("decode", "decoder", "encode", "headers", "plain_bytes", "short_bytes")
+
+    def __init__(self, headers: HeaderList, method: Method[Any, R], calls: CallConfig, compression: str | None) -> None:
         self.headers = headers
         self.encode: Callable[[Any], bytes] = method.request.encode
         self.decoder: MessageDecoder[R] = MessageDecoder(method.response, calls)
+        self.decode = self.decoder.decode
+        self.short_bytes = KNOWN_PREFIXES if compression is None else 0
+        self.plain_bytes = self.decoder.inline_bytes
+        self._limit(calls)
+
+    def _limit(self, calls: CallConfig) -> None:
+        if calls.max_send_message_bytes is not None:
+            self.short_bytes = min(self.short_bytes, calls.max_send_message_bytes + 1)
+        self.plain_bytes = min(self.plain_bytes, calls.max_receive_message_bytes)
+
+    def limited(self, calls: CallConfig) -> Prepared[R]:
+        """The same for calls whose messages have lower limits."""
+        made = copy(self)
+        made._limit(calls)
+        return made
 
 
 class Preparation:
@@ -47,4 +68,4 @@ class Preparation:
         if self._trace is not None:
             self._trace.add_method(method)
         fields = request_fields(method.path, self.scheme, self.authority, self._user_agent, compression)
-        return Prepared(HeaderList(fields, shared=shared), method, self._calls)
+        return Prepared(HeaderList(fields, shared=shared), method, self._calls, compression)

@@ -11,11 +11,10 @@ import random
 from typing import Any
 
 from wire.client.connectivity import ConnectivityState
-from wire.client.exchange import Exchange
+from wire.client.exchange import Answer, Exchange
 from wire.client.pool import Pool
 from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
 from wire.client.unary_exchange import UnaryExchange
-from wire.http2.engine import HeaderList
 from wire.metadata import Fields
 from wire.rpc.headers import Outcome
 from wire.rpc.service_config import RetryPolicy, RetryThrottling
@@ -127,7 +126,7 @@ class _Retried(Exchange[Any]):
 
     _policy: Retries
 
-    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
+    def on_response(self, answer: Answer, data: bytes, start: int, stop: int) -> bool:
         return False  # `_end` hears of it
 
     def _end(self, outcome: Outcome) -> None:

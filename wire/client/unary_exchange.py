@@ -9,12 +9,12 @@ from functools import partial
 from threading import get_ident
 from typing import Any, TypeVar
 
-from wire.client.exchange import Caller, Exchange, Options, wrong_thread
+from wire.client.exchange import Answer, Caller, Exchange, Options, wrong_thread
 from wire.connection import Connection
 from wire.errors import CodecError, UsageError
 from wire.http2.engine import HeaderList
 from wire.metadata import Fields, Metadata
-from wire.rpc.framing import PREFIX_BYTES, MessageReader, frame, unpack_prefix
+from wire.rpc.framing import PREFIX_BYTES, PREFIXES, MessageReader, unpack_prefix
 from wire.rpc.headers import Outcome, ResponseHead
 from wire.service import Method
 from wire.status import RpcError, StatusCode
@@ -51,10 +51,8 @@ class UnaryExchange(Exchange[R]):
         if get_ident() != channel.thread:
             raise wrong_thread()
         message = prepared.encode(request)
-        limit = channel.config.calls.max_send_message_bytes
-        if limit is not None and len(message) > limit:
-            raise self._too_long(message)
-        self._request = frame(message, channel.compress)
+        size = len(message)
+        self._request = PREFIXES[size] + message if size < prepared.short_bytes else self._frame(message)
         self._extra = Metadata(metadata).to_fields() if metadata else ()
         self.initial = self.trailing = self.code = self.connection = self.stream = self.waiter = self.deadline = None
         self.attempts = 0
@@ -102,30 +100,18 @@ class UnaryExchange(Exchange[R]):
         if head.decompress is not None:
             self._reader = MessageReader(self._channel.config.calls.max_receive_message_bytes, head.decompress)
 
-    def on_response(self, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList) -> bool:
-        # What the rest of this class does, for one message that can be decoded at once, and OK.
-        head: ResponseHead | None = headers.parsed
-        outcome: Outcome | None = trailers.parsed
+    def on_response(self, answer: Answer, data: bytes, start: int, stop: int) -> bool:
+        # What the rest of this class does, for one message that can be decoded at once.
         flag, size = unpack_prefix(data, start)
         start += PREFIX_BYTES
-        if (
-            flag
-            or size != stop - start
-            or size > self.prepared.decoder.inline_bytes
-            or size > self._channel.config.calls.max_receive_message_bytes
-            or head is None
-            or not head.plain
-            or outcome is None
-            or outcome.code is not _OK
-        ):
+        prepared = self.prepared
+        if flag or size != stop - start or size > prepared.plain_bytes:
             return False
         try:
-            self.response = self.prepared.decoder.decode(data[start:stop])
+            self.response = prepared.decode(data[start:stop])
         except CodecError:
             return False
-        self.initial = head.fields
-        self.trailing = outcome.fields
-        self.message = outcome.message
+        self.initial, self.trailing, self.message = answer
         self.code = _OK
         if self.deadline is not None:
             self._channel.deadlines.discard(self)

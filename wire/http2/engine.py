@@ -155,11 +155,11 @@ class Sink(Protocol):
     def on_trailers(self, stream: Stream, trailers: HeaderList) -> None:
         """Trailing fields; they end the stream."""
 
-    def on_response(
-        self, stream: Stream, headers: HeaderList, data: bytes, start: int, stop: int, trailers: HeaderList
-    ) -> bool:
-        """Client: the whole answer to a request that is complete, its only DATA being `data[start:stop]`. True when it
-        was taken; else the parts are reported as if this had not been called. An engine need not find it."""
+    def whole_answer(self, headers: HeaderList, trailers: HeaderList) -> Any:
+        """Client: whether answers to complete requests that have these two sections may be reported whole, in which
+        case they are by `stream.call.on_response(answer, data, start, stop)`: `answer` is what this returned, and their
+        only DATA is `data[start:stop]`, of any length. That returns False for one that it does not take, which is then
+        reported in parts. None: not these. An engine need not ask, and may ask often."""
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
         """The stream is gone before its end: RST_STREAM came, we sent one for a violation, or a GOAWAY left it out

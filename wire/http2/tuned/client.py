@@ -49,9 +49,10 @@ def _comparable(block: bytes) -> bytes | int:
 
 
 class _Answer:
-    """What the answers of a server have in common: the two header blocks, and what they mean."""
+    """What the answers of a server have in common: the two header blocks, and what they mean, to the sink too."""
 
     __slots__ = (
+        "answer",
         "block",
         "end_block",
         "end_bytes",
@@ -60,14 +61,14 @@ class _Answer:
         "head",
         "head_bytes",
         "headers",
-        "last",
         "trailers",
         "unpack_end",
         "unpack_head",
         "word",
     )
 
-    def __init__(self, head: bytes, headers: Section, ending: bytes, trailers: Section) -> None:
+    def __init__(self, head: bytes, headers: Section, ending: bytes, trailers: Section, answer: Any) -> None:
+        self.answer = answer
         self.head = head
         self.headers = headers
         self.ending = ending
@@ -117,8 +118,10 @@ class ClientEngine(TunedEngine):
         streams = self.streams
         stream = TunedStream(stream_id, self._peer_window_bytes - size, self._stream_window_bytes, WAITING, ENDED)
         streams[stream_id] = stream
-        if len(streams) >= self._peer_max_streams or stream_id + 2 > MAX_STREAM_ID:
-            self.drained = self.drained or stream_id + 2 > MAX_STREAM_ID
+        if stream_id == MAX_STREAM_ID:
+            self.drained = True
+            self.can_open = False
+        elif len(streams) >= self._peer_max_streams:
             self.can_open = False
         connection.send_window -= size
         self.held_bytes += size
@@ -238,15 +241,16 @@ class ClientEngine(TunedEngine):
         if seen != self._seen:
             self._seen = seen
             return
-        answer = self._answer
-        if answer is not None and answer.head == self._begun and answer.ending == ending and self._means(answer):
+        known = self._answer
+        if known is not None and known.head == self._begun and known.ending == ending and self._means(known):
             return
         headers = self._sections.get(self._begun)
         trailers = self._sections.get(ending)
         if headers is None or trailers is None or headers.kind != RESPONSE or headers.content_length is not None:
             self._answer = None
         else:
-            self._answer = _Answer(self._begun, headers, ending, trailers)
+            answer = self._sink.whole_answer(headers, trailers)
+            self._answer = None if answer is None else _Answer(self._begun, headers, ending, trailers, answer)
 
     def _means(self, answer: _Answer) -> bool:
         """Whether the blocks still mean what they did: the table that they refer to may have changed."""
@@ -259,15 +263,14 @@ class ClientEngine(TunedEngine):
         if not self._means(answer):
             return at
         streams = self.streams
-        connection = self._connection
-        low_bytes = self._connection_low_bytes
-        most_bytes = self._config.max_frame_bytes
-        on_response = self._sink.on_response
         unpack_head = answer.unpack_head
         unpack_end = answer.unpack_end
         head_word, head_block, head_bytes = answer.word, answer.block, answer.head_bytes
         end_word, end_block, end_bytes = answer.end_word, answer.end_block, answer.end_bytes
-        headers, trailers = answer.headers, answer.trailers
+        meaning = answer.answer
+        connection = self._connection
+        room = most = connection.receive_window - self._connection_low_bytes - 1  # until it has to be granted
+        most_bytes = min(self._config.max_frame_bytes, self._stream_window_bytes)
         last_end = len(data) - end_bytes
         last = min(limit - 1, last_end - head_bytes)
         while at <= last:
@@ -283,9 +286,10 @@ class ClientEngine(TunedEngine):
                 or data_flags
                 or data_word & 0xFF
                 or stop > last_end
-                or not LEAST_DATA_BYTES <= size <= most_bytes
+                or size > room
+                or size > most_bytes
             ):
-                return at
+                break
             word, flags, end_id, block = unpack_end(data, stop)
             stream = streams.get(stream_id)
             if (
@@ -294,28 +298,25 @@ class ClientEngine(TunedEngine):
                 or end_id != stream_id
                 or block != end_block
                 or stream is None
-                or stream.remote != WAITING
+                or stream.remote != WAITING  # then its window is what it was at first
                 or stream.local != ENDED
-                or size > stream.receive_window
-                or size > connection.receive_window
             ):
-                return at
+                break
             # What `_forget` does for a stream that has no DATA, in either direction.
             stream.remote = ENDED
             stream.closed = True
             del streams[stream_id]
             if not self.can_open:
                 self._update_can_open()
-            if not on_response(stream, headers, data, start, stop, trailers):
+            if not stream.call.on_response(meaning, data, start, stop):
                 stream.remote = WAITING
                 stream.closed = False
                 streams[stream_id] = stream
                 self._update_can_open()
-                return at
-            connection.receive_window -= size
-            if connection.receive_window <= low_bytes:
-                self._grant_connection()
+                break
+            room -= size
             at = stop + end_bytes
+        connection.receive_window -= most - room
         return at
 
 
