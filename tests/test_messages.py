@@ -55,8 +55,8 @@ class Both:
         assert size > 0
         self.expected = size
 
-    def send_data(self, stream: Stream, data: bytes, end_stream: bool = False) -> None:
-        self.sent.append(data)
+    def send_data(self, stream: Stream, data: bytes | memoryview, end_stream: bool = False) -> None:
+        self.sent.append(bytes(data))
         if self.queues:
             stream.queued_bytes += len(data)
 
@@ -77,6 +77,11 @@ class Both:
     def uncongested(self) -> Any:
         self.blocked = self.runtime.future()
         return self.blocked
+
+    def release(self, waiters: list[Any]) -> None:
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 def flowing(test: Callable[[Both], Awaitable[Any]], loop: LoopName = "asyncio") -> None:

@@ -49,7 +49,7 @@ class OutgoingMessages:
         empty while there is none."""
         self._waiters: list[Future[None]] = []
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | memoryview) -> None:
         """`put`, and wait until the peer's windows and the transport leave room for more."""
         if self.put(data):
             await self.wait()
@@ -60,7 +60,7 @@ class OutgoingMessages:
         self._connection.engine.send_data(self._stream, b"", end_stream=True)
         self._connection.wake()
 
-    def put(self, data: bytes | bytearray, count: int = 1) -> bool:
+    def put(self, data: bytes | bytearray | memoryview, count: int = 1) -> bool:
         """Queue one message as framed, or so many. True when `wait` is to be awaited before more follow."""
         connection = self._connection
         stream = self._stream
@@ -143,6 +143,4 @@ class OutgoingMessages:
         """The stream's queue ran empty, or the stream is gone: let senders go on."""
         if self._waiters:
             waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._connection.release(waiters)

@@ -278,7 +278,9 @@ def main() -> None:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 order = json.loads(text)
                 if order["realtime"]:
-                    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
+                    # The neighbour comes first, so that a server that never sleeps does not keep it from the clock.
+                    priority = 3 if order["role"] == "neighbour" else 2
+                    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
                 role = {"serve": serve, "neighbour": neighbour}[order["role"]]
                 role(socket.socket(fileno=descriptors[0]), order)
             except BaseException:

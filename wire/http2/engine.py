@@ -207,6 +207,10 @@ class Engine(Protocol):
     held_bytes: int
     """DATA accepted and not yet taken: queued on the streams behind closed windows, or framed since the last `take`."""
 
+    @property
+    def framed_bytes(self) -> int:
+        """Of these, what is framed: DATA that `take` gives."""
+
     peer_max_header_list_bytes: int
     """Largest field section that the peer takes, counted as in RFC 9113 §6.5.2; it may treat more as it likes. The
     engine sends any."""
@@ -245,9 +249,10 @@ class Engine(Protocol):
     def send_headers(self, stream: Stream, headers: HeaderList, end_stream: bool = False) -> None:
         """Response headers, or trailers (`end_stream`); trailers wait behind queued DATA."""
 
-    def send_data(self, stream: Stream, data: bytes | bytearray, end_stream: bool = False) -> None:
+    def send_data(self, stream: Stream, data: bytes | bytearray | memoryview, end_stream: bool = False) -> None:
         """DATA of any length; framed as windows and the peer's frame size allow. What small pieces of a stream are sent
-        before the next `take` leave in one frame. A bytearray, which then is the engine's, holds messages joined."""
+        before the next `take` leave in one frame. A bytearray, which then is the engine's, holds messages joined; what
+        a memoryview shows must not change."""
 
     def send_reply(self, stream: Stream, headers: HeaderList, data: bytes, trailers: HeaderList) -> None:
         """Server: a whole unary reply: HEADERS, DATA, trailers with END_STREAM."""

@@ -16,7 +16,7 @@ SMALL_BYTES: Final = 1024
 JOINED_BYTES: Final = 1 << 14  # that a chunk of small pieces grows to; one frame by default
 
 
-def append_chunk(queue: deque[Chunk], data: bytes | bytearray) -> None:
+def append_chunk(queue: deque[Chunk], data: bytes | bytearray | memoryview) -> None:
     """Queue `data`. A large piece is queued without a copy."""
     if len(data) > SMALL_BYTES:
         queue.append(memoryview(data))

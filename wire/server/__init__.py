@@ -1,10 +1,14 @@
 """The server's side.
 
+    turns           which of the connections' callbacks and tasks run in this turn of the loop, and which later
     held_messages   bounds the long messages that a connection's handlers hold
+    parts           what a connection needs of a call
     connection      one client's connection: which handler a request goes to, how many run, how it ends
     context         what a handler may know and say about its call
     responses       whatever a handler may return as its stream of responses
     handler_threads plain handlers in threads; thread_streams: those that stream
+    route           a method as a server runs it
+    postponed       the task of a handler that waits for its turn
     call            one call, from its request's headers to its status
     observed        calls with done callbacks
     request_calls   its two kinds: with one request, with a stream of them

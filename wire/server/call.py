@@ -11,14 +11,13 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from contextvars import Context, copy_context
+from functools import partial
 from types import CoroutineType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final
 
-from wire.config import CallConfig
 from wire.errors import CodecError, MetadataError, UsageError, is_cancellation, is_loops_own
-from wire.http2.codes import ErrorCode
+from wire.http2.codes import MIN_MAX_FRAME_BYTES, ErrorCode
 from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
-from wire.message_decoder import MessageDecoder
 from wire.metadata import Fields, MetadataInput, limited_fields
 from wire.outgoing import OutgoingMessages
 from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, frame, pack_prefix
@@ -26,48 +25,16 @@ from wire.rpc.headers import OK_TRAILER_FIELDS, RequestHead, status_response, st
 from wire.server.connection import OK_HEADERS, OK_TRAILERS, ServerConnection
 from wire.server.context import ServerContext
 from wire.server.handler_threads import InThread
+from wire.server.postponed import PostponedTask
 from wire.server.responses import generator_of
-from wire.service import Handler, Method
+from wire.server.route import Route
 from wire.status import CallError, RpcError, StatusCode
 from wire.transport.contract import Task
 
 _log = logging.getLogger("wire.server")
 
-Q = TypeVar("Q")
-R = TypeVar("R")
-
-
-class Route(Generic[Q, R]):
-    """A method as a server runs it."""
-
-    __slots__ = (
-        "call_type",
-        "decode",
-        "decoder",
-        "encode",
-        "handler",
-        "inline_bytes",
-        "path",
-        "response_type",
-        "short_bytes",
-        "streams_responses",
-    )
-
-    def __init__(
-        self, path: str, method: Method[Q, R], handler: Handler, calls: CallConfig, call_type: type[ServerCall]
-    ) -> None:
-        self.path = path
-        self.handler = handler
-        self.decoder = MessageDecoder(method.request, calls)
-        self.decode = self.decoder.decode
-        self.inline_bytes = self.decoder.inline_bytes
-        self.encode = method.response.encode
-        # What a plain handler returns when there is nothing more to do than to send it; of streams, nothing is.
-        self.response_type = None if method.streams_responses else method.response.message_type
-        self.streams_responses = method.streams_responses
-        self.call_type = call_type
-        # Up to this size a message that is a whole request goes straight to `answer`; -1: none does.
-        self.short_bytes = -1 if method.streams_requests else min(self.inline_bytes, calls.max_receive_message_bytes)
+_WHOLE_BYTES: Final = MIN_MAX_FRAME_BYTES - PREFIX_BYTES
+"""Of a message, that are copied behind its prefix, to leave in one frame; the rest is sent without a copy."""
 
 
 def _raise(error: BaseException) -> None:
@@ -161,8 +128,11 @@ class ServerCall(ServerContext):
             self.connection.calls_failed += 1
         self._finish()
         self.connection.drop(self)
-        if self._task is not None:
-            self.connection.runtime.call_soon(self._task.cancel)  # not now: a task must begin before it can clean up
+        task = self._task
+        if task.__class__ is PostponedTask:
+            task.cancel()
+        elif task is not None:
+            self.connection.cancel_task(task)
 
     def add_done_callback(self, callback: Callable[[ServerContext], object]) -> None:
         if self._finished:
@@ -232,7 +202,7 @@ class ServerCall(ServerContext):
         """Go on with what `hold` was given: a function, or an awaitable and its context. True when a task does."""
         if isinstance(what, tuple):
             response, context = what
-            self._spawn(self._run(response, waited=True), context)
+            self._spawn(self._run(response, waited=True), context, response)
         else:
             what()
         return self._task is not None
@@ -284,7 +254,7 @@ class ServerCall(ServerContext):
             self._send_with_ok(message)
 
     def _send_with_ok(self, message: bytes) -> None:
-        if self._plain:
+        if self._plain and len(message) <= _WHOLE_BYTES:
             data = pack_prefix(0, len(message)) + message
             self.connection.engine.send_reply(self.stream, OK_HEADERS, data, OK_TRAILERS)
             self._finish()
@@ -311,11 +281,23 @@ class ServerCall(ServerContext):
     def _too_long(self, message: bytes) -> str:
         return f"response of {len(message)} bytes is over the server's limit of {self.connection.max_send_bytes}"
 
-    def _framed(self, message: bytes, compress: bool = True) -> bytes:
-        """A message as DATA, whose headers are sent before it."""
+    def _framed(self, message: bytes, compress: bool = True) -> bytes | memoryview:
+        """A message as DATA, whose headers are sent before it, and so is the beginning of a long one."""
         if not self._headers_sent:
             self._send_headers()
-        return frame(message, self._compress if compress else None)
+        if self._compress is None or not compress:
+            return self._send_beginning(message) if len(message) > _WHOLE_BYTES else frame(message, None)
+        return frame(message, self._compress)
+
+    def _send_beginning(self, message: bytes) -> memoryview:
+        """Send a frame's worth of a long message; gives the rest of it. A copy of 1 MiB behind its prefix would take
+        a millisecond, where the memory is new."""
+        connection = self.connection
+        if self.outgoing is not None:
+            self.outgoing.flush()
+        connection.make_room()
+        connection.engine.send_data(self.stream, pack_prefix(0, len(message)) + message[:_WHOLE_BYTES])
+        return memoryview(message)[_WHOLE_BYTES:]
 
     def _send_unsent(self) -> None:
         """Messages that were put have gone to the engine, before something else does."""
@@ -352,9 +334,9 @@ class ServerCall(ServerContext):
         if response.__class__ is route.response_type:
             self._send_response(response)
         elif route.streams_responses:
-            self._spawn(self._run_stream(response), context)
+            self._spawn(self._run_stream(response), context, response)
         elif response.__class__ is CoroutineType:
-            self._spawn(self._run(response), context)
+            self._spawn(self._run(response), context, response)
         elif response.__class__ is InThread:
             self.connection.running.add(self)
             self._task = response
@@ -386,9 +368,31 @@ class ServerCall(ServerContext):
         connection.handler_ended(self)
         connection.wake()
 
-    def _spawn(self, run: Coroutine[Any, Any, None], context: Context) -> None:
-        self.connection.running.add(self)
-        self._task = context.run(self.connection.runtime.spawn, run)
+    def _spawn(self, run: Coroutine[Any, Any, None], context: Context, response: Any = None) -> None:
+        """Run `run` in a task, for what the handler has returned."""
+        connection = self.connection
+        connection.running.add(self)
+        turns = connection.turns
+        if turns.free:
+            turns.free -= 1
+            self._task = context.run(connection.runtime.spawn, run)
+        else:
+            self._spawn_in_turn(partial(context.run, connection.runtime.spawn, run), run, response)
+
+    def _spawn_in_turn(self, start: Callable[[], Task], run: Coroutine[Any, Any, None], response: Any) -> None:
+        """As `_spawn`, when many tasks begin."""
+        turns = self.connection.turns
+        if turns.let_go():
+            self._task = start()
+        else:
+            self._task = postponed = PostponedTask(self, start, run, response)
+            turns.add(self.connection, postponed.begin, tasks=1)
+
+    def begin_task(self, task: Task | None) -> None:
+        """The handler's task has begun after others; None: it has not, since it was cancelled."""
+        self._task = task
+        if task is None:
+            self.connection.handler_ended(self)
 
     async def _run(self, response: Any, *, waited: bool = False) -> None:
         """A handler's task. Its cancellation comes from `cancel`, or from the event loop's end."""
@@ -418,7 +422,7 @@ class ServerCall(ServerContext):
             self.outgoing = outgoing = self._outgoing()
             stream = self.stream
             encode = self.route.encode
-            most_bytes = connection.max_send_bytes
+            whole_bytes = min(_WHOLE_BYTES, connection.max_send_bytes)
             most_answer_bytes = MOST_ANSWER_BYTES - PREFIX_BYTES
             begun = False
             compress = None
@@ -433,9 +437,15 @@ class ServerCall(ServerContext):
                         self._unencoded(error)
                         return
                     size = len(message)
-                    if size > most_bytes:
-                        self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
-                        return
+                    if size > whole_bytes:
+                        if size > connection.max_send_bytes:
+                            self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
+                            return
+                        begun = True
+                        if outgoing.put(self._framed(message)):
+                            await outgoing.wait()
+                        compress = self._compress
+                        continue
                     if not begun:
                         begun = True
                         if not self._headers_sent:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import Context
+from functools import partial
+from time import perf_counter
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from wire.config import ServerConfig
 from wire.connection import Connection
@@ -29,9 +31,11 @@ from wire.rpc.headers import (
 )
 from wire.server.age import ConnectionAge
 from wire.server.held_messages import HeldMessages
+from wire.server.parts import Call
+from wire.server.turns import Turns
 from wire.status import StatusCode
 from wire.throttle import Throttle
-from wire.transport.contract import Peer, Runtime, Timer, Transport
+from wire.transport.contract import Future, Peer, Runtime, Task, Timer, Transport
 
 _log = logging.getLogger("wire.server")
 
@@ -39,45 +43,9 @@ OK_HEADERS = HeaderList(RESPONSE_FIELDS, shared=True)
 OK_TRAILERS = HeaderList(OK_TRAILER_FIELDS, shared=True)
 
 _DRAIN_PAYLOAD = b"wiredone"
+_TURN_REPLY_BYTES: Final = 1 << 18  # of replies that wait to be written: then each unary call looks at the clock first
 _UNWIND_TURNS = 8  # of the loop, that reading waits for handlers that were cancelled: two to four are enough
 _DRAIN_PING_S = 5.0  # how long a peer may take to acknowledge the first GOAWAY's ping; then the final one is sent
-
-
-class Call(Protocol):
-    """What a connection needs of a call (`call.ServerCall` is one)."""
-
-    @property
-    def method(self) -> str:
-        """The path called, "/package.Service/Method"."""
-
-    def on_end(self) -> None:
-        """The request is complete, without DATA in its last frame."""
-
-    def answer(self, message: bytes) -> bytes:
-        """The one request came whole, uncompressed and short, and there is room for the reply. Gives the reply's DATA;
-        b"" where it comes later, or was sent."""
-
-    deadline: Any
-    """When the client gives up, on the runtime's clock; None: never."""
-
-    def expire(self) -> None:
-        """The deadline has passed."""
-
-    @property
-    def holder(self) -> object:
-        """Whom long messages are given to, as `held_messages` knows it."""
-
-    def begin(self, what: Any) -> bool:
-        """There is room for the reply: go on with what `ServerConnection.hold` was given. True when a task does."""
-
-    def start(self) -> None:
-        """Call the handler, where that was not done and the call has not ended."""
-
-    def fail(self, code: StatusCode, message: str) -> None:
-        """End the call with a status; does nothing on one that has ended."""
-
-    def cancel(self) -> None:
-        """Nobody waits for this call any more: end its handler."""
 
 
 class Route(Protocol):
@@ -97,6 +65,7 @@ class Owner(Protocol):
     context: Context
     """In which the server was entered. Each handler runs in a copy of it."""
     stopping: bool
+    turns: Turns
     warnings: Throttle
 
     @property
@@ -113,6 +82,11 @@ class Owner(Protocol):
         """A handler of a connection that was lost has ended."""
 
 
+def _set(waiter: Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
 def accepts(head: RequestHead, encoding: bytes) -> bool:
     """Whether the client takes responses in that grpc-encoding."""
     return encoding in head.accepted_encodings.replace(b" ", b"").split(b",")
@@ -127,6 +101,7 @@ class ServerConnection(Connection):
         "_encoding",
         "_fallback",
         "_given_way",
+        "_hold_at_bytes",
         "_last_ping_at",
         "_max_running",
         "_min_ping_interval_s",
@@ -151,6 +126,7 @@ class ServerConnection(Connection):
         "peer",
         "running",
         "short_reply_bytes",
+        "turns",
     )
 
     def __init__(self, server: Owner, runtime: Runtime, routes: Mapping[bytes, Route], config: ServerConfig) -> None:
@@ -164,6 +140,7 @@ class ServerConnection(Connection):
         )
         self._server = server
         self.context = server.context
+        self.turns = server.turns
         self._routes = routes
         self._fallback = server.fallback
         self.peer = Peer("")
@@ -182,7 +159,8 @@ class ServerConnection(Connection):
         self._drain_timer: Timer | None = None
         self._age: ConnectionAge | None = None
         self._reply_buffer_bytes = config.reply_buffer_bytes
-        self.hold_at_bytes = config.reply_buffer_bytes
+        self._hold_at_bytes = min(config.reply_buffer_bytes, _TURN_REPLY_BYTES)
+        self.hold_at_bytes = self._hold_at_bytes
         """When the engine holds more, a unary call whose handler is about to begin asks `hold`; -1: in any case."""
         self.held = HeldMessages(config.handler_messages_bytes)
         self._waiting: dict[Call, Any] = {}  # in order, with what `begin` takes
@@ -213,6 +191,34 @@ class ServerConnection(Connection):
         if self._server.stopping:  # it was on its way when the listeners were closed
             self.drain()
 
+    # Turns of the loop, which it shares with the server's other connections.
+
+    def in_turn(self, callback: Callable[[], object]) -> None:
+        self.turns.add(self, callback)
+
+    def _end_of_turn(self) -> float:
+        return self.turns.end()
+
+    def release(self, waiters: list[Future[None]]) -> None:
+        turns = self.turns
+        for waiter in waiters:
+            if turns.free:
+                turns.free -= 1
+                _set(waiter)
+            elif turns.let_go():
+                _set(waiter)
+            else:
+                turns.add(self, partial(_set, waiter), tasks=1)
+
+    def cancel_task(self, task: Task) -> None:
+        turns = self.turns
+        call_soon = self.runtime.call_soon  # at once is too soon: a task must begin before it can clean up
+        if turns.free:
+            turns.free -= 1
+            call_soon(task.cancel)
+        else:
+            turns.add(self, partial(call_soon, task.cancel))
+
     def must_give_way(self) -> bool:
         # Handlers that were cancelled end in turns of the loop to come. A peer whose deadlines passed while the loop
         # was blocked sends thousands of calls with their resets at once: they get the time, and no stream is refused.
@@ -236,7 +242,7 @@ class ServerConnection(Connection):
         if self.calls_wait:
             self.wake_calls()
         else:
-            self.hold_at_bytes = self._reply_buffer_bytes
+            self.hold_at_bytes = self._hold_at_bytes
 
     def on_lost(self, reason: str, calls: list[Call]) -> None:
         for timer in (self._preface_timer, self._drain_timer, self._waiting_timer):
@@ -380,8 +386,9 @@ class ServerConnection(Connection):
     def hold(self, call: Call, what: Any) -> bool:
         """The engine holds over `hold_at_bytes`. True when the call must wait; `call.begin(what)` follows."""
         if not self.calls_wait:
-            self._write()  # the rest is behind closed windows, or has made the transport congested
-            if not self._full():
+            if self.congested or self.engine.held_bytes > self._reply_buffer_bytes:
+                self._write()  # the rest is behind closed windows, or has made the transport congested
+            if not (self._full() or perf_counter() >= self.turns.end()):
                 return False
             self.calls_wait = True
             self.hold_at_bytes = -1
@@ -400,7 +407,7 @@ class ServerConnection(Connection):
     def wake_calls(self) -> None:
         if not self._wake_due:
             self._wake_due = True
-            self.runtime.call_soon(self._begin_calls)
+            self.in_turn(self._begin_calls)
 
     def _begin_calls(self) -> None:
         """Begin calls while there is room. A task replies only when it runs, so there is no more than one a turn."""
@@ -410,13 +417,13 @@ class ServerConnection(Connection):
             begun = True
             call = next(iter(self._waiting))
             what = self._waiting.pop(call)
-            if call.begin(what):
+            if call.begin(what) or perf_counter() >= self.turns.end():
                 self.wake_calls()
                 break
             self._write()
         if not self._waiting:
             self.calls_wait = False
-            self.hold_at_bytes = -1 if self.congested else self._reply_buffer_bytes
+            self.hold_at_bytes = -1 if self.congested else self._hold_at_bytes
             if self._waiting_timer is not None:
                 self._waiting_timer.cancel()
                 self._waiting_timer = None
@@ -488,4 +495,4 @@ class GreetingConnection(ServerConnection):
             self._become(ServerConnection)
             self.flush()
         else:
-            self._flush_due = False
+            self._flush_due = self._flush_planned

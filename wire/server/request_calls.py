@@ -244,17 +244,23 @@ class StreamRequestCall(ServerCall):
             self._started = True
             self._start(self._incoming)
 
-    def _spawn(self, run: Coroutine[Any, Any, None], context: Context) -> None:
+    def _spawn(self, run: Coroutine[Any, Any, None], context: Context, response: Any = None) -> None:
         if self._incoming.ended:  # there is nothing to wait for: it need not go on at once
-            super()._spawn(run, context)
+            super()._spawn(run, context, response)
             return
-        resumable = self.connection.runtime.resumable(run, context)
+        connection = self.connection
+        resumable = connection.runtime.resumable(run, context)
         if resumable is None:
-            super()._spawn(run, context)
+            super()._spawn(run, context, response)
             return
-        self.connection.running.add(self)
+        connection.running.add(self)
         self._incoming.task, start = resumable
-        self._task = start()
+        turns = connection.turns
+        if turns.free:
+            turns.free -= 1
+            self._task = start()
+        else:
+            self._spawn_in_turn(start, run, response)
 
     def _outgoing(self) -> OutgoingMessages:
         return OutgoingMessages(self.connection, self.stream, self._incoming)

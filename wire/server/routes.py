@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from wire.config import CallConfig
-from wire.server.call import Route, ServerCall
+from wire.server.call import ServerCall
 from wire.server.message_call import MessageCall
 from wire.server.request_calls import StreamRequestCall, UnaryRequestCall
+from wire.server.route import Route
 from wire.service import Handler, Method, each_of
 
 

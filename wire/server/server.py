@@ -22,13 +22,14 @@ from wire.errors import ServiceError, UsageError
 from wire.http2.preface import answer_to_http1
 from wire.live import ListenerState, ServerState, enter_server, leave, next_number
 from wire.rpc.compression import compressor
-from wire.server.call import Route
 from wire.server.connection import ServerConnection
 from wire.server.handler_threads import HandlerThreads, is_plain
+from wire.server.route import Route
 from wire.server.routes import route_to
 from wire.server.slow_handlers import SlowHandlers
 from wire.server.thread_streams import threaded
 from wire.server.trimming import Trimming
+from wire.server.turns import Turns
 from wire.service import Handler, Inspector, Method, ServerInterceptor, Servicer
 from wire.throttle import Throttle
 from wire.transport import listening, sockets
@@ -94,6 +95,7 @@ class Server:
         self._listeners: list[tuple[Listener, ListenerState]] = []
         self.warnings = Throttle(_log)
         self.number = next_number()
+        self.turns: Turns
         self._past_calls = [0, 0]  # started and failed, of connections that are gone
         self.connections: set[ServerConnection] = set()
         """Connections that are open, or whose handlers have not all ended."""
@@ -120,6 +122,8 @@ class Server:
         self.context = copy_context()
         runtime = await self._exits.enter_async_context(open_runtime())
         self._runtime = runtime if self._trace is None else self._trace.around(runtime)
+        self.turns = Turns(self._runtime.call_soon, self._config.http2.max_turn_s)
+        self._exits.callback(self.turns.close)
         if self._handler_threads is not None:
             self._handler_threads.open(self._runtime)
             self._exits.callback(self._handler_threads.close)

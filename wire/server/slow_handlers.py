@@ -16,9 +16,10 @@ from collections.abc import Collection, Mapping
 from types import FrameType
 from typing import Any, Final
 
-from wire.server.call import Route, ServerCall
+from wire.server.call import ServerCall
 from wire.server.message_call import MessageCall
 from wire.server.request_calls import UnaryRequestCall
+from wire.server.route import Route
 from wire.transport.contract import Runtime
 
 _log = logging.getLogger("wire.server")

@@ -169,7 +169,7 @@ class H2Sender:
         if end_stream:
             self._ended(own)
 
-    def send_data(self, stream: Stream, data: bytes | bytearray, end_stream: bool = False) -> None:
+    def send_data(self, stream: Stream, data: bytes | bytearray | memoryview, end_stream: bool = False) -> None:
         own = self.streams.get(stream.id)
         if own is None or own.ending or self._failed:
             return
@@ -276,6 +276,10 @@ class H2Sender:
         if self._last_id is not None:
             last_id = self._last_id
         self._queue(pack_frame(FrameType.GOAWAY, 0, 0, _TWO_UINTS.pack(last_id, code) + debug))
+
+    @property
+    def framed_bytes(self) -> int:
+        return self.held_bytes - self._waiting_bytes
 
     def take(self) -> bytes:
         self.queued_replies = 0

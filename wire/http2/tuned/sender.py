@@ -61,6 +61,10 @@ class TunedSender(EngineState):
         if config.connection_window_bytes > DEFAULT_WINDOW_BYTES:
             self._out.append(frames.window_update(CONNECTION, config.connection_window_bytes - DEFAULT_WINDOW_BYTES))
 
+    @property
+    def framed_bytes(self) -> int:
+        return self.held_bytes - self._waiting_bytes
+
     def take(self) -> bytes:
         out = self._out
         if not out:
@@ -127,7 +131,7 @@ class TunedSender(EngineState):
         else:
             self._write_headers(stream, headers, end_stream)
 
-    def send_data(self, stream: AnyStream, data: bytes | bytearray, end_stream: bool = False) -> None:
+    def send_data(self, stream: AnyStream, data: bytes | bytearray | memoryview, end_stream: bool = False) -> None:
         size = len(data)
         connection = self._connection
         window = stream.send_window - size
@@ -176,7 +180,7 @@ class TunedSender(EngineState):
         if not waiting:
             self._write_queue(stream)
 
-    def _join(self, stream: TunedStream, data: bytes | bytearray) -> bool:
+    def _join(self, stream: TunedStream, data: bytes | bytearray | memoryview) -> bool:
         """Put DATA into the frame of the same stream that the next `take` gives, unless they are too long for one."""
         out = self._out
         at = stream.data_at
@@ -190,7 +194,7 @@ class TunedSender(EngineState):
         out[at - 1] = _frame_header(size << 8 | DATA, 0, stream.id)
         return True
 
-    def _write_data(self, stream: TunedStream, data: bytes | bytearray, end_stream: bool) -> None:
+    def _write_data(self, stream: TunedStream, data: bytes | bytearray | memoryview, end_stream: bool) -> None:
         """Frame data that both windows take, which may be empty, and the stream's end."""
         size = len(data)
         most = self._peer_max_frame_bytes

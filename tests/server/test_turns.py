@@ -1,0 +1,115 @@
+"""How connections share the turns of the event loop: `wire.server.turns`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from wire.server import turns as turns_module
+from wire.server.turns import Turns
+
+TURN_S = 0.002
+
+
+class Loop:
+    """Callbacks that run when a turn is played, and a clock that a test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self.ready: deque[Callable[[], Any]] = deque()
+        monkeypatch.setattr(turns_module, "perf_counter", lambda: self.now)
+        self.turns = Turns(self.call_soon, TURN_S)
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
+        self.ready.append(partial(callback, *args))
+
+    def turn(self) -> None:
+        for _ in range(len(self.ready)):
+            self.ready.popleft()()
+
+    def burst(self, connection: object, count: int, task: Callable[[], Any]) -> None:
+        """So many tasks are to begin now."""
+        for _ in range(count):
+            if self.turns.free:
+                self.turns.free -= 1
+                task()
+            elif self.turns.let_go():
+                task()
+            else:
+                self.turns.add(connection, task, tasks=1)
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
+    return Loop(monkeypatch)
+
+
+def test_a_few_tasks_begin_at_once(loop: Loop) -> None:
+    begun: list[int] = []
+    loop.burst("one", 8, lambda: begun.append(1))
+    assert len(begun) == 8
+    assert not loop.ready
+
+
+def test_of_many_some_begin_in_each_turn_and_all_do(loop: Loop) -> None:
+    begun: list[int] = []
+    loop.burst("one", 300, lambda: begun.append(1))
+    counts = [len(begun)]
+    while loop.ready:
+        loop.turn()
+        counts.append(len(begun))
+    assert counts[-1] == 300
+    assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) <= 128
+
+
+def test_the_longer_turns_take_the_fewer_begin_in_one(loop: Loop) -> None:
+    counts: list[int] = []
+
+    def slow() -> None:
+        counts[-1] += 1
+        loop.now += TURN_S  # each takes all of a turn's time
+
+    counts.append(0)
+    loop.burst("one", 100, slow)
+    while loop.ready:
+        counts.append(0)
+        loop.turn()
+    assert sum(counts) == 100
+    assert counts[0] <= 32
+    assert max(counts[2:]) == 1
+
+
+def test_connections_take_turns_each_in_order(loop: Loop) -> None:
+    order: list[tuple[str, int]] = []
+    for number in range(3):
+        for connection in ("one", "two"):
+            loop.turns.add(connection, partial(order.append, (connection, number)))
+    while loop.ready:
+        loop.turn()
+    assert order == [(connection, number) for number in range(3) for connection in ("one", "two")]
+
+
+def test_what_raises_keeps_nobody_waiting(loop: Loop) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    begun: list[int] = []
+    loop.turns.add("one", fail)
+    loop.turns.add("two", lambda: begun.append(1))
+    with pytest.raises(ZeroDivisionError):
+        loop.turn()
+    loop.turn()
+    assert begun == [1]
+
+
+def test_tasks_that_come_one_by_one_never_wait(loop: Loop) -> None:
+    for _ in range(500):
+        begun: list[int] = []
+        loop.burst("one", 1, lambda begun=begun: begun.append(1))  # type: ignore[misc]
+        assert begun
+        loop.turn()
+        loop.now += TURN_S / 10
