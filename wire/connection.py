@@ -356,8 +356,8 @@ class Connection:
         """Have `sender.written()` called before the next `flush` writes. As `wake`."""
         self._gathered.append(sender)
         if not self._flush_due:
-            self._flush_due = True
-            self.runtime.call_soon(self.flush)
+            self._flush_due = self._flush_planned = True
+            self.runtime.call_soon(self._planned_flush)
 
     def turn_over(self) -> bool:
         """A message was sent, for which `turn_room` had no room left. As `wake`; True when its sender shall let others

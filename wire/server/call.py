@@ -419,7 +419,7 @@ class ServerCall(ServerContext):
             if responses.__class__ is CoroutineType and (responses := await responses) is None:
                 self._succeed()  # it has sent them itself
                 return
-            self.outgoing = outgoing = self._outgoing()
+            self.outgoing = outgoing = self.outgoing or self._outgoing()  # the handler may have sent some itself
             stream = self.stream
             encode = self.route.encode
             whole_bytes = min(_WHOLE_BYTES, connection.max_send_bytes)
