@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from wire.codec import Codec
 from wire.config import CallConfig
@@ -25,6 +25,17 @@ _INFLATE_FACTOR = 2  # inflating is ten times as fast as decoding what is heavy,
 
 Done = Callable[[M | None, CodecError | RpcError | None, int], None]
 """What a message became, or why nothing, and how many bytes of memory that takes, by estimate."""
+
+
+class Room(Protocol):
+    """Bounds the long messages that are held by those whom they were given to (`server.held_messages`)."""
+
+    @property
+    def refusal(self) -> str: ...
+
+    def hold(self, holder: object, size_bytes: int) -> bool: ...
+
+    def leave(self, holder: object) -> None: ...
 
 
 class MessageDecoder(Generic[M]):

@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from copy import copy
 from sys import get_asyncgen_hooks, set_asyncgen_hooks
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from wire.connection import Connection
 from wire.errors import CodecError, UsageError
 from wire.http2.engine import Stream
-from wire.message_decoder import MessageDecoder
-from wire.rpc.framing import PREFIX_BYTES, Compressed, MessageReader, cut_equal, equal_messages, unpack_prefix
+from wire.message_decoder import MessageDecoder, Room
+from wire.rpc.framing import PREFIX_BYTES, MessageReader, cut_packed, unpack_prefix
 from wire.status import RpcError, StatusCode
 from wire.transport.contract import Future, Resumable, Runtime
 
@@ -25,17 +25,6 @@ M = TypeVar("M")
 _CUT_MESSAGES = 64  # that wait as objects of their own
 CREDIT_BYTES = 4096
 """A sixteenth of the least window: credit for less than this may wait while messages are taken."""
-
-
-class Room(Protocol):
-    """Bounds the long messages that are held by those whom they were given to (`server.held_messages`)."""
-
-    @property
-    def refusal(self) -> str: ...
-
-    def hold(self, holder: object, size_bytes: int) -> bool: ...
-
-    def leave(self, holder: object) -> None: ...
 
 
 class IncomingMessages(Generic[M]):
@@ -146,6 +135,27 @@ class IncomingMessages(Generic[M]):
             self.wanted_bytes = min(self.wanted_bytes, 0)
             self.expect()
 
+    def feed_within(self, data: bytes, start: int, stop: int) -> None:
+        """As `feed` with `data[start:stop]`, which has the prefix of a message at least."""
+        compressed, size = unpack_prefix(data, start)
+        if (
+            size < self._wants_bytes
+            and size == stop - start - PREFIX_BYTES
+            and not compressed
+            and len(self.messages) < _CUT_MESSAGES
+        ):
+            self.received += 1
+            self.messages.append(data[start + PREFIX_BYTES : stop])
+            waiter = self._waiter
+            if waiter is None:
+                self._come()
+            else:
+                self._waiter = None
+                if not waiter.done():
+                    waiter.set_result(None)
+        else:
+            self.feed(data[start:stop])
+
     def _come(self) -> None:
         """There are messages: let whoever waits for one go on, now where that is possible."""
         if self.wanted_bytes >= 0:
@@ -198,8 +208,12 @@ class IncomingMessages(Generic[M]):
                 waiter.set_result(None)
 
     def __aiter__(self) -> AsyncIterator[M]:
+        return self.each()
+
+    def each(self, keeper: object = None) -> AsyncIterator[M]:
+        """What an `async for` goes over. `keeper` lives as long as that."""
         # Hooks would have the loop know of each, and close in a task what a handler left before its end.
-        each = self._each()
+        each = self._each(keeper)
         hooks = get_asyncgen_hooks()
         set_asyncgen_hooks(None, None)
         try:
@@ -210,7 +224,7 @@ class IncomingMessages(Generic[M]):
             set_asyncgen_hooks(*hooks)
         return each
 
-    async def _each(self) -> AsyncGenerator[M, None]:
+    async def _each(self, keeper: object) -> AsyncGenerator[M, None]:
         """The messages for an `async for`: as `take` gives them, with what they need kept at hand."""
         messages = self.messages
         popleft = messages.popleft
@@ -257,16 +271,25 @@ class IncomingMessages(Generic[M]):
                         raise
                 elif self._packed:
                     self._cut()
+                elif self.ended:
+                    if self._error is not None:
+                        raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
+                    return
                 else:
-                    self._grant(taken_bytes)
-                    taken_bytes = 0
-                    if self.ended:
-                        if self._error is not None:
-                            raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
-                        return
-                    await self._wait()
+                    if wanted_bytes and task is None and self._waiter is None:  # as `_wait` does
+                        self._waiter = waiter = self._runtime.future()
+                        try:
+                            await waiter
+                        except BaseException:
+                            self._given_up()
+                            raise
+                    else:
+                        self._grant(taken_bytes)
+                        taken_bytes = 0
+                        await self._wait()
                     task = self.task
-                    most_bytes = self._most_bytes()  # a client learns what it may get when it waits
+                    if self.reader.decompress is not None:  # a client learns of that when it waits
+                        most_bytes = -1
         finally:
             self._grant(taken_bytes)
 
@@ -416,21 +439,8 @@ class IncomingMessages(Generic[M]):
 
     def _cut(self) -> None:
         """Make messages of the first few that are packed."""
-        packed = self._packed
-        messages = cut_equal(packed, equal_messages(packed, _CUT_MESSAGES))
-        at = sum(map(len, messages)) + PREFIX_BYTES * len(messages)
-        if not messages:
-            for _ in range(_CUT_MESSAGES):
-                if at == len(packed):
-                    break
-                compressed, size = unpack_prefix(packed, at)
-                start = at + PREFIX_BYTES
-                at = start + size
-                message = bytes(packed[start:at])
-                messages.append(Compressed(message) if compressed else message)
-        self.messages.extend(messages)
-        del packed[:at]
-        if not packed and not self.reader.size_bytes and not self.ended:
+        self.messages.extend(cut_packed(self._packed, _CUT_MESSAGES))
+        if not self._packed and not self.reader.size_bytes and not self.ended:
             self._wants_bytes = self._short_bytes
 
     def _grant(self, size_bytes: int) -> None:

@@ -235,7 +235,7 @@ class _StreamingCall(ClientCall[R]):
 
 
 class _Responses(_StreamingCall[R]):
-    """Responses that are iterated over. The call is their iterator, so that it lives as long as they are wanted."""
+    """Responses that are iterated over. The call lives as long as that is done."""
 
     __slots__ = ()
 
@@ -250,7 +250,7 @@ class _Responses(_StreamingCall[R]):
         return self._exchange.incoming.arrived(self)
 
     def __aiter__(self) -> AsyncIterator[R]:
-        return self
+        return self._exchange.incoming.each(self)
 
     def __anext__(self) -> Coroutine[Any, Any, R]:
         return self._exchange.incoming.take(self)

@@ -94,6 +94,13 @@ class _StreamExchange(Exchange[R]):
         self.head_came = True
         self._wake()
 
+    def on_data_within(self, data: bytes, start: int, stop: int) -> None:
+        try:
+            if self.code is None:
+                self.incoming.feed_within(data, start, stop)
+        except RpcError as error:
+            self._abort(error.code, error.message)
+
     def on_data(self, data: bytes, end_stream: bool) -> None:
         try:
             if data and self.code is None:
@@ -161,25 +168,32 @@ class BidiExchange(_StreamExchange[R], Generic[Q, R]):
     async def send(self, request: Q, call: object = None) -> None:
         """See `client_call`. `call`: the user's, which lives as long as this waits."""
         data = self._encode(request)
-        if self._requests_ended:
-            raise UsageError("the requests were already ended")
         outgoing = self._outgoing
-        while outgoing is None and self.code is None:
-            await self.wait()
-            outgoing = self._outgoing
-        if self.code is not None or outgoing is None:
-            if self.code is StatusCode.OK:
-                raise UsageError("the server has ended the call, and takes no more requests")
-            raise self.error()
+        if outgoing is None or self.code is not None or self._requests_ended:
+            outgoing = await self._started()
         if self._sent is not None:
             self._keep(data)
         try:
-            await outgoing.send(data)
+            if not outgoing.put(data):
+                return
+            await outgoing.wait()
         except BaseException:  # the task was cancelled, and with it the call, as whoever waits for a call does
             self.cancel()
             raise
         if self.code not in (None, StatusCode.OK):  # it ended meanwhile
             raise self.error()
+
+    async def _started(self) -> OutgoingMessages:
+        """Until requests can be sent. Raises as `send` where they cannot."""
+        if self._requests_ended:
+            raise UsageError("the requests were already ended")
+        while self._outgoing is None and self.code is None:
+            await self.wait()
+        if self.code is not None or self._outgoing is None:
+            if self.code is StatusCode.OK:
+                raise UsageError("the server has ended the call, and takes no more requests")
+            raise self.error()
+        return self._outgoing
 
     async def end(self, call: object = None) -> None:
         """See `client_call`."""
@@ -268,6 +282,9 @@ class ClientStreamExchange(BidiExchange[Q, R]):
     """A stream of requests, one response."""
 
     __slots__ = ()
+
+    def on_data_within(self, data: bytes, start: int, stop: int) -> None:
+        self.on_data(data[start:stop], False)
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         super().on_data(data, end_stream)

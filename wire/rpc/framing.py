@@ -77,6 +77,20 @@ class Compressed(bytes):
     __slots__ = ()
 
 
+def cut_packed(packed: bytearray, most: int) -> list[bytes]:
+    """Take the first few messages, up to `most`, off those that `MessageReader` left uncut."""
+    messages = cut_equal(packed, equal_messages(packed, most))
+    at = sum(map(len, messages)) + PREFIX_BYTES * len(messages)
+    while len(messages) < most and at < len(packed):
+        compressed, size = unpack_prefix(packed, at)
+        start = at + PREFIX_BYTES
+        at = start + size
+        message = bytes(packed[start:at])
+        messages.append(Compressed(message) if compressed else message)
+    del packed[:at]
+    return messages
+
+
 class MessageReader:
     """Cuts one stream's DATA into messages, in any chunking.
 

@@ -288,7 +288,7 @@ class TunedEngine(ControlFrames):
                     connection.send_window = connection_window
                     out += _frame_header(size << 8 | DATA, 0, stream_id), answer
                     stream.turn = self._turn
-                    stream.data_at = len(out) - 1
+                    stream.data_end = len(out)
                     answers += 1
                     answer_bytes += size
         self._limits.written += answers

@@ -149,15 +149,22 @@ class TunedSender(EngineState):
             self.held_bytes += size
             stream.send_window = window
             connection.send_window = connection_window
-            # Messages that are joined explain as many WINDOW_UPDATEs as they would one by one: none is shorter.
-            joined = size > SMALL_BYTES and data.__class__ is bytearray
-            self._limits.written += size // LEAST_DATA_BYTES if joined else 1
-            if stream.turn == self._turn and (size <= SMALL_BYTES or joined) and self._join(stream, data):
-                return
+            turn = self._turn
+            if size <= SMALL_BYTES:
+                self._limits.written += 1
+                if stream.turn == turn and self._join(stream, data):
+                    return
+            elif data.__class__ is bytearray:
+                # Messages that are joined explain as many WINDOW_UPDATEs as they would one by one: none is shorter.
+                self._limits.written += size // LEAST_DATA_BYTES
+                if stream.turn == turn and self._join(stream, data):
+                    return
+            else:
+                self._limits.written += 1
             out = self._out
             out += _frame_header(size << 8 | DATA, 0, stream.id), data
-            stream.turn = self._turn
-            stream.data_at = len(out) - 1
+            stream.turn = turn
+            stream.data_end = len(out)
             return
         if stream.local != OPEN or stream.ending is not None:
             if stream.local == WAITING:
@@ -183,7 +190,7 @@ class TunedSender(EngineState):
     def _join(self, stream: TunedStream, data: bytes | bytearray | memoryview) -> bool:
         """Put DATA into the frame of the same stream that the next `take` gives, unless they are too long for one."""
         out = self._out
-        at = stream.data_at
+        at = stream.data_end - 1
         last = out[at]
         size = len(last) + len(data)
         if size > JOINED_BYTES:

@@ -63,13 +63,14 @@ class Flow(Stream):
 
 
 class TunedStream(Flow):
-    """One stream. `turn`: the engine's when it last framed DATA, `data_at`: where in its list. `queue`: DATA that
-    waits for a window; None until some first has to. `ending`: what ends our half once the queue is empty, trailers or
-    `END_ON_DATA`. `content_length`: as received, None without one; only then are `received_bytes` of DATA counted."""
+    """One stream. `turn`: the engine's when it last framed DATA, `data_end`: where that ends in its list. `queue`: DATA
+    that waits for a window; None until some first has to. `ending`: what ends our half once the queue is empty,
+    trailers or `END_ON_DATA`. `content_length`: as received, None without one; only then are `received_bytes` of DATA
+    counted."""
 
-    __slots__ = ("content_length", "data_at", "ending", "local", "queue", "received_bytes", "remote", "turn")
+    __slots__ = ("content_length", "data_end", "ending", "local", "queue", "received_bytes", "remote", "turn")
 
-    data_at: int
+    data_end: int
 
     def __init__(
         self, stream_id: int, send_window: int, receive_window: int, remote: int = ENDED, local: int = WAITING
