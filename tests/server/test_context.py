@@ -165,3 +165,28 @@ def test_bytes_that_are_no_certificate_are_named_without_showing_them() -> None:
     with pytest.raises(wire.TlsError) as caught:
         wire.ClientTls(b"secret")
     assert "secret" not in str(caught.value)
+
+
+def test_the_context_of_a_call_that_has_ended_says_nothing_more() -> None:
+    kept: list[ServerContext] = []
+
+    def handler(request: bytes, context: ServerContext) -> bytes:
+        for ended in kept:
+            assert ended.done
+            ended.send_initial_metadata({"late": "1"})
+            ended.set_trailing_metadata({"late": "1"})
+            ended.end(StatusCode.ABORTED, "late")
+            ended.reset()
+            with pytest.raises(wire.RpcError, match="the call has ended"):
+                ended.send_last(b"late")
+        kept.append(context)
+        return request
+
+    async def test(pair: Pair) -> None:
+        calls = [pair.stub.unary(b"%d" % number) for number in range(5)]  # which come in one read
+        for number, call in enumerate(calls):
+            assert await call == b"%d" % number
+            assert "late" not in (call.initial_metadata or {})
+            assert "late" not in (call.trailing_metadata or {})
+
+    on_pair(test, Probe(Unary=handler))

@@ -104,6 +104,8 @@ class ServerContext:
         already."""
         if self._headers_sent:
             raise UsageError("the initial metadata was already sent")
+        if self._finished:
+            return
         self._send_headers(limited_fields(metadata, self.connection.max_metadata_bytes))
         self.connection.wake()
 

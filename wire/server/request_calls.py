@@ -14,7 +14,7 @@ from wire.errors import CodecError
 from wire.http2.engine import Stream
 from wire.messages import IncomingMessages
 from wire.outgoing import OutgoingMessages
-from wire.rpc.framing import PREFIX_BYTES, MessageReader, pack_prefix, unpack_prefix
+from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, pack_prefix, unpack_prefix
 from wire.rpc.headers import RequestHead
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
@@ -192,7 +192,7 @@ class UnaryRequestCall(ServerCall):
                 size = len(message)
                 if size <= connection.short_reply_bytes:
                     self._finished = True
-                    return pack_prefix(0, size) + message
+                    return (PREFIXES[size] if size < KNOWN_PREFIXES else pack_prefix(0, size)) + message
             self._take(response, context)
         except BaseException as error:
             self._fail_within(error)

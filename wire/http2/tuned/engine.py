@@ -198,6 +198,7 @@ class TunedEngine(ControlFrames):
         end = len(data)
         last = min(limit - 1, end - message_at)
         known_block: bytes | None = None  # `section` is its
+        spare: TunedStream | None = None  # of a request that was answered at once: as new, and nobody has it any more
         while at <= last:
             word, flags, stream_id, block, data_word, data_flags, data_id = unpack(data, at)
             start = at + message_at
@@ -225,7 +226,13 @@ class TunedEngine(ControlFrames):
                     self._on_section(stream_id, section, False)
                     return at + head_bytes
             self._highest_peer_id = stream_id
-            stream = streams[stream_id] = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
+            if spare is None:
+                stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
+            else:
+                stream = spare
+                stream.id = stream_id
+                spare = None
+            streams[stream_id] = stream
             reply = on_request(stream, section, data, start, stop)
             if reply is None:
                 stream.remote = OPEN
@@ -234,7 +241,8 @@ class TunedEngine(ControlFrames):
             connection.receive_window -= size
             at = stop
             if reply:
-                self._send_short_reply(stream, reply)
+                self._send_short_reply(stream_id, reply)
+                spare = stream
         return at
 
     def _receive_data(self, data: bytes, at: int, limit: int) -> int:

@@ -229,21 +229,22 @@ class TunedSender(EngineState):
             and size <= self._connection.send_window
             and size <= self._peer_max_frame_bytes
         ):
-            self._send_short_reply(stream, data)
+            self._send_short_reply(stream.id, data)
+            stream.local = ENDED
+            stream.closed = True
             return
         self._write_headers(stream, headers, False)
         self.send_data(stream, data)
         self.send_headers(stream, trailers, True)
 
-    def _send_short_reply(self, stream: TunedStream, data: bytes) -> None:
+    def _send_short_reply(self, stream_id: int, data: bytes) -> None:
         """The reply to a request that is complete: the sink's headers and trailers around one DATA frame, which the
-        windows take. There is nothing to encode, queue or reset."""
+        windows take. There is nothing to encode, queue or reset; the stream is forgotten."""
         parts = self._reply_parts
         if parts is None:
             parts = self._make_reply_parts()
         pack_start, start_word, start, pack_end, end_word, end = parts
         size = len(data)
-        stream_id = stream.id
         self._connection.send_window -= size
         self.held_bytes += size
         self._out += (
@@ -252,8 +253,6 @@ class TunedSender(EngineState):
             pack_end(end_word, _LAST_HEADERS, stream_id, end),
         )
         self._limits.written += 3
-        stream.local = ENDED
-        stream.closed = True
         del self.streams[stream_id]
 
     def _make_reply_parts(self) -> ReplyParts:
