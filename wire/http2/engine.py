@@ -145,9 +145,9 @@ class Sink(Protocol):
         """A server's engine may offer a request whose HEADERS, and the one DATA frame that ends it, came in one read:
         its DATA is `data[start:stop]`, which then is not consumed. The windows take a reply of `SHORT_REPLY_BYTES`.
 
-        Returns the DATA of a reply that is sent as by `send_reply`, of no more than that, whoever has the stream saying
-        nothing more on it: the engine may use the object again; b"" where the request is
-        taken, and answered by other means; None where it is not: `on_headers` and `on_data` follow for that stream."""
+        Returns the DATA of a reply, of no more than that, which is sent between the headers and trailers of `reply`;
+        nothing more may be said on the stream, whose object the engine may use again. b"" where the request is taken
+        and answered by other means; None where it is not: `on_headers` and `on_data` follow for that stream."""
 
     def on_data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
         """DATA without its padding; to be granted again by `Engine.consumed`. An empty frame comes only with

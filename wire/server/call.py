@@ -1,7 +1,7 @@
 """One call on a server, from its request's headers to its status.
 
-The shortest way, a unary request that arrives whole and a plain handler, runs from `on_data` to `Engine.send_reply`
-without a task, a queue or a future. Imports `connection`'s layer and below.
+The shortest way, a unary request that arrives whole and a plain handler, is `answer` (`request_calls`): there is no
+task, no queue and no future. Imports `connection`'s layer and below.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 `sender`; the contract is `wire.http2.engine`.
 
 `receive` runs one loop over the frames of one read. DATA on an open stream, and HEADERS that are a whole field block,
-are handled in the loop itself; all else, including whatever is wrong with those two, by a method for each type of
-frame. A rule broken at the cost of the connection raises `ConnectionFault` from anywhere below and is caught in
-`receive`."""
+are handled in the loop itself, and requests that are whole in one of their own; all else, including whatever is wrong
+with these, by a method for each type of frame. A rule broken at the cost of the connection raises `ConnectionFault`
+from anywhere below and is caught in `receive`."""
 
 from __future__ import annotations
 
@@ -89,10 +89,7 @@ class TunedEngine(ControlFrames):
             return False
 
     def _receive_frames(self, data: bytes) -> bool:
-        """The frames of `data` that begin within a slice; what is behind them is kept. True when that may hold more.
-
-        A unary exchange costs 1.5 µs, reply and `take` included; 2.2 with every frame left to its method.
-        """
+        """The frames of `data` that begin within a slice; what is behind them is kept. True when that may hold more."""
         reader = self._reader
         streams = self.streams
         sections = self._sections
