@@ -114,6 +114,7 @@ class IncomingMessages(Generic[M]):
     def feed(self, data: bytes) -> None:
         """DATA has come. Raises `RpcError` as `MessageReader` does."""
         reader = self.reader
+        begun = reader.size_bytes >= PREFIX_BYTES
         if not self.messages and not self._packed:
             message = reader.whole(data)
             if message is not None:
@@ -131,12 +132,14 @@ class IncomingMessages(Generic[M]):
             self.received += len(messages) + uncut_count
             self.messages.extend(messages)
             self._come()
-        elif self._waiter is not None or self.wanted_bytes >= 0:
+        elif not begun and (self._waiter is not None or self.wanted_bytes >= 0):
             self.wanted_bytes = min(self.wanted_bytes, 0)
             self.expect()
 
     def feed_within(self, data: bytes, start: int, stop: int) -> None:
         """As `feed` with `data[start:stop]`, which has the prefix of a message at least."""
+        if self.reader.add(data, start, stop):
+            return
         compressed, size = unpack_prefix(data, start)
         if (
             size < self._wants_bytes

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.rpc.compression import compressor, decompressor
-from wire.rpc.framing import MessageReader, frame
+from wire.rpc.framing import MessageReader, cut_packed, frame, frame_all
 from wire.status import RpcError, StatusCode
 
 LIMIT = 1000
@@ -108,3 +108,34 @@ def test_a_message_in_tiny_pieces_takes_its_own_size() -> None:
     tracemalloc.stop()
     assert held < 1.3 * len(stream)
     assert reader.feed(stream[at + 2 :]) == [bytes(1 << 18)]
+
+
+@given(st.lists(st.integers(0, 9000), min_size=1, max_size=4), st.lists(st.integers(1, 9000), max_size=8))
+def test_what_only_adds_to_a_message_may_be_added(sizes: list[int], steps: list[int]) -> None:
+    messages = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
+    data = b"".join(map(frame, messages))
+    reader = MessageReader(10_000)
+    taken: list[bytes] = []
+    at = 0
+    for step in [*steps, len(data)]:
+        end = min(at + step, len(data))
+        if end > at and not reader.add(data, at, end):
+            taken += reader.feed(data[at:end])
+        at = end
+    assert taken == messages
+    assert not reader.partial
+
+
+@given(st.lists(st.sampled_from([0, 3, 3, 3, 3, 3, 200]), max_size=40), st.integers(1, 20))
+def test_equal_messages_are_cut_as_others_are(sizes: list[int], most: int) -> None:
+    messages = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
+    data = b"".join(map(frame, messages))
+    reader = MessageReader(1000)
+    assert reader.feed(data, most) == messages[:most]
+    packed = bytearray(reader.uncut)
+    taken: list[bytes] = []
+    while packed:
+        taken += cut_packed(packed, most)
+    assert taken == messages[most:]
+    if messages:
+        assert frame_all(messages) == data

@@ -66,8 +66,13 @@ def read_varint(data: bytes, pos: int) -> tuple[int, int]:
 def read_length(data: bytes, pos: int) -> tuple[int, int]:
     """The length of a length-delimited field: a varint of at most five bytes and 31 bits."""
     low = data[pos]
-    if low > 127 and (high := data[pos + 1]) < 128:  # two bytes, the commonest: half the time of the call below
-        return low & 127 | high << 7, pos + 2
+    if low > 127:  # two bytes or three, the commonest: half the time of the call below
+        middle = data[pos + 1]
+        if middle < 128:
+            return low & 127 | middle << 7, pos + 2
+        high = data[pos + 2]
+        if high < 128:
+            return low & 127 | (middle & 127) << 7 | high << 14, pos + 3
     length, end = read_varint(data, pos)
     if length > _MAX_LENGTH or end - pos > 5:
         raise DecodeError("a length is over 2 GiB or longer than five bytes")

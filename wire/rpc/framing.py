@@ -163,6 +163,16 @@ class MessageReader:
         self._needed_bytes = needed
         return messages
 
+    def add(self, data: bytes, start: int, stop: int) -> bool:
+        """As `feed` with `data[start:stop]`, where that only adds to a long message that stays incomplete; else False,
+        and nothing has happened."""
+        size = stop - start
+        if size < _SMALL_BYTES or not PREFIX_BYTES <= self.size_bytes < self._needed_bytes - size:
+            return False
+        self._chunks.append(data[start:stop])
+        self.size_bytes += size
+        return True
+
     def whole(self, data: bytes) -> bytes | None:
         """The message that `data` is, where it is one by itself, and plain; None where `feed` has to look."""
         size = len(data) - PREFIX_BYTES

@@ -60,7 +60,8 @@ class MessageCall(StreamRequestCall):
     def on_data_within(self, data: bytes, start: int, stop: int) -> bytes | None:
         compressed, size = unpack_prefix(data, start)
         if size >= self._wanted_bytes or size != stop - start - PREFIX_BYTES or compressed:
-            self.on_data(data[start:stop], False)
+            if self._finished or not self._incoming.reader.add(data, start, stop):
+                self.on_data(data[start:stop], False)
             return None
         self._incoming.received += 1
         self._taken_bytes = taken_bytes = self._taken_bytes + stop - start

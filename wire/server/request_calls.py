@@ -269,7 +269,8 @@ class StreamRequestCall(ServerCall):
         compressed, size = unpack_prefix(data, start)
         incoming = self._incoming
         if size >= incoming.wanted_bytes or size != stop - start - PREFIX_BYTES or compressed:
-            self.on_data(data[start:stop], False)
+            if self._finished or not incoming.reader.add(data, start, stop):
+                self.on_data(data[start:stop], False)
             return None
         # `IncomingMessages.hand`, written out: a call is a twentieth of what an answered message costs.
         incoming.wanted_bytes = -1

@@ -51,6 +51,9 @@ _WHOLE_BLOCK: Final = (END_HEADERS, END_HEADERS | END_STREAM)
 
 _FLAGS_AT: Final = 4  # in a frame header
 
+FRAME_COST: Final = 512
+"""What a frame of DATA that is longer takes of a slice."""
+
 _unpack_header = frames.HEADER.unpack_from
 _frame_header = frames.HEADER.pack
 
@@ -275,6 +278,8 @@ class TunedEngine(ControlFrames):
             at = stop
             stream.receive_window = window
             connection.receive_window = connection_window
+            if size > FRAME_COST:
+                limit = min(limit + size - FRAME_COST, end - HEADER_BYTES + 1)
             answer = call.on_data_within(data, start, stop)
             if answer is not None:
                 size = len(answer)
