@@ -65,6 +65,7 @@ class Connection:
         "_keepalive_timer",
         "_make_engine",
         "_max_turn_s",
+        "_more_to_write",
         "_now",
         "_pings_when_idle",
         "_reading_held",
@@ -124,8 +125,7 @@ class Connection:
         self.error: str | None = None
         """What broke the connection, as a sentence, once something has."""
         self._now = runtime.now
-        self._flush_due = False  # it is planned, or comes at the end of this read
-        self._flush_planned = False
+        self._flush_due = self._flush_planned = False  # due: planned, or at the end of this read
         self.turn_room = 0
         """What streams may still send in this turn; each takes its share of it, and when there is none left asks
         `turn_over`."""
@@ -134,6 +134,7 @@ class Connection:
         self._gathered: list[Sender] = []
         self._turn_open = False  # something was sent since the last flush, or is being received
         self._turn_calls = 0
+        self._more_to_write = False
         self._blocked: list[Future[None]] = []
         self._is_client = client
         self._max_turn_s = http2.max_turn_s
@@ -267,6 +268,8 @@ class Connection:
             self._stall_timer.cancel()
             self._stall_timer = None
         self._unblock()
+        if self._more_to_write:
+            self.in_turn(self._write_more)
 
     reply: tuple[HeaderList, HeaderList] | None = None
 
@@ -426,6 +429,18 @@ class Connection:
 
     def on_settings(self) -> None:
         pass
+
+    def on_more_to_write(self) -> None:
+        self._more_to_write = True
+        if not self.congested:
+            self.in_turn(self._write_more)
+
+    def _write_more(self) -> None:
+        """Windows have opened for more than was to be written at once; what is congested goes on later."""
+        if self._more_to_write and not self.congested and not self.lost:
+            self._more_to_write = False
+            self.engine.write_more()
+            self.flush()
 
     def on_settings_ack(self) -> None:
         if self._settings_timer is not None:

@@ -89,6 +89,9 @@ class Recorder:
     def on_settings(self) -> None:
         self.calls.append(("settings",))
 
+    def on_more_to_write(self) -> None:
+        self.calls.append(("more_to_write",))
+
     def on_settings_ack(self) -> None:
         self.calls.append(("settings_ack",))
 

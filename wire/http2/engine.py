@@ -176,6 +176,9 @@ class Sink(Protocol):
         """The peer's SETTINGS were applied; `Engine.can_open` may have changed. Before any `on_writable` that
         they cause, and not for an acknowledgement."""
 
+    def on_more_to_write(self) -> None:
+        """Windows have opened for more than is framed at a time: `write_more` goes on with it, after `take`."""
+
     def on_settings_ack(self) -> None:
         """The peer acknowledged our SETTINGS. Once."""
 
@@ -269,6 +272,9 @@ class Engine(Protocol):
     def consumed(self, stream: Stream, size: int) -> bool:
         """`size` bytes of the stream's DATA are held no longer: grant them to the peer again (RFC 9113 §6.9). Sent in
         large steps; True when something was queued now. Nothing on a stream that the peer ended or that is closed."""
+
+    def write_more(self) -> None:
+        """Go on framing what `Sink.on_more_to_write` told of."""
 
     def expect(self, stream: Stream, size: int) -> None:
         """Somebody waits for a message of which `size` bytes are yet to come: see that the stream's window lets them,

@@ -32,6 +32,10 @@ from wire.config import Http2Config
 EXPLAINING_BYTES: Final = 1024
 """Least DATA in a frame that explains WINDOW_UPDATEs although its stream has more queued."""
 
+WINDOWS_AT_ONCE: Final = 100
+"""Windows of streams that one SETTINGS frame may change like any other frame: so many more are charged as one frame
+more, and nothing else is handled in that slice. A thousand take 0.2 ms, and by h2 1 ms."""
+
 LEAST_DATA_BYTES: Final = 5
 """DATA of less, not ending its stream, is less than the prefix of a gRPC message, and so carries none."""
 

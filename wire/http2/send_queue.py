@@ -16,6 +16,10 @@ SMALL_BYTES: Final = 1024
 JOINED_BYTES: Final = 1 << 14  # that a chunk of small pieces grows to; one frame by default
 
 
+MOST_FRAMED_BYTES: Final = 1 << 20
+"""Of queued DATA, that are framed when windows open before the rest waits for `write_more`: a millisecond or two."""
+
+
 def append_chunk(queue: deque[Chunk], data: bytes | bytearray | memoryview) -> None:
     """Queue `data`. A large piece is queued without a copy."""
     if len(data) > SMALL_BYTES:

@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, Final
 
 _LEAST: Final = 4  # tasks that are let go in any turn
-_FIRST: Final = 16
+_FIRST: Final = 8
 _MOST: Final = 64
 _STEP: Final = 4  # more, after a turn that was short with as many as may be
 _FAR: Final = 8  # times as long as a turn may take: then there is no halving
@@ -37,6 +37,7 @@ class Turns:
         "_call_soon",
         "_ends_at",
         "_gone",
+        "_late",
         "_max_turn_s",
         "_planned",
         "_share",
@@ -54,6 +55,7 @@ class Turns:
         self._began_at = 0.0
         self._ends_at = 0.0
         self._waiting: dict[object, deque[tuple[Callback, int]]] = {}
+        self._late: list[tuple[object, Callback, int]] | None = None  # added by these, while some are called
 
     def let_go(self) -> bool:
         """`free` is 0: whether one more task may be let go in this turn all the same. If not, `add` it."""
@@ -67,6 +69,9 @@ class Turns:
     def add(self, connection: object, callback: Callback, *, tasks: int = 0) -> None:
         """Have it called in one of the turns to come, behind what the same connection added before. `tasks`: 1 when
         that lets a task go."""
+        if self._late is not None:
+            self._late.append((connection, callback, tasks))
+            return
         waiting = self._waiting.get(connection)
         if waiting is None:
             waiting = self._waiting[connection] = deque()
@@ -107,16 +112,23 @@ class Turns:
             self.free = self._share
             return
         self.free = 0  # what comes in this turn is behind what waits
-        self._call_soon(self._next)  # at once: a callback may raise
-        for _ in range(_MOST):
-            connection, callbacks = next(iter(waiting.items()))
-            if self._gone >= self._share and callbacks[0][1]:
-                break
-            del waiting[connection]
-            callback, tasks = callbacks.popleft()
-            if callbacks:
-                waiting[connection] = callbacks  # behind the others
-            self._gone += tasks
-            callback()
-            if not waiting or perf_counter() >= self._ends_at:
-                break
+        self._call_soon(self._next)
+        late: list[tuple[object, Callback, int]] = []
+        self._late = late
+        try:
+            for _ in range(_MOST):
+                connection, callbacks = next(iter(waiting.items()))
+                if self._gone >= self._share and callbacks[0][1]:
+                    break
+                del waiting[connection]
+                callback, tasks = callbacks.popleft()
+                if callbacks:
+                    waiting[connection] = callbacks  # behind the others
+                self._gone += tasks
+                callback()
+                if not waiting or perf_counter() >= self._ends_at:
+                    break
+        finally:  # a callback may raise
+            self._late = None
+            for connection, callback, tasks in late:
+                self.add(connection, callback, tasks=tasks)

@@ -39,7 +39,7 @@ from wire.http2.h2.reader import (
     without_padding,
 )
 from wire.http2.h2.sender import H2Sender, H2Stream
-from wire.http2.limits import FREE_SETTINGS, LEAST_STALL_S, tiny
+from wire.http2.limits import FREE_SETTINGS, LEAST_STALL_S, WINDOWS_AT_ONCE, tiny
 from wire.http2.validation import content_length
 
 _UINT: Final = Struct(">L")
@@ -76,7 +76,8 @@ class H2Engine(H2Sender):
         self._now = now
         try:
             for kind, flags, stream_id, frame in self._reader.read(data):
-                _HANDLERS.get(kind, H2Engine._on_other)(self, flags, stream_id, frame)
+                if _HANDLERS.get(kind, H2Engine._on_other)(self, flags, stream_id, frame):
+                    self._reader.slice_over = True
             return self._reader.has_more
         except PeerError as error:
             self._fail(error.code, error.reason)
@@ -142,15 +143,15 @@ class H2Engine(H2Sender):
         if not (self._client or (served and explained)):
             self._charge_reset()
 
-    def _on_settings(self, flags: int, stream_id: int, frame: bytes) -> None:
+    def _on_settings(self, flags: int, stream_id: int, frame: bytes) -> bool:
         if flags & ACK:
             if self._settled:
                 self._charge_control()
-                return
+                return False
             self._settled = True
             self._field_decoder.settings_acknowledged()
             self._sink.on_settings_ack()
-            return
+            return False
         self._charge_control(max(1, (len(frame) - HEADER_BYTES) // _SETTING.size - FREE_SETTINGS))
         self._count_reply()
         settings: dict[int, int] = {}  # h2 keeps every setting it is given, so it gets those that are known
@@ -164,6 +165,10 @@ class H2Engine(H2Sender):
                     self._resize_encoder_table(min(value, _ENCODER_TABLE_BYTES))
                 else:
                     settings[identifier] = value
+        window_bytes = self._h2.remote_settings.initial_window_size
+        changed = settings.get(Setting.INITIAL_WINDOW_SIZE, window_bytes) != window_bytes
+        if changed:
+            self._charge_control(len(self.streams) // WINDOWS_AT_ONCE)
         payload = b"".join([_SETTING.pack(*setting) for setting in settings.items()])
         self._h2.receive_data(pack_frame(FrameType.SETTINGS, 0, 0, payload))
         self._update_can_open()
@@ -174,6 +179,7 @@ class H2Engine(H2Sender):
         if Setting.INITIAL_WINDOW_SIZE in settings:
             self._ready.update({id_: stream for id_, stream in self.streams.items() if stream.queued_bytes})
             self._pump()
+        return changed and len(self.streams) > WINDOWS_AT_ONCE
 
     def _resize_encoder_table(self, size_bytes: int) -> None:
         encoder = self._h2.encoder
@@ -391,7 +397,7 @@ class H2Engine(H2Sender):
         self._unseen_bytes = 0
 
 
-_HANDLERS: Final[dict[int, Callable[[H2Engine, int, int, bytes], None]]] = {
+_HANDLERS: Final[dict[int, Callable[[H2Engine, int, int, bytes], bool | None]]] = {
     FrameType.DATA: H2Engine._on_data,
     FrameType.HEADERS: H2Engine._on_headers,
     FrameType.RST_STREAM: H2Engine._on_reset,

@@ -93,6 +93,7 @@ class FrameReader:
         "_unread",
         "_unread_at",
         "has_more",
+        "slice_over",
     )
 
     def __init__(self, client: bool, config: Http2Config) -> None:
@@ -104,6 +105,8 @@ class FrameReader:
         self._settled = False  # SETTINGS came
         self.has_more = False
         """`read` ended with its slice, and there may be whole frames behind that."""
+        self.slice_over = False
+        """The frames that were read were work enough for one slice; set by whoever handles them."""
         self._unread = b""  # what then is to be read, from `_unread_at` on
         self._unread_at = 0
         self._rest = bytearray()  # received, not yet a whole frame
@@ -143,9 +146,10 @@ class FrameReader:
                 raise PeerError(ErrorCode.PROTOCOL_ERROR, instead_of_preface(self._preface, data))
             self._preface = self._preface[at:]
         self._needed_bytes = HEADER_BYTES
+        self.slice_over = False
         stop = at + SLICE_BYTES
         while len(data) - at >= HEADER_BYTES:
-            if at >= stop:
+            if at >= stop or self.slice_over:
                 self._unread, self._unread_at, self.has_more = data, at, True
                 return
             high, low, kind, flags, stream_id = HEADER.unpack_from(data, at)

@@ -31,7 +31,7 @@ from wire.http2.h2.reader import (
 from wire.http2.limits import EXPLAINING_BYTES, Limits
 from wire.http2.receive_budget import ReceiveBudget
 from wire.http2.reset_memory import ResetMemory
-from wire.http2.send_queue import Chunk, append_chunk
+from wire.http2.send_queue import MOST_FRAMED_BYTES, Chunk, append_chunk
 
 _TWO_UINTS: Final = Struct(">LL")
 
@@ -98,6 +98,7 @@ class H2Sender:
         self.drained = False
         self.queued_replies = 0
         self.held_bytes = 0
+        self._more_to_write = False  # the sink knows of it
         self._waiting_bytes = 0  # of `held_bytes`, what is queued on streams
         self.peer_max_header_list_bytes = NO_LIMIT
         self._client = client
@@ -201,11 +202,20 @@ class H2Sender:
         """
         ready = self._ready
         while ready and self._h2.outbound_flow_control_window > 0:
+            if sending is None and (self._more_to_write or self.framed_bytes >= MOST_FRAMED_BYTES):
+                if not self._more_to_write:
+                    self._more_to_write = True
+                    self._sink.on_more_to_write()
+                return
             stream = ready.pop(next(iter(ready)))
             if self._send_frame(stream):
                 ready[stream.id] = stream
             elif not stream.queued_bytes and stream is not sending:
                 self._sink.on_writable(stream)
+
+    def write_more(self) -> None:
+        self._more_to_write = False
+        self._pump()
 
     def _send_frame(self, stream: H2Stream) -> bool:
         """One DATA frame, and what follows the last. True when more is queued and the stream's window is open."""

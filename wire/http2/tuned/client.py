@@ -222,7 +222,8 @@ class ClientEngine(TunedEngine):
                 break
             stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
             reader.judge_place(kind, flags, stream_id)
-            HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop])
+            if HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop]):
+                limit = stop  # that was work enough for a slice
             at = stop
         else:
             if end - at >= HEADER_BYTES:

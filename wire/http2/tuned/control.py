@@ -18,7 +18,7 @@ from wire.http2.codes import (
     Setting,
 )
 from wire.http2.engine import SHORT_REPLY_BYTES, Sink
-from wire.http2.limits import FREE_SETTINGS
+from wire.http2.limits import FREE_SETTINGS, WINDOWS_AT_ONCE
 from wire.http2.tuned import frames
 from wire.http2.tuned.decoder import DEFAULT_TABLE_BYTES, ConnectionFault, Decoder
 from wire.http2.tuned.frames import ACK, UINT32
@@ -62,15 +62,15 @@ class ControlFrames(TunedSender):
         if not (self._client or (served and explained)):
             self._charge_reset()
 
-    def _on_settings(self, stream_id: int, flags: int, body: bytes) -> None:
+    def _on_settings(self, stream_id: int, flags: int, body: bytes) -> bool:
         if flags & ACK:
             if self._settled:
                 self._charge_control()
-                return
+                return False
             self._settled = True
             self._decoder.allow_table(self._config.header_table_bytes)
             self._sink.on_settings_ack()
-            return
+            return False
         self._charge_control(max(1, len(body) // frames.SETTING.size - FREE_SETTINGS))
         self._count_reply()
         window_bytes = self._peer_window_bytes
@@ -84,6 +84,7 @@ class ControlFrames(TunedSender):
         if self._peer_window_bytes > window_bytes:
             self._ready.update({stream_id: stream for stream_id, stream in self.streams.items() if stream.queue})
             self._write_turns()
+        return self._peer_window_bytes != window_bytes and len(self.streams) > WINDOWS_AT_ONCE
 
     def _apply_setting(self, setting: int, value: int) -> None:
         """§6.5.2; settings that are not known are ignored."""
@@ -115,6 +116,7 @@ class ControlFrames(TunedSender):
     def _widen_streams(self, change: int) -> None:
         """§6.9.2, once for a frame: what it changes in the end."""
         if change:
+            self._charge_control(len(self.streams) // WINDOWS_AT_ONCE)
             for stream in self.streams.values():
                 if not stream.widen(change):
                     raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window over 2^31-1")

@@ -167,7 +167,8 @@ class TunedEngine(ControlFrames):
                 break
             stream_id &= MAX_STREAM_ID  # the reserved bit is ignored (§4.1)
             reader.judge_place(kind, flags, stream_id)
-            HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop])
+            if HANDLERS.get(kind, TunedEngine._on_other)(self, stream_id, flags, data[start:stop]):
+                limit = stop  # that was work enough for a slice
             guarded = reader.guarded
             at = stop
         else:
@@ -445,7 +446,7 @@ class TunedEngine(ControlFrames):
         self._out.append(frames.window_update(CONNECTION, increment))
 
 
-HANDLERS: Final[dict[int, Callable[[TunedEngine, int, int, bytes], None]]] = {
+HANDLERS: Final[dict[int, Callable[[TunedEngine, int, int, bytes], bool | None]]] = {
     DATA: TunedEngine._on_data,
     HEADERS: TunedEngine._on_headers,
     RST_STREAM: TunedEngine._on_rst_stream,

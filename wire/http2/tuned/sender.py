@@ -25,7 +25,7 @@ from wire.http2.codes import (
 from wire.http2.engine import Fields, HeaderList
 from wire.http2.limits import EXPLAINING_BYTES, LEAST_DATA_BYTES
 from wire.http2.receive_budget import Grants
-from wire.http2.send_queue import JOINED_BYTES, SMALL_BYTES, Chunk, append_chunk
+from wire.http2.send_queue import JOINED_BYTES, MOST_FRAMED_BYTES, SMALL_BYTES, Chunk, append_chunk
 from wire.http2.tuned import frames
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS
 from wire.http2.tuned.state import EngineState, ReplyParts
@@ -328,10 +328,18 @@ class TunedSender(EngineState):
                 return
             self._write_queued_frame(stream)
 
+    def write_more(self) -> None:
+        self._more_to_write = False
+        self._write_turns()
+
     def _write_turns(self) -> None:
         """A window opened: one frame of each ready stream in turn, until the connection's window is closed."""
         ready = self._ready
-        while ready and self._connection.send_window > 0:
+        while ready and self._connection.send_window > 0 and not self._more_to_write:
+            if self.held_bytes - self._waiting_bytes >= MOST_FRAMED_BYTES:
+                self._more_to_write = True
+                self._sink.on_more_to_write()
+                return
             stream_id = next(iter(ready))
             stream = ready.pop(stream_id)
             if stream.send_window <= 0:

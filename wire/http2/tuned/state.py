@@ -38,6 +38,7 @@ class EngineState:
         "_goaway_id",
         "_highest_peer_id",
         "_limits",
+        "_more_to_write",
         "_next_id",
         "_out",
         "_peer_max_frame_bytes",
@@ -74,6 +75,7 @@ class EngineState:
         self._sink = sink
         self._config = config
         self._limits = Limits(config)
+        self._more_to_write = False  # the sink knows of it
         self._out: list[Chunk] = []
         self._turn = 0  # how often `_out` was taken
         self._failed = False
