@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.http2 import frames as f
 from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Rig
 from wire.http2.codes import ErrorCode, FrameType
@@ -14,19 +16,22 @@ def server(**config: Any) -> Rig:
     return Rig("tuned", client=False, **config)
 
 
-def test_a_reply_in_the_short_way_is_the_reply_in_the_long_way() -> None:
+@pytest.mark.parametrize("size", [5, 1024, 1025, 10_000])
+def test_a_reply_in_the_short_way_is_the_reply_in_the_long_way(size: int) -> None:
     rig = server()
     written = []
     for _ in range(5):
         stream = rig.open(end=True)
-        rig.engine.send_reply(stream, RESPONSE, b"reply", TRAILERS)
-        written.append([(frame.kind, frame.flags, frame.payload) for frame in rig.sent()])
+        rig.engine.send_reply(stream, RESPONSE, bytes(size), TRAILERS)
+        frames = rig.sent()
+        assert {frame.stream_id for frame in frames} == {stream.id}
+        written.append([(frame.kind, frame.flags, frame.payload) for frame in frames])
         assert stream.closed
         assert not rig.engine.streams
-    assert rig.engine._reply_parts  # type: ignore[attr-defined]
+    assert rig.engine._reply_shapes  # type: ignore[attr-defined]
     assert written[1] == written[2] == written[3] == written[4]
     assert [kind for kind, _, _ in written[4]] == [FrameType.HEADERS, FrameType.DATA, FrameType.HEADERS]
-    assert [len(payload) for _, _, payload in written[4]] == [2, 5, 1]
+    assert [len(payload) for _, _, payload in written[4]] == [2, size, 1]
 
 
 def test_the_short_way_is_left_when_the_peers_table_changes() -> None:

@@ -6,6 +6,7 @@
     decoder    header blocks → field sections, each distinct block decoded once
     encoder    header lists → blocks, each shared list encoded once
     reader     bytes → frames: what is not whole yet, sizes and places, field blocks
+    replies    the frames of a whole reply
     streams    the state of one stream, its windows and the connection's
     state      what both halves of an engine know of their connection
     sender     everything that an engine sends

@@ -90,7 +90,7 @@ class ControlFrames(TunedSender):
         """§6.5.2; settings that are not known are ignored."""
         if setting == Setting.HEADER_TABLE_SIZE:
             self._encoder.limit_table(value)
-            self._reply_parts = None
+            self._reply_shapes = None
         elif setting == Setting.ENABLE_PUSH:
             if value > (0 if self._client else 1):
                 raise ConnectionFault(_PROTOCOL_ERROR, "a bad SETTINGS_ENABLE_PUSH")

@@ -11,7 +11,6 @@ Imports the modules of this folder, and `wire.errors`.
 from __future__ import annotations
 
 from collections import deque
-from struct import Struct
 from typing import Any, Final
 
 from wire.errors import UsageError
@@ -27,8 +26,9 @@ from wire.http2.limits import EXPLAINING_BYTES, LEAST_DATA_BYTES
 from wire.http2.receive_budget import Grants
 from wire.http2.send_queue import JOINED_BYTES, MOST_FRAMED_BYTES, SMALL_BYTES, Chunk, append_chunk
 from wire.http2.tuned import frames
-from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS
-from wire.http2.tuned.state import EngineState, ReplyParts
+from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM
+from wire.http2.tuned.replies import TOGETHER_BYTES, ReplyShapes, reply_shapes
+from wire.http2.tuned.state import EngineState
 from wire.http2.tuned.streams import CONNECTION, END_ON_DATA, ENDED, OPEN, WAITING, TunedStream
 
 _LAST_HEADERS: Final = END_HEADERS | END_STREAM
@@ -240,39 +240,32 @@ class TunedSender(EngineState):
     def _send_short_reply(self, stream_id: int, data: bytes) -> None:
         """The reply to a request that is complete: the sink's headers and trailers around one DATA frame, which the
         windows take. There is nothing to encode, queue or reset; the stream is forgotten."""
-        parts = self._reply_parts
-        if parts is None:
-            parts = self._make_reply_parts()
-        pack_start, start_word, start, pack_end, end_word, end = parts
+        shapes = self._reply_shapes
+        if shapes is None:
+            shapes = self._find_reply_shapes()
         size = len(data)
         self._connection.send_window -= size
         self.held_bytes += size
-        self._out += (
-            pack_start(start_word, END_HEADERS, stream_id, start, size << 8, 0, stream_id),
-            data,
-            pack_end(end_word, _LAST_HEADERS, stream_id, end),
-        )
         self._limits.written += 3
         del self.streams[stream_id]
+        if size <= TOGETHER_BYTES:
+            pack, head, middle, tail, end = shapes[size]
+            self._out.append(pack(head, stream_id, middle, stream_id, data, tail, stream_id, end))
+        else:
+            before, behind = shapes.around(stream_id, size)
+            self._out += before, data, behind
 
-    def _make_reply_parts(self) -> ReplyParts:
-        """What each short reply is made of; kept once the two blocks are what they will be when sent again."""
+    def _find_reply_shapes(self) -> ReplyShapes:
+        """Of the next reply; kept once the two header blocks are what they will be when sent again."""
         assert self._short_reply is not None
         encoder = self._encoder
         start, end = [encoder.encode(fields) for fields in self._short_reply]
-        parts = (
-            Struct(f">IBI{len(start)}sIBI").pack,
-            len(start) << 8 | HEADERS,
-            start,
-            Struct(f">IBI{len(end)}s").pack,
-            len(end) << 8 | HEADERS,
-            end,
-        )
         if encoder.changed:
             encoder.changed = False
         elif all(encoder.keeps(fields) for fields in self._short_reply):
-            self._reply_parts = parts
-        return parts
+            self._reply_shapes = reply_shapes(start, end)
+            return self._reply_shapes
+        return ReplyShapes(start, end)
 
     def reset(self, stream: AnyStream, code: ErrorCode) -> None:
         if stream.closed or self._failed:
@@ -310,7 +303,7 @@ class TunedSender(EngineState):
         block = encoder.encode(headers)
         if encoder.changed:
             encoder.changed = False
-            self._reply_parts = None
+            self._reply_shapes = None
         self._limits.written += 1
         self._out.append(frames.header_block(stream.id, block, end_stream, self._peer_max_frame_bytes))
         stream.local = OPEN

@@ -5,8 +5,6 @@ Imports the modules of this folder that stand before `sender`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from wire.config import Http2Config
 from wire.http2.codes import DEFAULT_WINDOW_BYTES, MAX_STREAM_ID, MIN_MAX_FRAME_BYTES
 from wire.http2.engine import NO_LIMIT, Sink
@@ -15,12 +13,8 @@ from wire.http2.receive_budget import ReceiveBudget
 from wire.http2.reset_memory import ResetMemory
 from wire.http2.send_queue import Chunk
 from wire.http2.tuned.encoder import Encoder
+from wire.http2.tuned.replies import ReplyShapes
 from wire.http2.tuned.streams import CONNECTION, Flow, TunedStream
-
-Pack = Callable[..., bytes]
-ReplyParts = tuple[Pack, int, bytes, Pack, int, bytes]
-"""Packs the headers and the frame header of DATA; length and type of HEADERS, and their block; the same of the
-trailers."""
 
 
 class EngineState:
@@ -45,7 +39,7 @@ class EngineState:
         "_peer_max_streams",
         "_peer_window_bytes",
         "_ready",
-        "_reply_parts",
+        "_reply_shapes",
         "_resets",
         "_shares",
         "_short_reply",
@@ -107,4 +101,4 @@ class EngineState:
         self._ready: dict[int, TunedStream] = {}
 
         self._short_reply = sink.reply
-        self._reply_parts: ReplyParts | None = None  # of it: see `_send_short_reply`
+        self._reply_shapes: ReplyShapes | None = None  # of replies between these two
