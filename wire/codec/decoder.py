@@ -134,7 +134,8 @@ class DecoderWriter:
         if field.kind not in {"string", "bytes"} or field.label is Label.REPEATED or field.tag > 127:
             return
         page = self._page
-        with page.block(f"if 2 <= size < 130 and data[0] == {field.tag} and data[1] == size - 2:"):
+        # Each comparison by itself, as chained ones are not specialized by CPython.
+        with page.block(f"if size < 130 and size >= 2 and data[0] == {field.tag} and data[1] == size - 2:"):
             page.line(f"message = new({self._type_name})")
             with page.about(field):
                 page.line(f"message.{field.name} = data[2:]{'.decode()' if field.kind == 'string' else ''}")

@@ -286,10 +286,9 @@ class StreamRequestCall(ServerCall):
             incoming.task.wake()  # type: ignore[union-attr]
         answer = outgoing.unsent
         outgoing.unsent = None
-        if answer.__class__ is bytes:
+        if not answer or answer.__class__ is bytes:
             return answer or None
-        if answer is not None:
-            self.connection.engine.send_data(self.stream, answer)
+        self.connection.engine.send_data(self.stream, answer)
         return None
 
     def on_data(self, data: bytes, end_stream: bool) -> None:

@@ -251,41 +251,47 @@ class TunedEngine(ControlFrames):
         are framed here. Where the first frame begins that is not one of these: that may be `at`."""
         get_stream = self.streams.get
         connection = self._connection
-        low_bytes = self._connection_low_bytes
+        least_left = self._connection_low_bytes
+        left = connection.receive_window
         most_word = self._config.max_frame_bytes << 8
         out = self._out
         end = len(data)
-        answers = answer_bytes = 0
+        known_word = -1  # of the frame before: the next one is as long, mostly
+        size = answers = answer_bytes = 0
         while at < limit:
             word, flags, stream_id = _unpack_header(data, at)
+            if word != known_word:
+                if word & 0xFF or word > most_word:
+                    break
+                size = word >> 8
+                if size < LEAST_DATA_BYTES:
+                    break
+                known_word = word
             start = at + HEADER_BYTES
-            size = word >> 8
             stop = start + size
             stream = get_stream(stream_id)
-            if flags or word & 0xFF or word > most_word or stop > end or stream is None:
+            if flags or stop > end or stream is None:
                 break
             call = stream.call
             window = stream.receive_window - size
-            connection_window = connection.receive_window - size
             if (
                 window < 0
-                or connection_window <= low_bytes
-                or size < LEAST_DATA_BYTES
+                or left - size <= least_left
                 or call is None
                 or stream.remote != OPEN
                 or stream.content_length is not None
             ):
                 break
             at = stop
+            left -= size
             stream.receive_window = window
-            connection.receive_window = connection_window
             if size > FRAME_COST:
                 limit = min(limit + size - FRAME_COST, end - HEADER_BYTES + 1)
             answer = call.on_data_within(data, start, stop)
             if answer is not None:
-                size = len(answer)
-                window = stream.send_window - size
-                connection_window = connection.send_window - size
+                answer_size = len(answer)
+                window = stream.send_window - answer_size
+                connection_window = connection.send_window - answer_size
                 if (
                     window < 0
                     or connection_window < 0
@@ -297,11 +303,12 @@ class TunedEngine(ControlFrames):
                 else:  # as `send_data` does
                     stream.send_window = window
                     connection.send_window = connection_window
-                    out += _frame_header(size << 8 | DATA, 0, stream_id), answer
+                    out += _frame_header(answer_size << 8, 0, stream_id), answer  # DATA is 0
                     stream.turn = self._turn
                     stream.data_end = len(out)
                     answers += 1
-                    answer_bytes += size
+                    answer_bytes += answer_size
+        connection.receive_window = left
         self._limits.written += answers
         self.held_bytes += answer_bytes
         return at
