@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from itertools import pairwise
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -139,3 +141,16 @@ def test_equal_messages_are_cut_as_others_are(sizes: list[int], most: int) -> No
     assert taken == messages[most:]
     if messages:
         assert frame_all(messages) == data
+
+
+def test_messages_are_cut_while_another_thread_looks() -> None:
+    """Whoever holds the frames that run, as a sampling profiler, holds what is in them."""
+    seen: list[FrameType] = []
+    packed = bytearray(frame_all([b""] * 10))
+    sys.setprofile(lambda frame, event, _: seen.append(frame))
+    try:
+        messages = cut_packed(packed, 5)
+    finally:
+        sys.setprofile(None)
+    assert messages == [b""] * 5
+    assert len(packed) == 25

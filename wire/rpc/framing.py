@@ -67,8 +67,10 @@ def equal_messages(buffer: bytes | bytearray, most: int = _ALL) -> int:
 def cut_equal(buffer: bytes | bytearray, count: int) -> list[bytes]:
     """The first so many of `equal_messages`."""
     _, size = unpack_prefix(buffer)
-    whole = memoryview(buffer)[: count * (PREFIX_BYTES + size)]
-    return [message for (message,) in iter_unpack(f"{PREFIX_BYTES}x{size}s", whole)]
+    # Released here: whoever looks at this frame from another thread, as `slow_handlers` does, would keep them for a
+    # while, and a bytearray that is shown cannot be cut.
+    with memoryview(buffer) as view, view[: count * (PREFIX_BYTES + size)] as whole:
+        return [message for (message,) in iter_unpack(f"{PREFIX_BYTES}x{size}s", whole)]
 
 
 class Compressed(bytes):
