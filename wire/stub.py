@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 
 from wire import blocking
 from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
-from wire.client.callables import RequestCallable, RequestsCallable
+from wire.client.callables import RequestCallable, RequestsCallable, UnaryCallable
 from wire.client.channel import Channel
 from wire.client.channel_base import ChannelBase
 from wire.service import Method, Service
@@ -122,5 +122,7 @@ def _bound(
     if isinstance(channel, blocking.Channel):
         return channel.callable(blocks, method)
     kind: Callable[..., Any] = RequestsCallable if method.streams_requests else RequestCallable
+    if isinstance(method, UnaryUnary):
+        kind = UnaryCallable
     # The method of the callable and not the object: Python calls that in half the time.
     return channel.intercepted(method, kind(call, channel.caller_for(method), method).__call__)

@@ -17,6 +17,7 @@ from weakref import ref
 from wire.client.exchange import Caller, Exchange, Options
 from wire.client.guard import COUNTED, Guard, guard, release
 from wire.client.observing import observe
+from wire.client.preparation import Prepared
 from wire.client.stream_exchange import BidiExchange, ClientStreamExchange, ServerStreamExchange
 from wire.client.unary_exchange import UnaryExchange
 from wire.errors import UsageError
@@ -137,10 +138,10 @@ class UnaryUnaryCall(ClientCall[R]):
     _exchange: UnaryExchange[R]
 
     @staticmethod
-    def begin(channel: Caller, method: Method[Q, R], request: Q, options: Options) -> UnaryUnaryCall[R]:
+    def begin(channel: Caller, prepared: Prepared[R], request: Any, options: Options) -> UnaryUnaryCall[R]:
         """Make one. In place of a constructor, which takes longer to call."""
         exchange: UnaryExchange[R] = _new_exchange(UnaryExchange)
-        exchange.begin(channel, method, request, options)
+        exchange.begin(channel, prepared, request, options)
         call: UnaryUnaryCall[R] = UnaryUnaryCall()
         call._exchange = exchange
         return call
@@ -180,8 +181,9 @@ if not COUNTED:
         _guard: Guard | None
 
         @staticmethod
-        def begin(channel: Caller, method: Method[Q, R], request: Q, options: Options) -> UnaryUnaryCall[R]:
-            exchange = UnaryExchange(channel, method, request, options)
+        def begin(channel: Caller, prepared: Prepared[R], request: Any, options: Options) -> UnaryUnaryCall[R]:
+            exchange: UnaryExchange[R] = _new_exchange(UnaryExchange)
+            exchange.begin(channel, prepared, request, options)
             call: _GuardedCall[R] = _GuardedCall()
             call._exchange = exchange
             call._guard = guard(exchange)

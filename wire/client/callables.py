@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from wire.client.credentials import CallCredentials
 from wire.client.exchange import Caller
+from wire.client.preparation import Prepared
 from wire.config import CompressionName
 from wire.errors import ServiceError
 from wire.metadata import MetadataInput
@@ -69,6 +70,37 @@ class RequestCallable(_Callable[C], Generic[Q, C]):
         if compression is not None or credentials is not None:
             channel = self._channel.with_options(compression, credentials)
         return self._call(channel, self._method, request, (timeout, metadata, wait_for_ready))
+
+
+class UnaryCallable(RequestCallable[Q, C]):
+    """A method that takes one request and gives one response. `call`: (channel, `Prepared`, request, options) → it."""
+
+    __slots__ = ("_prepared",)
+
+    def __init__(self, call: Callable[..., C], channel: CallingChannel, method: Method[Any, Any]) -> None:
+        super().__init__(call, channel, method)
+        self._prepared: Prepared[Any] | None = None  # a channel is opened by its first call
+
+    def __call__(
+        self,
+        request: Q,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataInput = (),
+        wait_for_ready: bool | None = None,
+        compression: CallCompression | None = None,
+        credentials: CallCredentials | None = None,
+    ) -> C:
+        channel: Caller = self._channel
+        prepared = self._prepared
+        if compression is not None or credentials is not None:
+            channel = self._channel.with_options(compression, credentials)
+            prepared = channel.prepared(self._method)
+        elif prepared is None:
+            prepared = self._prepared = channel.prepared(self._method)
+        return self._call(channel, prepared, request, (timeout, metadata, wait_for_ready))
+
+    __call__.__doc__ = RequestCallable.__call__.__doc__
 
 
 class RequestsCallable(_Callable[C], Generic[Q, C]):

@@ -14,7 +14,7 @@ from warnings import warn
 import anyio
 
 from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
-from wire.client.callables import RequestCallable, RequestsCallable
+from wire.client.callables import RequestCallable, RequestsCallable, UnaryCallable
 from wire.client.channel_base import ChannelBase, ClientInterceptor
 from wire.client.connectivity import ConnectivityState
 from wire.client.credentials import CallCredentials
@@ -193,7 +193,7 @@ class Channel(ChannelBase):
         `Codec` of one's own. Make it once and call it often. Raises `ServiceError`.
         """
         method = method_at(path, request, response)
-        return self.intercepted(method, RequestCallable(UnaryUnaryCall.begin, self.caller_for(method), method))
+        return self.intercepted(method, UnaryCallable(UnaryUnaryCall.begin, self.caller_for(method), method))
 
     def unary_stream(
         self, path: str, request: type[Q] | Codec[Q], response: type[R] | Codec[R]

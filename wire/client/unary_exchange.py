@@ -10,6 +10,7 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from wire.client.exchange import Answer, Caller, Exchange, Options, wrong_thread
+from wire.client.preparation import Prepared
 from wire.connection import Connection
 from wire.errors import CodecError, UsageError
 from wire.http2.engine import HeaderList
@@ -40,14 +41,14 @@ class UnaryExchange(Exchange[R]):
     _reader: MessageReader | None
 
     def __init__(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
-        self.begin(channel, method, request, options)
+        self.begin(channel, channel.prepared(method), request, options)
 
-    def begin(self, channel: Caller, method: Method[Q, R], request: Q, options: Options) -> None:
+    def begin(self, channel: Caller, prepared: Prepared[R], request: Any, options: Options) -> None:
         """What making it does, for who made it by `__new__`: Python calls what is no constructor in half the time."""
         # In one piece with what `Exchange.__init__` does, for the same reason.
         timeout_s, metadata, self._wait_for_ready = options
         self._channel = channel
-        self.prepared = prepared = channel.prepared(method)
+        self.prepared = prepared
         if get_ident() != channel.thread:
             raise wrong_thread()
         message = prepared.encode(request)
@@ -88,8 +89,7 @@ class UnaryExchange(Exchange[R]):
         self.attempts += 1
         self.connection = connection
         extra = self._extra if self.deadline is None else self._request_extra()
-        self.stream = stream = connection.engine.send_request(self.prepared.headers, self._request, extra)
-        stream.call = self
+        self.stream = connection.engine.send_request(self.prepared.headers, self._request, extra, self)
         connection.call_started(self)
 
     def on_headers(self, headers: HeaderList, end_stream: bool) -> None:

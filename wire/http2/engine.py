@@ -247,8 +247,9 @@ class Engine(Protocol):
         Raises `UsageError` unless `can_open`.
         """
 
-    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = ()) -> Stream:
-        """Client: a whole request at once, HEADERS and DATA with END_STREAM. As `open_stream` otherwise."""
+    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = (), call: Any = None) -> Stream:
+        """Client: a whole request at once, HEADERS and DATA with END_STREAM. As `open_stream` otherwise. `call`: the
+        stream's."""
 
     def send_headers(self, stream: Stream, headers: HeaderList, end_stream: bool = False) -> None:
         """Response headers, or trailers (`end_stream`); trailers wait behind queued DATA."""

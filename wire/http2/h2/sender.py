@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -152,8 +152,9 @@ class H2Sender:
         stream.ending = stream.ended = end_stream
         return stream
 
-    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = ()) -> Stream:
+    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = (), call: Any = None) -> Stream:
         stream = self.open_stream(headers, extra)
+        stream.call = call
         self.send_data(stream, data, True)
         return stream
 

@@ -22,7 +22,7 @@ from wire.http2.tuned import frames
 from wire.http2.tuned.engine import HANDLERS, SLICE_BYTES, TunedEngine
 from wire.http2.tuned.fields import RESPONSE, TRAILERS, Section
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
-from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
+from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream, asked
 
 _unpack_header = frames.HEADER.unpack_from
 _LAST: Final = END_HEADERS | END_STREAM
@@ -96,7 +96,7 @@ class ClientEngine(TunedEngine):
         self._begun = b""  # the block of the last answer that began
         self._seen = _NOTHING  # the blocks of the last one that ended, if it was read in parts
 
-    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = ()) -> TunedStream:
+    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = (), call: Any = None) -> TunedStream:
         size = len(data)
         connection = self._connection
         known = self._requests.get(headers)
@@ -108,7 +108,7 @@ class ClientEngine(TunedEngine):
             or size > connection.send_window
             or not self.can_open
         ):
-            stream = super().send_request(headers, data, extra)
+            stream = super().send_request(headers, data, extra, call)
             if known is None:
                 self._keep_request(headers)
             return stream
@@ -116,8 +116,7 @@ class ClientEngine(TunedEngine):
         stream_id = self._next_id
         self._next_id = stream_id + 2
         streams = self.streams
-        stream = TunedStream(stream_id, self._peer_window_bytes - size, self._stream_window_bytes, WAITING, ENDED)
-        streams[stream_id] = stream
+        stream = streams[stream_id] = asked(stream_id, self._peer_window_bytes - size, self._stream_window_bytes, call)
         if stream_id == MAX_STREAM_ID:
             self.drained = True
             self.can_open = False

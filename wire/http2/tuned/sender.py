@@ -106,8 +106,9 @@ class TunedSender(EngineState):
         self._out.append(frames.header_block(stream_id, block, end_stream, self._peer_max_frame_bytes))
         return stream
 
-    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = ()) -> TunedStream:
+    def send_request(self, headers: HeaderList, data: bytes, extra: Fields = (), call: Any = None) -> TunedStream:
         stream = self.open_stream(headers, extra)
+        stream.call = call
         size = len(data)
         connection = self._connection
         if 0 < size <= stream.send_window and size <= connection.send_window and size <= self._peer_max_frame_bytes:
