@@ -126,3 +126,32 @@ def test_tasks_that_come_one_by_one_never_wait(loop: Loop) -> None:
         assert begun
         loop.turn()
         loop.now += TURN_S / 10
+
+
+def test_tasks_of_one_connection_begin_in_a_row_so_that_their_replies_leave_together(loop: Loop) -> None:
+    begun: list[str] = []
+    loop.burst("other", 8, lambda: begun.append("-"))  # which leaves nothing free
+    loop.burst("other", 1, lambda: begun.append("-"))  # and with this nothing is let go without a turn
+    for _ in range(5):
+        for connection in "abc":
+            loop.turns.add(connection, partial(begun.append, connection), tasks=1)
+    begun.clear()
+    while loop.ready:
+        loop.turn()
+    assert "".join(begun) == "aaaaabbbbbccccc"
+
+
+def test_a_row_that_time_ends_is_not_before_the_others_in_the_next_turn(loop: Loop) -> None:
+    begun: list[str] = []
+
+    def slow(connection: str) -> None:
+        begun.append(connection)
+        loop.now += TURN_S
+
+    loop.burst("other", 9, lambda: None)
+    for _ in range(2):
+        for connection in "ab":
+            loop.turns.add(connection, partial(slow, connection), tasks=1)
+    while loop.ready:
+        loop.turn()
+    assert "".join(begun) == "abab"

@@ -3,7 +3,7 @@
 A read of some kilobytes starts a hundred handlers, a window that opens lets a thousand go on, and a client that is gone
 leaves as many to be cancelled. Each is a task that runs within the loop's next turn, however long it takes: a hundred
 that make a response of 1 MiB are a tenth of a second in which nobody else is served. So only some are let go in one
-turn, and the rest in turns to come, one of each connection after the other; how many depends on how long turns took
+turn, and the rest in turns to come, some of each connection after the other; how many depends on how long turns took
 with them. What may begin later goes the same way: reading on, and calls that waited.
 
 In: callbacks, of connections. Out: the same, perhaps some turns later. Imports nothing of wire.
@@ -19,6 +19,7 @@ from typing import Any, Final
 _LEAST: Final = 4  # tasks that are let go in any turn
 _FIRST: Final = 8
 _MOST: Final = 64
+_TOGETHER: Final = 16  # tasks of one connection are let go in a row: their replies leave in one write
 _STEP: Final = 4  # more, after a turn that was short with as many as may be
 _FAR: Final = 8  # times as long as a turn may take: then there is no halving
 
@@ -116,17 +117,25 @@ class Turns:
         late: list[tuple[object, Callback, int]] = []
         self._late = late
         try:
+            row = 0  # of the connection that has its turn, one behind another
             for _ in range(_MOST):
                 connection, callbacks = next(iter(waiting.items()))
                 if self._gone >= self._share and callbacks[0][1]:
                     break
-                del waiting[connection]
                 callback, tasks = callbacks.popleft()
-                if callbacks:
-                    waiting[connection] = callbacks  # behind the others
+                row += 1
+                if not callbacks or row == _TOGETHER or not tasks:
+                    del waiting[connection]
+                    row = 0
+                    if callbacks:
+                        waiting[connection] = callbacks  # behind the others
                 self._gone += tasks
                 callback()
-                if not waiting or perf_counter() >= self._ends_at:
+                if not waiting:
+                    break
+                if perf_counter() >= self._ends_at:
+                    if row:  # one that takes long is not before the others in the next turn
+                        waiting[connection] = waiting.pop(connection)
                     break
         finally:  # a callback may raise
             self._late = None
