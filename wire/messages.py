@@ -457,6 +457,11 @@ class IncomingMessages(Generic[M]):
     def _become(self, kind: type[IncomingMessages[M]]) -> None:
         self.__class__ = kind
 
+    @property
+    def holding(self) -> bool:
+        """Whoever took the last message holds a long one."""
+        return self.__class__ is HoldingMessages
+
     def let_go(self) -> None:
         """Whoever took the last message holds it no longer."""
 

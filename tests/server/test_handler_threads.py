@@ -12,10 +12,11 @@ import anyio.to_thread
 import pytest
 
 import wire
-from tests.support import LOCAL, TIMEOUT_S, Pair, Probe, ProbeStub, collect, on_pair, status_of
+from tests.support import LOCAL, TIMEOUT_S, Pair, Probe, ProbeStub, collect, on_pair, run, status_of
 from wire import StatusCode
-from wire.server.handler_threads import Pace
-from wire.transport.runtime import LoopName
+from wire.server.handler_threads import HandlerThreads, Pace
+from wire.server.thread_streams import ThreadRequests
+from wire.transport.runtime import LoopName, open_runtime
 
 VARIABLE: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -310,6 +311,49 @@ def test_a_stream_that_nobody_reads_is_held_back_and_then_closed() -> None:
 
     in_threads(test, Probe(ServerStream=stream))
     assert len(made) < 200
+
+
+class LongRequests(AsyncIterator[int]):
+    """Requests of which whoever takes one holds a long message, as the connection counts it."""
+
+    holding = True
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def __anext__(self) -> int:
+        if self.taken == 3:
+            raise StopAsyncIteration
+        self.taken += 1
+        return self.taken
+
+
+def test_of_long_requests_one_is_held_between_the_loop_and_a_thread() -> None:
+    seen: list[tuple[int, int]] = []
+
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            threads = HandlerThreads(1)
+            threads.open(runtime)
+            requests = LongRequests()
+            taken = ThreadRequests(threads, requests)
+            done = anyio.Event()
+
+            def handle() -> None:
+                for request in taken:
+                    turned = threading.Event()
+                    threads.in_loop(turned.set)
+                    turned.wait(TIMEOUT_S)
+                    seen.append((request, requests.taken))
+                threads.in_loop(done.set)
+
+            threads.submit(handle, True)
+            with anyio.fail_after(TIMEOUT_S):
+                await done.wait()
+            threads.close()
+
+    run(main)
+    assert seen == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_a_handler_that_waits_for_requests_learns_that_its_call_has_ended() -> None:

@@ -21,7 +21,7 @@ from wire.status import RpcError, StatusCode
 from wire.transport.contract import Future, Task
 
 _HELD: Final = 16
-"""Messages that wait for the other side: enough that a hand-over is one of many, few enough to count for nothing."""
+"""Messages that wait for the other side: enough that a hand-over is one of many. A long request waits alone."""
 
 
 class ThreadRequests(Iterator[Any], AsyncIterator[Any]):
@@ -35,6 +35,7 @@ class ThreadRequests(Iterator[Any], AsyncIterator[Any]):
         self._room: Future[None] | None = None  # what the feeding task waits for
         self._feeder: Task | None = None
         self._begun = False
+        self._alone = False  # the last request is a long one: no other is taken until the handler asks for it
         self._ended = False
         self._error: BaseException | None = None
 
@@ -60,7 +61,7 @@ class ThreadRequests(Iterator[Any], AsyncIterator[Any]):
             self._threads.in_loop(self._wanted, signal)
             signal.acquire()
         request = held.popleft()
-        if self._room is not None and len(held) <= _HELD // 2:
+        if self._room is not None and len(held) <= _HELD // 2 and not self._alone:
             self._threads.in_loop(self._go_on)
         return request
 
@@ -70,6 +71,9 @@ class ThreadRequests(Iterator[Any], AsyncIterator[Any]):
             signal.release()
             return
         self._waiter = signal
+        if self._alone:
+            self._alone = False
+            self._go_on()
         if not self._begun:
             self._begun = True
             task = self._threads.runtime.spawn(self._feed())
@@ -84,9 +88,11 @@ class ThreadRequests(Iterator[Any], AsyncIterator[Any]):
     async def _feed(self) -> None:
         try:
             async for request in self._requests:
+                # What is counted is the last long message that was taken (`HoldingMessages`), so there is but one.
+                self._alone = getattr(self._requests, "holding", False)
                 self._held.append(request)
                 self._wake()
-                if len(self._held) >= _HELD:
+                if self._alone or len(self._held) >= _HELD:
                     self._room = room = self._threads.runtime.future()
                     await room
         except Exception as error:
