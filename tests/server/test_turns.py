@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 
+import wire
+from tests.support import Pair, Probe, on_pair
 from wire.server import turns as turns_module
 from wire.server.turns import Turns
 
@@ -155,3 +159,27 @@ def test_a_row_that_time_ends_is_not_before_the_others_in_the_next_turn(loop: Lo
     while loop.ready:
         loop.turn()
     assert "".join(begun) == "abab"
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12) and sys.implementation.name == "cpython", reason="tasks do not begin at once"
+)
+def test_handlers_that_end_at_once_take_no_share_of_a_turn() -> None:
+    async def unary(request: bytes, context: wire.ServerContext) -> bytes:
+        (connection,) = servers[0].connections
+        seen.add(connection.turns.free)
+        return request
+
+    async def test(pair: Pair) -> None:
+        servers.append(pair.server)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(collected, pair)
+
+    async def collected(pair: Pair) -> None:
+        assert await pair.stub.unary(b"x") == b"x"
+
+    servers: list[wire.Server] = []
+    seen: set[int] = set()
+    on_pair(test, Probe(Unary=unary))
+    assert len(seen) == 1
