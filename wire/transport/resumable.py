@@ -29,7 +29,7 @@ _NOTHING: Final = object()
 
 
 class _Park(tuple[object, ...]):
-    """What its items are is yielded by `await`: by an iterator written in C, half as costly as a generator."""
+    """Its items are what `await` yields: by an iterator written in C, which costs a third less than a generator."""
 
     __slots__ = ()
 
