@@ -29,6 +29,8 @@ _LAST: Final = END_HEADERS | END_STREAM
 _INTEGERS: Final = {1: "B", 2: "H", 4: "I"}
 """How `struct` reads a block of so many bytes as a number, which is compared in half the time."""
 
+_KIND_AT: Final = 3  # where a frame's header says its type
+
 _NOTHING: Final = (b"", b"")
 
 _Unpack = Callable[..., tuple[Any, ...]]
@@ -49,37 +51,31 @@ def _comparable(block: bytes) -> bytes | int:
 
 
 class _Answer:
-    """What the answers of a server have in common: the two header blocks, and what they mean, to the sink too."""
+    """What the answers of a server have in common: the two header blocks, and what they mean, to the sink too.
 
-    __slots__ = (
-        "answer",
-        "block",
-        "end_block",
-        "end_bytes",
-        "end_word",
-        "ending",
-        "head",
-        "head_bytes",
-        "headers",
-        "trailers",
-        "unpack_end",
-        "unpack_head",
-        "word",
-    )
+    `word`: how the first frame begins. `parts`: what `_receive_answers` reads and compares, for a loop's locals.
+    """
 
-    def __init__(self, head: bytes, headers: Section, ending: bytes, trailers: Section, answer: Any) -> None:
-        self.answer = answer
+    __slots__ = ("ending", "head", "headers", "parts", "word")
+
+    def __init__(self, head: bytes, headers: Section, ending: bytes, answer: Any, most_bytes: int) -> None:
+        unpack_head, unpack_end = _unpackers(len(head), len(ending))
         self.head = head
         self.headers = headers
         self.ending = ending
-        self.trailers = trailers
-        self.unpack_head, self.unpack_end = _unpackers(len(head), len(ending))
-        self.block = _comparable(head)
         self.word = len(head) << 8 | HEADERS
-        self.head_bytes = 2 * HEADER_BYTES + len(head)
-        self.end_block = _comparable(ending)
-        self.end_word = len(ending) << 8 | HEADERS
-        self.end_bytes = HEADER_BYTES + len(ending)
+        self.parts = (
+            unpack_head,
+            self.word,
+            _comparable(head),
+            2 * HEADER_BYTES + len(head),
+            unpack_end,
+            len(ending) << 8 | HEADERS,
+            _comparable(ending),
+            HEADER_BYTES + len(ending),
+            answer,
+            most_bytes,
+        )
 
 
 class ClientEngine(TunedEngine):
@@ -138,15 +134,24 @@ class ClientEngine(TunedEngine):
     def _receive_frames(self, data: bytes) -> bool:
         """As for servers, with the frames of answers in place of requests."""
         reader = self._reader
+        end = len(data)
+        at = reader.start
+        limit = min(end - HEADER_BYTES + 1, at + SLICE_BYTES)
+        answer = self._answer
+        if answer is not None and at < limit and data[at + _KIND_AT] == HEADERS and not reader.guarded:
+            # Most reads are answers and nothing else.
+            after = self._receive_answers(answer, data, at, limit)
+            if after > at:
+                at = after
+                self._seen = _NOTHING
+                if at == end:
+                    reader.start = 0
+                    return False
         streams = self.streams
         sections = self._sections
         connection = self._connection
         sink = self._sink
         max_frame_bytes = self._config.max_frame_bytes
-        end = len(data)
-        at = reader.start
-        limit = min(end - HEADER_BYTES + 1, at + SLICE_BYTES)
-        answer = self._answer
         while at < limit:
             word, flags, stream_id = _unpack_header(data, at)
             if answer is not None and word == answer.word and flags == END_HEADERS and not reader.guarded:
@@ -250,27 +255,34 @@ class ClientEngine(TunedEngine):
             self._answer = None
         else:
             answer = self._sink.whole_answer(headers, trailers)
-            self._answer = None if answer is None else _Answer(self._begun, headers, ending, trailers, answer)
+            most_bytes = min(self._config.max_frame_bytes, self._stream_window_bytes)
+            self._answer = None if answer is None else _Answer(self._begun, headers, ending, answer, most_bytes)
 
     def _means(self, answer: _Answer) -> bool:
-        """Whether the blocks still mean what they did: the table that they refer to may have changed."""
-        sections = self._sections
-        return sections.get(answer.head) is answer.headers and sections.get(answer.ending) is answer.trailers
+        """Whether the blocks still mean what they did: when the table that they refer to changes, all sections are
+        forgotten."""
+        return self._sections.get(answer.head) is answer.headers
 
     def _receive_answers(self, answer: _Answer, data: bytes, at: int, limit: int) -> int:
         """Whole answers that begin at `at` and follow each other, those that begin before `limit`. Where the first
         frame is that is no part of one."""
-        if not self._means(answer):
+        if self._sections.get(answer.head) is not answer.headers:  # as `_means`
             return at
         streams = self.streams
-        unpack_head = answer.unpack_head
-        unpack_end = answer.unpack_end
-        head_word, head_block, head_bytes = answer.word, answer.block, answer.head_bytes
-        end_word, end_block, end_bytes = answer.end_word, answer.end_block, answer.end_bytes
-        meaning = answer.answer
+        (
+            unpack_head,
+            head_word,
+            head_block,
+            head_bytes,
+            unpack_end,
+            end_word,
+            end_block,
+            end_bytes,
+            meaning,
+            most_bytes,
+        ) = answer.parts
         connection = self._connection
         room = most = connection.receive_window - self._connection_low_bytes - 1  # until it has to be granted
-        most_bytes = min(self._config.max_frame_bytes, self._stream_window_bytes)
         last_end = len(data) - end_bytes
         last = min(limit - 1, last_end - head_bytes)
         while at <= last:
