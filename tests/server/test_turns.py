@@ -183,3 +183,13 @@ def test_handlers_that_end_at_once_take_no_share_of_a_turn() -> None:
     seen: set[int] = set()
     on_pair(test, Probe(Unary=unary))
     assert len(seen) == 1
+
+
+def test_tasks_that_end_quickly_do_not_let_more_begin(loop: Loop) -> None:
+    begun: list[int] = []
+    for _ in range(300):
+        loop.turns.add("one", lambda: None, tasks=1, ending=True)
+    while loop.ready:
+        loop.turn()
+    loop.burst("one", 300, lambda: begun.append(1))
+    assert len(begun) <= 16

@@ -217,7 +217,7 @@ class ServerConnection(Connection):
             turns.free -= 1
             call_soon(task.cancel)
         else:
-            turns.add(self, partial(call_soon, task.cancel))
+            turns.add(self, partial(call_soon, task.cancel), tasks=1, ending=True)
 
     def must_give_way(self) -> bool:
         # Handlers that were cancelled end in turns of the loop to come. A peer whose deadlines passed while the loop

@@ -42,6 +42,7 @@ class Turns:
         "_max_turn_s",
         "_planned",
         "_share",
+        "_sure",
         "_waiting",
         "free",
     )
@@ -52,11 +53,12 @@ class Turns:
         self._share = _FIRST  # may be let go in one turn; twice that, where the turn before let none go
         self.free = _FIRST
         self._gone = 0  # that were let go since `_began_at`, as far as is known
+        self._sure = True  # all of these began or went on, so that how long they took tells of the next ones
         self._planned = False  # `_next` is among the loop's callbacks
         self._began_at = 0.0
         self._ends_at = 0.0
-        self._waiting: dict[object, deque[tuple[Callback, int]]] = {}
-        self._late: list[tuple[object, Callback, int]] | None = None  # added by these, while some are called
+        self._waiting: dict[object, deque[tuple[Callback, int, bool]]] = {}
+        self._late: list[tuple[object, Callback, int, bool]] | None = None  # added by these, while some are called
 
     def let_go(self) -> bool:
         """`free` is 0: whether one more task may be let go in this turn all the same. If not, `add` it."""
@@ -67,17 +69,17 @@ class Turns:
         self.free = self._share - 1
         return True
 
-    def add(self, connection: object, callback: Callback, *, tasks: int = 0) -> None:
+    def add(self, connection: object, callback: Callback, *, tasks: int = 0, ending: bool = False) -> None:
         """Have it called in one of the turns to come, behind what the same connection added before. `tasks`: 1 when
-        that lets a task go."""
+        that lets a task go. `ending`: to its end, by a cancellation, which says nothing of how long others take."""
         if self._late is not None:
-            self._late.append((connection, callback, tasks))
+            self._late.append((connection, callback, tasks, ending))
             return
         waiting = self._waiting.get(connection)
         if waiting is None:
             waiting = self._waiting[connection] = deque()
             self._plan()
-        waiting.append((callback, tasks))
+        waiting.append((callback, tasks, ending))
 
     def end(self) -> float:
         """When the present turn should be over, on `perf_counter`'s clock."""
@@ -102,11 +104,12 @@ class Turns:
         spent_s = now - self._began_at
         if spent_s > 2 * self._max_turn_s:
             self._share = _LEAST if spent_s > _FAR * self._max_turn_s else max(_LEAST, self._share // 2)
-        elif spent_s < self._max_turn_s and self._gone >= self._share and not self.free:
+        elif spent_s < self._max_turn_s and self._gone >= self._share and not self.free and self._sure:
             self._share = min(_MOST, self._share + _STEP)
         self._began_at = now
         self._ends_at = now + self._max_turn_s
         self._gone = 0
+        self._sure = True
         waiting = self._waiting
         if not waiting:
             self._planned = False
@@ -114,7 +117,7 @@ class Turns:
             return
         self.free = 0  # what comes in this turn is behind what waits
         self._call_soon(self._next)
-        late: list[tuple[object, Callback, int]] = []
+        late: list[tuple[object, Callback, int, bool]] = []
         self._late = late
         try:
             row = 0  # of the connection that has its turn, one behind another
@@ -122,7 +125,7 @@ class Turns:
                 connection, callbacks = next(iter(waiting.items()))
                 if self._gone >= self._share and callbacks[0][1]:
                     break
-                callback, tasks = callbacks.popleft()
+                callback, tasks, ending = callbacks.popleft()
                 row += 1
                 if not callbacks or row == _TOGETHER or not tasks:
                     del waiting[connection]
@@ -130,6 +133,7 @@ class Turns:
                     if callbacks:
                         waiting[connection] = callbacks  # behind the others
                 self._gone += tasks
+                self._sure = self._sure and not ending
                 callback()
                 if not waiting:
                     break
@@ -139,5 +143,5 @@ class Turns:
                     break
         finally:  # a callback may raise
             self._late = None
-            for connection, callback, tasks in late:
-                self.add(connection, callback, tasks=tasks)
+            for connection, callback, tasks, ending in late:
+                self.add(connection, callback, tasks=tasks, ending=ending)
