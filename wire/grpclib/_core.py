@@ -220,10 +220,14 @@ def send_now(context: wire.ServerContext, data: bytes) -> None:
     sending.close()  # it is queued, and would wait for the client to take it
 
 
+_CANCELLED_WITHIN = 64  # turns of the loop: where many handlers are cancelled at once, that goes on over some
+
+
 async def gone(context: Any) -> NoReturn:
     """The client is gone, and the handler is about to be cancelled: let that come first, as it does in grpclib."""
     if context.cancelled:
-        await asyncio.sleep(0)
+        for _ in range(_CANCELLED_WITHIN):
+            await asyncio.sleep(0)
     raise StreamTerminatedError(CONNECTION_LOST)
 
 
