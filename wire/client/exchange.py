@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from math import inf
 from threading import get_ident
 from typing import Any, Generic, Protocol, TypeVar
@@ -40,6 +41,7 @@ the status's text."""
 Options = tuple[float | None, MetadataInput, bool | None]
 """What a caller may say of one call: the timeout in seconds, metadata, and whether it waits for a connection."""
 
+_format_given = lru_cache(64)(format_timeout)  # programs have a few timeouts, which they give again and again
 _CLOCK_SLACK_S = (
     0.02  # a loop's clock stands still while it handles what one wait brought, uvloop's in whole milliseconds
 )
@@ -244,8 +246,8 @@ class Exchange(Generic[R]):
         if self.deadline is None:
             return self._extra
         # A call that starts at once sends the timeout as it was given: the same bytes each time decode faster.
-        timeout_s = (self.time_remaining() or 0.0) if self.queued else self._timeout_s
-        return ((b"grpc-timeout", format_timeout(timeout_s)), *self._extra)
+        timeout = format_timeout(self.time_remaining() or 0.0) if self.queued else _format_given(self._timeout_s)
+        return ((b"grpc-timeout", timeout), *self._extra)
 
     def _too_large_for(self, connection: Connection) -> bool:
         """Whether the request's fields are over what the server takes (RFC 9113 §6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE);

@@ -206,3 +206,17 @@ def test_a_full_connection_has_room_when_the_answer_is_told() -> None:
     client.ask()
     client.feed(client.answer(asked[1])[:-11])
     assert not client.engine.can_open
+
+
+def test_a_request_with_fields_of_its_own_leaves_whole() -> None:
+    client = _Client()
+    client.settle()
+    client.sent_fields()
+    long = (b"x-long", b"v" * 40_000)
+    for extra in (((b"grpc-timeout", b"1S"),), (), (long,), ((b"grpc-timeout", b"2S"), (b"x-new", b"v")), ()):
+        stream = client.engine.send_request(REQUEST, b"request", extra)
+        assert client.sent_fields() == [(stream.id, REQUEST.fields + extra, False)]
+        *_, data = client.last
+        assert (data.stream_id, data.payload, data.end) == (stream.id, b"request", True)
+        assert client.engine.windows[0] == 65_535 - 7 * (stream.id // 2 + 1)
+    assert len(client.last) == 2

@@ -24,6 +24,7 @@ from wire.http2.tuned.fields import RESPONSE, TRAILERS, Section
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
 from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream, asked
 
+_frame_header = frames.HEADER.pack
 _unpack_header = frames.HEADER.unpack_from
 _LAST: Final = END_HEADERS | END_STREAM
 _INTEGERS: Final = {1: "B", 2: "H", 4: "I"}
@@ -95,20 +96,13 @@ class ClientEngine(TunedEngine):
     def send_request(self, headers: HeaderList, data: bytes, extra: Fields = (), call: Any = None) -> TunedStream:
         size = len(data)
         connection = self._connection
-        known = self._requests.get(headers)
         if (
-            known is None
-            or extra
-            or not 0 < size <= self._peer_max_frame_bytes
+            not 0 < size <= self._peer_max_frame_bytes
             or size > self._peer_window_bytes
             or size > connection.send_window
             or not self.can_open
         ):
-            stream = super().send_request(headers, data, extra, call)
-            if known is None:
-                self._keep_request(headers)
-            return stream
-        pack, word, block = known
+            return super().send_request(headers, data, extra, call)
         stream_id = self._next_id
         self._next_id = stream_id + 2
         streams = self.streams
@@ -121,7 +115,16 @@ class ClientEngine(TunedEngine):
         connection.send_window -= size
         self.held_bytes += size
         self._limits.written += 2
-        self._out += pack(word, END_HEADERS, stream_id, block, size << 8, END_STREAM, stream_id), data
+        known = None if extra else self._requests.get(headers)
+        if known is None:
+            block = self._encoder.encode(headers, extra)
+            start = frames.header_block(stream_id, block, False, self._peer_max_frame_bytes)
+            self._out += start, _frame_header(size << 8, END_STREAM, stream_id), data
+            if not extra:
+                self._keep_request(headers)
+        else:
+            pack, word, block = known
+            self._out += pack(word, END_HEADERS, stream_id, block, size << 8, END_STREAM, stream_id), data
         return stream
 
     def _keep_request(self, headers: HeaderList) -> None:
