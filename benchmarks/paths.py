@@ -62,6 +62,18 @@ def _request_rounds(varying: Varying, rounds: int) -> list[bytes]:
     return [opening + requests.part(0, 1), *(requests.part(start, start + IN_FLIGHT) for start in starts)]
 
 
+def _headers_first(read: bytes) -> bytes:
+    """The HEADERS of all requests before the DATA of the first, as clients of nghttp2's send them."""
+    frames: dict[int, list[bytes]] = {HEADERS: [], DATA: []}
+    at = 0
+    while at < len(read):
+        (word,) = struct.unpack_from(">I", read, at)
+        end = at + 9 + (word >> 8)
+        frames[word & 0xFF].append(read[at:end])
+        at = end
+    return b"".join(frames[HEADERS] + frames[DATA])
+
+
 class _Peer:
     """The end that is played here: sends what it is told, and drops what it is sent."""
 
@@ -170,6 +182,11 @@ def _unary_server(
     servicer: type[_Echo], varying: Varying = Varying.SAME, interceptors: Sequence[wire.ServerInterceptor] = ()
 ) -> Path:
     return lambda rounds, engine: _serving(servicer(), _request_rounds(varying, rounds), engine, interceptors)
+
+
+def _unary_server_apart(rounds: int, engine: EngineName) -> AbstractAsyncContextManager[Round]:
+    opening, *reads = _request_rounds(Varying.SAME, rounds)
+    return _serving(_Echo(), [opening, *map(_headers_first, reads)], engine)
 
 
 def _bidi_server(servicer: type[_Echo], streams: int = IN_FLIGHT) -> Path:
@@ -284,6 +301,7 @@ def _bidi_client(rounds: int, engine: EngineName) -> AbstractAsyncContextManager
 
 PATHS: Final[dict[str, Path]] = {
     "server-unary": _unary_server(_Echo),
+    "server-unary-apart": _unary_server_apart,
     "server-unary-literal": _unary_server(_Echo, Varying.LITERAL),
     "server-unary-inserted": _unary_server(_Echo, Varying.INSERTED),
     "server-intercepted": _unary_server(_Echo, interceptors=[_handled]),
@@ -298,8 +316,9 @@ PATHS: Final[dict[str, Path]] = {
 }
 """By name. An operation is a unary call, or a message received on a stream and its answer sent. Handlers of unary calls
 are `def` but for "async", those of streams async generators but for "messages" (`wire.per_message`); "flood": all on
-one stream, in one frame; "intercepted": behind an interceptor that does nothing; a grpc-timeout is the same each time,
-or differs as a literal, or is inserted into the HPACK table."""
+one stream, in one frame; "intercepted": behind an interceptor that does nothing; "apart": the HEADERS of all calls in a
+read come before their DATA; a grpc-timeout is the same each time, or differs as a literal, or is inserted into the
+HPACK table."""
 
 
 async def run_rounds(path: Path, engine: EngineName, warm_up: int, rounds: int, most: int, measured: Any) -> None:

@@ -9,9 +9,8 @@ from anywhere below and is caught in `receive`."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from struct import Struct
-from typing import Any, Final
+from contextlib import suppress
+from typing import Final
 
 from wire.config import Http2Config
 from wire.http2.codes import (
@@ -49,25 +48,20 @@ calls. A turn lasts a slice longer than it may."""
 
 _WHOLE_BLOCK: Final = (END_HEADERS, END_HEADERS | END_STREAM)
 
-_FLAGS_AT: Final = 4  # in a frame header
-
 FRAME_COST: Final = 512
 """What a frame of DATA that is longer takes of a slice."""
+
+_MOST_UNREPORTED: Final = 128
+"""Requests whose DATA is looked for behind the HEADERS of others: to report so many together is a slice's work."""
 
 _unpack_header = frames.HEADER.unpack_from
 _frame_header = frames.HEADER.pack
 
 
-@lru_cache(512)
-def _request_unpacker(block_bytes: int) -> Callable[..., tuple[Any, ...]]:
-    """Reads HEADERS with a block of `block_bytes`, and the header of the frame behind them."""
-    return Struct(f">IBI{block_bytes}sIBI").unpack_from
-
-
 class TunedEngine(ControlFrames):
     """One HTTP/2 connection. `client`: our role; `sink`: hears what was received; `config`: limits and windows."""
 
-    __slots__ = ("_reader", "_sections", "_skipped")
+    __slots__ = ("_reader", "_sections", "_skipped", "_unreported")
 
     def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
         super().__init__(client, sink, config)
@@ -76,6 +70,8 @@ class TunedEngine(ControlFrames):
         self._now = float("inf")  # until the first read
         self._settled = False  # our SETTINGS are acknowledged
         self._skipped = range(0)  # the ids that the peer left out last
+        self._unreported: dict[int, Section] = {}
+        """By stream, the requests of this read whose DATA has not been met: each may yet be offered whole."""
         self._judge_short_requests()
 
     def receive(self, data: bytes, now: float) -> bool:
@@ -88,6 +84,8 @@ class TunedEngine(ControlFrames):
             return self._receive_frames(self._reader.complete(data))
         except ConnectionFault as fault:
             self._reader.clear()
+            with suppress(ConnectionFault):
+                self._report()
             self._fail(fault.code, fault.reason)
             return False
 
@@ -101,6 +99,8 @@ class TunedEngine(ControlFrames):
         max_frame_bytes = self._config.max_frame_bytes
         low_bytes = self._connection_low_bytes
         guarded = reader.guarded
+        unreported = self._unreported
+        offers = self._short_request_bytes >= 0
         end = len(data)
         at = reader.start
         limit = min(end - HEADER_BYTES + 1, at + SLICE_BYTES)
@@ -110,6 +110,14 @@ class TunedEngine(ControlFrames):
             size = word >> 8
             start = at + HEADER_BYTES
             stop = start + size
+            if unreported or (offers and kind == HEADERS and flags == END_HEADERS and stop < limit):
+                if not guarded:
+                    after = self._receive_requests(data, at, limit)
+                    if after > at:
+                        at = after
+                        continue
+                if unreported:
+                    self._report()
             if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not guarded:
                 if kind == DATA:
                     if not flags:
@@ -141,11 +149,6 @@ class TunedEngine(ControlFrames):
                             sink.on_data(open_stream, data[start:stop], False)
                         continue
                 elif flags in _WHOLE_BLOCK and 0 < stream_id < MAX_STREAM_ID:
-                    if stop < limit and flags == END_HEADERS and data[stop + _FLAGS_AT] == END_STREAM:
-                        after = self._receive_requests(size, data, at, limit)
-                        if after > at:
-                            at = after
-                            continue
                     at = stop
                     block = data[start:stop]
                     section = sections.get(block)
@@ -179,72 +182,94 @@ class TunedEngine(ControlFrames):
         reader.start = 0
         if at < end:
             reader.partial = data[at:]
+        if unreported:
+            self._report()
         return False
 
-    def _receive_requests(self, block_bytes: int, data: bytes, at: int, limit: int) -> int:
-        """Requests that are whole, as nearly all unary ones are: HEADERS with a block of `block_bytes`, and DATA that
-        ends them. Handles those that follow each other from `at` on and begin before `limit`, as far as windows and the
-        sink allow; returns where the first frame begins that was not handled."""
+    def _receive_requests(self, data: bytes, at: int, limit: int) -> int:
+        """HEADERS that open calls, and DATA frames that are all of a request, as of nearly all unary ones: each behind
+        its HEADERS, or those of many behind the HEADERS of many. Handles what follows each other from `at` on and
+        begins before `limit`, as far as windows and the sink allow; returns where the first frame begins that was not
+        handled. Requests whose DATA has not been met are left in `_unreported`."""
         streams = self.streams
         connection = self._connection
-        sink = self._sink
+        unreported = self._unreported
         decoder = self._decoder
-        on_request = sink.on_request
+        on_request = self._sink.on_request
         low_bytes = self._connection_low_bytes
         short_bytes = self._short_request_bytes
-        unpack = _request_unpacker(block_bytes)
-        head_word = block_bytes << 8 | HEADERS
-        head_bytes = HEADER_BYTES + block_bytes
-        message_at = head_bytes + HEADER_BYTES
+        max_frame_bytes = self._config.max_frame_bytes
         end = len(data)
-        last = min(limit - 1, end - message_at)
         known_block: bytes | None = None  # `section` is its
         spare: TunedStream | None = None  # of a request that was answered at once: as new, and nobody has it any more
-        while at <= last:
-            word, flags, stream_id, block, data_word, data_flags, data_id = unpack(data, at)
-            start = at + message_at
-            size = data_word >> 8
-            stop = start + size
-            if (
-                word != head_word
-                or flags != END_HEADERS
-                or stream_id != self._highest_peer_id + 2
-                or data_id != stream_id
-                or data_flags != END_STREAM
-                or data_word & 0xFF  # it is not DATA
-                or stop > end
-                or size > short_bytes
-                or size >= connection.receive_window - low_bytes
-                or connection.send_window < SHORT_REPLY_BYTES
-                or len(streams) >= self._stream_limit
-            ):
-                return at
-            if block != known_block:
-                found = decoder.sections.get(block)
-                known_block = None if found is None else block
-                section = decoder.decode(block) if found is None else found
-                if not section.opens:
-                    self._on_section(stream_id, section, False)
-                    return at + head_bytes
-            self._highest_peer_id = stream_id
-            if spare is None:
-                stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
+        while at < limit:
+            word, flags, stream_id = _unpack_header(data, at)
+            start = at + HEADER_BYTES
+            size = word >> 8
+            stop: int = start + size
+            if stop > end:
+                break
+            if flags == END_STREAM:
+                section = unreported.get(stream_id)
+                if (
+                    section is None
+                    or word & 0xFF  # it is not DATA
+                    or size > short_bytes
+                    or size >= connection.receive_window - low_bytes
+                    or connection.send_window < SHORT_REPLY_BYTES
+                ):
+                    break
+                if spare is None:
+                    stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
+                else:
+                    stream = spare
+                    stream.id = stream_id
+                    spare = None
+                streams[stream_id] = stream
+                reply = on_request(stream, section, data, start, stop)
+                if reply is None:
+                    del streams[stream_id]
+                    self._report()
+                    break
+                del unreported[stream_id]
+                connection.receive_window -= size
+                if reply:
+                    self._send_short_reply(stream_id, reply)
+                    spare = stream
             else:
-                stream = spare
-                stream.id = stream_id
-                spare = None
-            streams[stream_id] = stream
-            reply = on_request(stream, section, data, start, stop)
-            if reply is None:
-                stream.remote = OPEN
-                sink.on_headers(stream, section, False)
-                return at + head_bytes
-            connection.receive_window -= size
+                if (
+                    flags != END_HEADERS
+                    or word & 0xFF != HEADERS
+                    or stream_id != self._highest_peer_id + 2
+                    or stream_id == MAX_STREAM_ID
+                    or size > max_frame_bytes
+                    or len(streams) + len(unreported) >= self._stream_limit
+                    or len(unreported) == _MOST_UNREPORTED
+                ):
+                    break
+                block = data[start:stop]
+                if block != known_block:
+                    found = decoder.sections.get(block)
+                    known_block = None if found is None else block
+                    opening = decoder.decode(block) if found is None else found
+                    if not opening.opens:
+                        self._report()
+                        self._on_section(stream_id, opening, False)
+                        return stop
+                self._highest_peer_id = stream_id
+                unreported[stream_id] = opening
             at = stop
-            if reply:
-                self._send_short_reply(stream_id, reply)
-                spare = stream
         return at
+
+    def _report(self) -> None:
+        """Report the requests that were not offered, in the order in which their HEADERS came."""
+        unreported = self._unreported
+        sections = list(unreported.items())
+        unreported.clear()
+        for stream_id, section in sections:
+            stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes, OPEN)
+            self.streams[stream_id] = stream
+            self._sink.on_headers(stream, section, False)
 
     def _receive_data(self, data: bytes, at: int, limit: int) -> int:
         """The DATA frames at `at` that follow each other, are whole, end no stream, and belong to calls, whose answers
