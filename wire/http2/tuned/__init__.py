@@ -10,6 +10,7 @@
     streams    the state of one stream, its windows and the connection's
     state      what both halves of an engine know of their connection
     sender     everything that an engine sends
+    requests   requests that are read as a whole
     engine     everything that it receives: `TunedEngine`, a server's
     client     what is otherwise on a client: `ClientEngine`
 

@@ -17,10 +17,9 @@ from wire.http2.codes import (
     MAX_STREAM_ID,
     ErrorCode,
 )
-from wire.http2.engine import SHORT_REPLY_BYTES, Sink
+from wire.http2.engine import Sink
 from wire.http2.limits import LEAST_DATA_BYTES, LEAST_STALL_S, tiny
 from wire.http2.tuned import frames
-from wire.http2.tuned.control import ControlFrames
 from wire.http2.tuned.decoder import ConnectionFault
 from wire.http2.tuned.fields import INFORMATIONAL, OVERSIZE, REQUEST, RESPONSE, TRAILERS, Section
 from wire.http2.tuned.frames import (
@@ -38,6 +37,7 @@ from wire.http2.tuned.frames import (
     WINDOW_UPDATE,
 )
 from wire.http2.tuned.reader import FrameReader, without_padding
+from wire.http2.tuned.requests import WholeRequests
 from wire.http2.tuned.streams import CONNECTION, ENDED, OPEN, TunedStream
 
 _PROTOCOL_ERROR: Final = ErrorCode.PROTOCOL_ERROR
@@ -46,22 +46,21 @@ SLICE_BYTES: Final = 1 << 12
 """Of what was read, in which the frames of one slice begin: 400 of the smallest DATA that carries something, 40 unary
 calls. A turn lasts a slice longer than it may."""
 
+_FLAGS_AT: Final = 4  # in a frame header
+
 _WHOLE_BLOCK: Final = (END_HEADERS, END_HEADERS | END_STREAM)
 
 FRAME_COST: Final = 512
 """What a frame of DATA that is longer takes of a slice."""
 
-_MOST_UNREPORTED: Final = 128
-"""Requests whose DATA is looked for behind the HEADERS of others: to report so many together is a slice's work."""
-
 _unpack_header = frames.HEADER.unpack_from
 _frame_header = frames.HEADER.pack
 
 
-class TunedEngine(ControlFrames):
+class TunedEngine(WholeRequests):
     """One HTTP/2 connection. `client`: our role; `sink`: hears what was received; `config`: limits and windows."""
 
-    __slots__ = ("_reader", "_sections", "_skipped", "_unreported")
+    __slots__ = ("_reader", "_sections", "_skipped")
 
     def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
         super().__init__(client, sink, config)
@@ -70,8 +69,6 @@ class TunedEngine(ControlFrames):
         self._now = float("inf")  # until the first read
         self._settled = False  # our SETTINGS are acknowledged
         self._skipped = range(0)  # the ids that the peer left out last
-        self._unreported: dict[int, Section] = {}
-        """By stream, the requests of this read whose DATA has not been met: each may yet be offered whole."""
         self._judge_short_requests()
 
     def receive(self, data: bytes, now: float) -> bool:
@@ -112,7 +109,8 @@ class TunedEngine(ControlFrames):
             stop = start + size
             if unreported or (offers and kind == HEADERS and flags == END_HEADERS and stop < limit):
                 if not guarded:
-                    after = self._receive_requests(data, at, limit)
+                    whole = kind == HEADERS and stop < limit and data[stop + _FLAGS_AT] == END_STREAM
+                    after = (self._receive_requests if whole else self._receive_apart)(data, at, limit)
                     if after > at:
                         at = after
                         continue
@@ -185,91 +183,6 @@ class TunedEngine(ControlFrames):
         if unreported:
             self._report()
         return False
-
-    def _receive_requests(self, data: bytes, at: int, limit: int) -> int:
-        """HEADERS that open calls, and DATA frames that are all of a request, as of nearly all unary ones: each behind
-        its HEADERS, or those of many behind the HEADERS of many. Handles what follows each other from `at` on and
-        begins before `limit`, as far as windows and the sink allow; returns where the first frame begins that was not
-        handled. Requests whose DATA has not been met are left in `_unreported`."""
-        streams = self.streams
-        connection = self._connection
-        unreported = self._unreported
-        decoder = self._decoder
-        on_request = self._sink.on_request
-        low_bytes = self._connection_low_bytes
-        short_bytes = self._short_request_bytes
-        max_frame_bytes = self._config.max_frame_bytes
-        end = len(data)
-        known_block: bytes | None = None  # `section` is its
-        spare: TunedStream | None = None  # of a request that was answered at once: as new, and nobody has it any more
-        while at < limit:
-            word, flags, stream_id = _unpack_header(data, at)
-            start = at + HEADER_BYTES
-            size = word >> 8
-            stop: int = start + size
-            if stop > end:
-                break
-            if flags == END_STREAM:
-                section = unreported.get(stream_id)
-                if (
-                    section is None
-                    or word & 0xFF  # it is not DATA
-                    or size > short_bytes
-                    or size >= connection.receive_window - low_bytes
-                    or connection.send_window < SHORT_REPLY_BYTES
-                ):
-                    break
-                if spare is None:
-                    stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
-                else:
-                    stream = spare
-                    stream.id = stream_id
-                    spare = None
-                streams[stream_id] = stream
-                reply = on_request(stream, section, data, start, stop)
-                if reply is None:
-                    del streams[stream_id]
-                    self._report()
-                    break
-                del unreported[stream_id]
-                connection.receive_window -= size
-                if reply:
-                    self._send_short_reply(stream_id, reply)
-                    spare = stream
-            else:
-                if (
-                    flags != END_HEADERS
-                    or word & 0xFF != HEADERS
-                    or stream_id != self._highest_peer_id + 2
-                    or stream_id == MAX_STREAM_ID
-                    or size > max_frame_bytes
-                    or len(streams) + len(unreported) >= self._stream_limit
-                    or len(unreported) == _MOST_UNREPORTED
-                ):
-                    break
-                block = data[start:stop]
-                if block != known_block:
-                    found = decoder.sections.get(block)
-                    known_block = None if found is None else block
-                    opening = decoder.decode(block) if found is None else found
-                    if not opening.opens:
-                        self._report()
-                        self._on_section(stream_id, opening, False)
-                        return stop
-                self._highest_peer_id = stream_id
-                unreported[stream_id] = opening
-            at = stop
-        return at
-
-    def _report(self) -> None:
-        """Report the requests that were not offered, in the order in which their HEADERS came."""
-        unreported = self._unreported
-        sections = list(unreported.items())
-        unreported.clear()
-        for stream_id, section in sections:
-            stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes, OPEN)
-            self.streams[stream_id] = stream
-            self._sink.on_headers(stream, section, False)
 
     def _receive_data(self, data: bytes, at: int, limit: int) -> int:
         """The DATA frames at `at` that follow each other, are whole, end no stream, and belong to calls, whose answers
