@@ -21,7 +21,7 @@ from wire.transport.contract import Peer, Task
 
 logger = logging.getLogger("wire.transport")
 
-_ACCEPTS_PER_TURN: Final = 64  # so that a storm of connections cannot starve the connections that are open
+_ACCEPTS_PER_TURN: Final = 8  # so that a storm of connections cannot starve the connections that are open
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
