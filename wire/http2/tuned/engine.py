@@ -152,13 +152,19 @@ class TunedEngine(WholeRequests):
                     section = sections.get(block)
                     if section is None:
                         section = self._decoder.decode(block)
-                    if section.opens and stream_id == self._highest_peer_id + 2 and len(streams) < self._stream_limit:
+                    if (
+                        section.kind == REQUEST
+                        and stream_id == self._highest_peer_id + 2
+                        and len(streams) < self._stream_limit
+                        and (flags == END_HEADERS or not section.content_length)
+                    ):
                         self._highest_peer_id = stream_id
                         stream = streams[stream_id] = TunedStream(
                             stream_id, self._peer_window_bytes, self._stream_window_bytes
                         )
                         if flags == END_HEADERS:
                             stream.remote = OPEN
+                            stream.content_length = section.content_length
                         sink.on_headers(stream, section, flags != END_HEADERS)
                         continue
                     self._on_section(stream_id, section, flags != END_HEADERS)

@@ -74,10 +74,9 @@ _length = re.compile(rb"[0-9]{1,18}").fullmatch
 
 
 class Section(HeaderList):
-    """A received field section. `kind`: REQUEST … OVERSIZE. `content_length`: None where it has no such field. `opens`:
-    it is a request's, without one."""
+    """A received field section. `kind`: REQUEST … OVERSIZE. `content_length`: None where it has no such field."""
 
-    __slots__ = ("content_length", "kind", "opens")
+    __slots__ = ("content_length", "kind")
 
     def __init__(self, fields: Fields, kind: int, content_length: int | None) -> None:
         self.fields = fields
@@ -85,7 +84,6 @@ class Section(HeaderList):
         self.shared = False
         self.kind = kind
         self.content_length = content_length
-        self.opens = kind == REQUEST and content_length is None
 
 
 def mark(name: bytes, value: bytes) -> int:

@@ -18,7 +18,7 @@ from wire.http2.codes import MAX_STREAM_ID
 from wire.http2.engine import SHORT_REPLY_BYTES, Sink
 from wire.http2.tuned import frames
 from wire.http2.tuned.control import ControlFrames
-from wire.http2.tuned.fields import Section
+from wire.http2.tuned.fields import REQUEST, Section
 from wire.http2.tuned.frames import END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
 from wire.http2.tuned.streams import OPEN, TunedStream
 
@@ -92,11 +92,14 @@ class WholeRequests(ControlFrames):
                 found = decoder.sections.get(block)
                 known_block = None if found is None else block
                 section = decoder.decode(block) if found is None else found
-                if not section.opens:
+                if section.kind != REQUEST:
                     self._report()
                     self._on_section(stream_id, section, False)
                     return at + head_bytes
             self._highest_peer_id = stream_id
+            if section.content_length is not None and section.content_length != size:
+                unreported[stream_id] = section
+                return at + head_bytes
             if spare is None:
                 stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
             else:
@@ -146,6 +149,7 @@ class WholeRequests(ControlFrames):
                     or size > short_bytes
                     or size >= connection.receive_window - low_bytes
                     or connection.send_window < SHORT_REPLY_BYTES
+                    or (section.content_length is not None and section.content_length != size)
                 ):
                     break
                 if spare is None:
@@ -181,7 +185,7 @@ class WholeRequests(ControlFrames):
                     found = decoder.sections.get(block)
                     known_block = None if found is None else block
                     opening = decoder.decode(block) if found is None else found
-                    if not opening.opens:
+                    if opening.kind != REQUEST:
                         self._report()
                         self._on_section(stream_id, opening, False)
                         return stop
@@ -197,5 +201,6 @@ class WholeRequests(ControlFrames):
         unreported.clear()
         for stream_id, section in sections:
             stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes, OPEN)
+            stream.content_length = section.content_length
             self.streams[stream_id] = stream
             self._sink.on_headers(stream, section, False)
