@@ -443,6 +443,16 @@ def test_an_hpack_bomb_costs_the_connection(server: MakeRig) -> None:
     assert peak < MiB
 
 
+def test_tiny_data_among_much_is_explained_by_it(server: MakeRig) -> None:
+    rig = server(control_burst=2, controls_per_s=0.0)  # its SETTINGS
+    rig.open()
+    for _ in range(50):
+        rig.feed(f.data(1, bytes(1024)), f.data(1, b"x"))
+    assert rig.verdict() is None
+    rig.feed(f.data(1, b"x") * 3)
+    assert rig.verdict() == ErrorCode.ENHANCE_YOUR_CALM
+
+
 def test_many_tiny_fields_cost_the_connection(server: MakeRig) -> None:
     rig = server()
     rig.feed(f.headers(1, f.indexed(2) * 60_000))

@@ -39,6 +39,10 @@ more, and nothing else is handled in that slice. A thousand take 0.2 ms, and by 
 LEAST_DATA_BYTES: Final = 5
 """DATA of less, not ending its stream, is less than the prefix of a gRPC message, and so carries none."""
 
+BYTES_FOR_TINY: Final = 1024
+"""DATA that explains one tiny frame: tonic shares the connection's window out among its streams, and sends what is left
+for one, be it a byte."""
+
 FREE_SETTINGS: Final = 16
 """Entries of one SETTINGS frame that cost nothing: more than twice as many as RFC 9113 defines."""
 
@@ -121,6 +125,7 @@ class Limits:
     __slots__ = (
         "_max_resets_ahead",
         "_resets",
+        "_tiny",
         "_updates",
         "_written_at_ping",
         "awaited",
@@ -139,6 +144,7 @@ class Limits:
         self._written_at_ping = 0
         self._updates = 0  # WINDOW_UPDATEs explained so far
         self._resets = 0  # RST_STREAMs explained so far
+        self._tiny = 0  # tiny DATA frames explained so far
         self._max_resets_ahead = config.max_concurrent_streams
 
     def stalled(self, since: float, now: float) -> None:
@@ -151,6 +157,14 @@ class Limits:
         if ahead <= 0:
             return False
         self._updates += 1 + max(0, ahead - MAX_UPDATES_AHEAD)
+        return True
+
+    def explains_tiny(self, received_bytes: int) -> bool:
+        """`received_bytes`: DATA that has come on this connection so far."""
+        ahead = received_bytes // BYTES_FOR_TINY - self._tiny
+        if ahead <= 0:
+            return False
+        self._tiny += 1 + max(0, ahead - MAX_UPDATES_AHEAD)
         return True
 
     def explains_ping(self) -> bool:

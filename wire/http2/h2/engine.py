@@ -64,6 +64,7 @@ class H2Engine(H2Sender):
         self._settled = False  # our SETTINGS are acknowledged
         # The connection's receive window as the peer has it, and what of it went to DATA that h2 did not see.
         self._receive_window = config.connection_window_bytes
+        self._granted_bytes = config.connection_window_bytes  # on the connection, ever
         self._unseen_bytes = 0
 
     # Reading.
@@ -94,9 +95,11 @@ class H2Engine(H2Sender):
         length = len(frame) - HEADER_BYTES
         end = flags & END_STREAM != 0
         stream = self.streams.get(stream_id)
-        if (not end and tiny(length, len(data))) or (
-            stream is None and not self._resets.explains_data(stream_id, length, end)
-        ):
+        if (
+            not end
+            and tiny(length, len(data))
+            and not (length == len(data) and self._limits.explains_tiny(self._granted_bytes - self._receive_window))
+        ) or (stream is None and not self._resets.explains_data(stream_id, length, end)):
             self._charge_control()
         if length > self._receive_window:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
@@ -390,6 +393,7 @@ class H2Engine(H2Sender):
         """On arrival, whatever becomes of the stream: one that nobody reads must not hold up the others."""
         increment = self._config.connection_window_bytes - self._receive_window
         self._receive_window += increment
+        self._granted_bytes += increment
         if self._unseen_bytes:
             self._queue(pack_frame(FrameType.WINDOW_UPDATE, 0, 0, _UINT.pack(self._unseen_bytes)))
         if increment > self._unseen_bytes:

@@ -359,9 +359,13 @@ class TunedEngine(WholeRequests):
         size = len(body)
         ends_stream = bool(flags & END_STREAM)
         stream = self.streams.get(stream_id)
-        if (not ends_stream and tiny(size, len(data))) or (
-            stream is None and not self._resets.explains_data(stream_id, size, ends_stream)
-        ):
+        if (
+            not ends_stream
+            and tiny(size, len(data))
+            and not (
+                size == len(data) and self._limits.explains_tiny(self._granted_bytes - self._connection.receive_window)
+            )
+        ) or (stream is None and not self._resets.explains_data(stream_id, size, ends_stream)):
             self._charge_control()
         if not self._connection.take_in(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA past the connection's window")
@@ -394,6 +398,7 @@ class TunedEngine(WholeRequests):
         connection = self._connection
         increment = self._config.connection_window_bytes - connection.receive_window
         connection.receive_window += increment
+        self._granted_bytes += increment
         self._out.append(frames.window_update(CONNECTION, increment))
 
 

@@ -30,6 +30,7 @@ class EngineState:
         "_encoder",
         "_failed",
         "_goaway_id",
+        "_granted_bytes",
         "_highest_peer_id",
         "_limits",
         "_more_to_write",
@@ -84,6 +85,7 @@ class EngineState:
 
         # Ours. The windows are opened again in steps of half their size.
         self._connection = Flow(CONNECTION, DEFAULT_WINDOW_BYTES, config.connection_window_bytes)
+        self._granted_bytes = config.connection_window_bytes  # on the connection, ever
         self._connection_low_bytes = config.connection_window_bytes - config.connection_window_bytes // 2
         self._stream_window_bytes = config.stream_window_bytes
         self._budget = ReceiveBudget(
