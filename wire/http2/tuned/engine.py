@@ -109,6 +109,7 @@ class TunedEngine(WholeRequests):
             stop = start + size
             if unreported or (offers and kind == HEADERS and flags == END_HEADERS and stop < limit):
                 if not guarded:
+                    # HEADERS that end within a slice are shorter than the longest frame of any configuration.
                     whole = kind == HEADERS and stop < limit and data[stop + _FLAGS_AT] == END_STREAM
                     after = (self._receive_requests if whole else self._receive_apart)(data, at, limit)
                     if after > at:
