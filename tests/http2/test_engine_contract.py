@@ -710,6 +710,8 @@ def test_a_long_read_is_handled_in_slices(engine_name: str, pieces: int) -> None
     while rig.engine.receive(b"", rig.now):
         counts.append(len(rig.sink.streams))
     assert len(counts) > 2
+    if engine_name == "h2":  # the tuned engine may report the requests of some slices together
+        assert counts == sorted(set(counts))
     assert max(later - earlier for earlier, later in pairwise([0, *counts])) < 300
     assert list(rig.sink.streams) == list(ids)
     rig.feed(f.ping()[12:])
