@@ -9,7 +9,7 @@ ARGS ?=
 
 help: ## List the targets
 	@echo 'make TARGET [ARGS="..."] [PYTHON=/path/to/python]'
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
 
 build: venv-run ## Build the wheel into dist/
 	@rm -rf build  # what setuptools left there would be shipped, even modules that are gone

@@ -107,11 +107,25 @@ def test_a_module_runs_as_python_would_run_it(tmp_path: Path) -> None:
     assert (status, said) == (0, "__main__ ['a'] wire.grpclib\n")
 
 
-@pytest.mark.parametrize("arguments", [(), ("-m",), ("--help",)])
-def test_no_program_gives_the_usage(arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("arguments", "expected"), [((), 2), (("-m",), 2), (("-x",), 2), (("--help",), 0)])
+def test_no_program_gives_the_usage(arguments: tuple[str, ...], expected: int) -> None:
     status, said = run("-m", "wire.grpclib", *arguments)
-    assert status == 1
+    assert status == expected
     assert said.startswith("usage: python -m wire.grpclib SCRIPT ARGS…\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nosuch.py",), "there is no file nosuch.py"),
+        (("tests",), "the directory tests has no __main__.py"),
+        (("-m", "nosuch"), "there is no module nosuch that can be run"),
+        (("-m", "tests.nosuch"), "there is no module tests.nosuch that can be run"),
+        (("-m", "tests"), "there is no module tests that can be run"),
+    ],
+)
+def test_a_program_that_is_not_there_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    assert run("-m", "wire.grpclib", *arguments) == (2, f"python -m wire.grpclib: {sentence}\n")
 
 
 def test_grpc_is_ours_and_its_classes_say_where_grpcio_has_them() -> None:

@@ -37,7 +37,10 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "grpcio": ("blocking", "standard"),
     "grpclib": ("grpcio", "standard"),
     "interceptors": (),
-    "programs": ("config", "generate", "inspect", "metadata", "process", "service", "standard", "status", "transport"),
+    "programs": (
+        *("config", "generate", "inspect", "metadata", "process", "service", "standard", "status", "transport"),
+        "version",
+    ),
     "standard": (),
     "testing": (),
 }

@@ -18,6 +18,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import find_spec
 from io import open_code
 from types import ModuleType
+from typing import NoReturn
 
 from wire.errors import UsageError
 
@@ -98,19 +99,46 @@ def run_program(install: Callable[[], None], command: str) -> None:
     `command` is how this was called, for the line that says so when nothing is named.
     """
     arguments = sys.argv[1:]
+    usage = f"usage: {command} SCRIPT ARGS…\n       {command} -m MODULE ARGS…"
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(usage)
+        return
     as_module = arguments[:1] == ["-m"]
     program = arguments[as_module : as_module + 1]
-    if not program or (program[0].startswith("-") and not as_module):
-        raise SystemExit(f"usage: {command} SCRIPT ARGS…\n       {command} -m MODULE ARGS…")
+    if not program or program[0].startswith("-"):
+        _refuse(usage)
     install()
     sys.argv = arguments[as_module:]
     if as_module:
         sys.path[0] = os.getcwd()
+        if not _can_be_run(program[0]):
+            _refuse(f"{command}: there is no module {program[0]} that can be run")
         runpy.run_module(program[0], run_name="__main__", alter_sys=True)
+    elif not os.path.exists(program[0]):
+        _refuse(f"{command}: there is no file {program[0]}")
     elif os.path.isfile(program[0]) and not zipfile.is_zipfile(program[0]):
         _run_script(program[0])
+    elif os.path.isdir(program[0]) and not os.path.isfile(os.path.join(program[0], "__main__.py")):
+        _refuse(f"{command}: the directory {program[0]} has no __main__.py")
     else:  # a directory, or an archive, with a __main__
         runpy.run_path(program[0], run_name="__main__")
+
+
+def _can_be_run(module: str) -> bool:
+    """Whether it exists, and is no package without a __main__."""
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError as error:
+        if not module.startswith(f"{error.name}."):  # its package's own import of something else
+            raise
+        return False
+    return spec is not None and (spec.submodule_search_locations is None or _can_be_run(f"{module}.__main__"))
+
+
+def _refuse(text: str) -> NoReturn:
+    """End with the status of a wrong command line."""
+    print(text, file=sys.stderr)
+    sys.exit(2)
 
 
 def _run_script(name: str) -> None:

@@ -20,7 +20,7 @@ from wire.deadline import DeadlineTimer
 from wire.http2.codes import ErrorCode
 from wire.http2.engine import Engine, HeaderList, Sink, Stream
 from wire.http2.engines import engine_factory
-from wire.http2.preface import TLS_CLIENT, TLS_SERVER
+from wire.http2.preface import NO_SERVER, TLS_CLIENT, TLS_SERVER
 from wire.live import ConnectionState, next_number
 from wire.message_decoder import ThreadTurns
 from wire.transport.contract import Future, Peer, Runtime, Timer, Transport
@@ -461,7 +461,7 @@ class Connection:
         pass
 
     def on_connection_error(self, code: ErrorCode, reason: str) -> None:
-        told = reason in (TLS_CLIENT, TLS_SERVER)
+        told = reason in (NO_SERVER, TLS_CLIENT, TLS_SERVER)
         self.error = reason if told else f"the peer broke HTTP/2: {reason} ({code.name})"
         self.runtime.call_soon(self._close)
 

@@ -105,6 +105,13 @@ def test_a_wrong_preface_is_answered_by_goaway(engine_name: str, data: bytes) ->
     assert rig.verdict() == E.PROTOCOL_ERROR
 
 
+@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"<!DOCTYPE HTML>", b"SSH-2.0-x\r\n", b"2"])
+def test_a_server_that_speaks_something_else_is_known_at_its_first_byte(engine_name: str, data: bytes) -> None:
+    rig = Rig(engine_name, client=True, settle=False)
+    rig.feed(data)
+    assert rig.verdict() == E.PROTOCOL_ERROR
+
+
 def test_a_wrong_preface_is_known_at_its_first_wrong_byte(engine_name: str) -> None:
     rig = Rig(engine_name, client=False, settle=False)
     for byte in b"PRI * HTTP/2.0\r\n\r\n":

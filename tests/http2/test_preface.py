@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from wire.http2.codes import PREFACE
-from wire.http2.preface import HTTP1, HTTP1_ANSWER, NOT_HTTP2, TLS_CLIENT, answer_to_http1, instead_of_preface
+from wire.http2.preface import (
+    HTTP1,
+    HTTP1_ANSWER,
+    NO_SERVER,
+    NOT_HTTP2,
+    TLS_CLIENT,
+    TLS_SERVER,
+    answer_to_http1,
+    instead_of_preface,
+    instead_of_settings,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +50,9 @@ def test_only_http_1_is_answered_where_http_2_was_not_asked_for() -> None:
 
 def test_tls_is_named() -> None:
     assert instead_of_preface(PREFACE, b"\x16\x03\x01\x02") == TLS_CLIENT
+    assert instead_of_settings(b"\x15\x03\x03\0\x02") == TLS_SERVER
+
+
+def test_a_server_that_begins_with_no_frame_of_a_likely_size_is_none() -> None:
+    assert instead_of_settings(b"HTTP/1.1 505 HTTP Version Not Supported\r\n") == NO_SERVER
+    assert instead_of_settings(b"") == instead_of_settings(b"\0") == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +11,9 @@ from collections.abc import Callable
 import pytest
 
 import wire
-from wire.programs import cli
+from wire.programs import cli, client
 from wire.programs.cli import run_main
+from wire.version import VERSION
 
 
 def ended(main: Callable[[], int | None]) -> int:
@@ -79,6 +81,8 @@ def test_value_is_taken(parse: Callable[[str], object], text: str, value: object
         (cli.address, "nowhere"),
         (cli.loop_name, "nothing"),
         (cli.readable_file, "/nonexistent"),
+        (cli.process, "0"),
+        (cli.process, str(2**31 - 1)),
     ],
 )
 def test_value_is_refused(parse: Callable[[str], object], text: str) -> None:
@@ -89,7 +93,7 @@ def test_value_is_refused(parse: Callable[[str], object], text: str) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (wire.RpcError(wire.StatusCode.NOT_FOUND, "no\x1b[31mthing"), 1, "prog: NOT_FOUND: no\\x1b[31mthing\n"),
+        (wire.RpcError(wire.StatusCode.NOT_FOUND, "no\x1b[31mthing"), 69, "prog: NOT_FOUND: no\\x1b[31mthing\n"),
         (wire.ConnectError("nobody is there"), 1, "prog: nobody is there\n"),
         (FileNotFoundError(2, "No such file or directory", "f"), 1, "prog: f: No such file or directory\n"),
         (ExceptionGroup("", [wire.UsageError("too late")]), 1, "prog: too late\n"),
@@ -127,3 +131,18 @@ def test_reader_that_goes_away_is_no_error() -> None:
     program.stdout.close()
     assert program.communicate()[1] == b""
     assert program.returncode == 141
+
+
+def test_a_terminal_that_has_no_micro_sign_ends_no_program() -> None:
+    command = [sys.executable, "-c", "from wire.programs import cli; cli.run_main(lambda: print('5 \\xb5s'), 'prog')"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "5 \\xb5s\n"
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        client.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"wire-client {VERSION}\n"

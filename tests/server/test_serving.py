@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -94,3 +95,13 @@ def test_what_making_the_server_raises_passes_through() -> None:
 
     with pytest.raises(wire.ServiceError, match="not today"):
         wire.serve(make_server, "127.0.0.1:0")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_that_is_taken_ends_the_program_with_one_sentence(workers: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as caught:
+            wire.serve(lambda: wire.Server([]), f"127.0.0.1:{port}", workers=workers)
+    assert caught.value.code == f"cannot listen on ipv4:127.0.0.1:{port}: port {port} is taken by another program"
+    assert isinstance(caught.value.__cause__, wire.ListenError)

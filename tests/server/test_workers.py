@@ -211,7 +211,7 @@ def test_hang_timeout_out_of_range_is_refused() -> None:
 def test_second_signal_kills_workers_that_do_not_end(start: Start) -> None:
     status, stderr = start("stubborn", "127.0.0.1:0", 2).end(signal.SIGTERM, signal.SIGINT)
     assert status == 1
-    assert "asked to stop again: killing 2 workers" in stderr
+    assert "stopping at once: killing workers: 2" in stderr
 
 
 def test_workers_that_do_not_end_in_time_are_killed(start: Start) -> None:

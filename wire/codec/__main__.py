@@ -18,7 +18,8 @@ def main(arguments: list[str]) -> str:
         return f"{USAGE}\n\nPrints the encode and decode functions of a message class.\n"
     module_name, separator, class_name = arguments[0].partition(":") if len(arguments) == 1 else ("", "", "")
     if not (module_name and separator and class_name):
-        raise SystemExit(USAGE)
+        print(USAGE, file=sys.stderr)
+        raise SystemExit(2)
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)

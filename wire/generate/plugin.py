@@ -17,6 +17,9 @@ _PARAMETERS = {"": False, "messages=betterproto2": False, "messages=google": Tru
 
 
 def main() -> None:
+    if len(sys.argv) > 1 or sys.stdin.isatty():
+        print(__doc__, end="")  # protoc gives no arguments, and a request on standard input
+        return
     request = CodeGeneratorRequest.FromString(sys.stdin.buffer.read())
     response = CodeGeneratorResponse(supported_features=CodeGeneratorResponse.FEATURE_PROTO3_OPTIONAL)
     google = _PARAMETERS.get(request.parameter)

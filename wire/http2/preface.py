@@ -10,6 +10,7 @@ NOT_HTTP2: Final = "this is not HTTP/2"
 HTTP1: Final = "this is HTTP/1"
 TLS_CLIENT: Final = "the peer speaks TLS, and this port does not speak TLS"
 TLS_SERVER: Final = "this port speaks TLS, and the channel has no ClientTls"
+NO_SERVER: Final = "what listens there does not speak HTTP/2, so it is no gRPC server"
 
 _TLS_HANDSHAKE: Final = b"\x16\x03"  # how a record begins (RFC 8446 §5.1)
 _TLS_ALERT: Final = b"\x15\x03"
@@ -42,6 +43,9 @@ def answer_to_http1(data: bytes) -> bytes:
     return HTTP1_ANSWER if instead_of_preface(PREFACE, data) == HTTP1 else b""
 
 
-def is_tls_alert(data: bytes) -> bool:
-    """Whether a server's first bytes are a TLS alert, and no SETTINGS: as a frame it would be of 1.3 MB."""
-    return data.startswith(_TLS_ALERT)
+def instead_of_settings(data: bytes) -> str:
+    """What the connection error says of a server's first bytes that are no SETTINGS, but would be a frame of 64 KiB or
+    more: text of HTTP/1, SSH and other protocols, or a TLS alert. Else ""."""
+    if data[:1] in (b"", b"\0"):
+        return ""
+    return TLS_SERVER if data.startswith(_TLS_ALERT) else NO_SERVER

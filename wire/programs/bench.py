@@ -246,9 +246,10 @@ class Bench:
     def _parser(self) -> cli.Parser:
         epilog = f"{_NOTES}{FILTER_HELP}\nexamples:\n{self.examples}"
         parser = cli.Parser(self.prog, description=self.description, epilog=epilog)
+        cli.add_version_flag(parser)
         add = parser.add_argument
         add("--target", type=cli.address, metavar="ADDR", help="where a server listens")
-        add("--server-pid", type=cli.integer(1, 2**31), metavar="PID", help="count the CPU time of this process as its")
+        add("--server-pid", type=cli.process, metavar="PID", help="count the CPU time of this process as its")
         self.add_flags(parser)
         add_load_flags(parser)
         search = parser.add_argument_group("searches")

@@ -3,9 +3,9 @@ programs have, and `run_main`, which turns whatever ends a program into one line
 
     status   meaning
     0        done
-    1        it could not be done: one line on stderr says why, with the gRPC code where there is one
+    1        it could not be done: one line on stderr says why
     2        the command line is wrong
-    64 + n   a call ended with the gRPC status n (some programs; those of grpcurl are the same)
+    64 + n   a call ended with the gRPC status n, as grpcurl has it
     130      interrupted (Ctrl-C)
     141      whoever read the output went away
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import os
 import signal
 import sys
@@ -28,7 +29,9 @@ from wire.errors import AddressError, MetadataError, WireError
 from wire.metadata import Metadata
 from wire.process import open_standard_descriptors
 from wire.programs.logs import LEVELS, printable
+from wire.status import RpcError
 from wire.transport.address import parse_address
+from wire.version import VERSION
 
 ENGINES = ("h2", "tuned")
 LOOPS = ("auto", "asyncio", "uvloop", "trio")
@@ -79,6 +82,18 @@ def number(low: float, high: float, *, unit: str = "") -> Callable[[str], float]
         return value
 
     return parse
+
+
+def process(text: str) -> int:
+    """The id of a process that is alive."""
+    pid = integer(1, 2**31 - 1)(text)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        raise argparse.ArgumentTypeError(f"there is no process {pid}") from None
+    except PermissionError:
+        pass  # somebody else's
+    return pid
 
 
 seconds = number(0.001, 86_400, unit=" of seconds")
@@ -146,6 +161,11 @@ def writable_file(text: str) -> Path:
 # Flags that several programs have.
 
 
+def add_version_flag(parser: argparse.ArgumentParser) -> None:
+    """--version."""
+    parser.add_argument("--version", action="version", version=f"{parser.prog} {VERSION}", help="print the version")
+
+
 def add_log_flags(parser: argparse.ArgumentParser, *, level: str = "info") -> None:
     """--log-level and --log-format, for `logs.set_up_logging`."""
     parser.add_argument("--log-level", choices=LEVELS, default=level, help="log this and worse (%(default)s)")
@@ -174,6 +194,8 @@ def run_main(main: Callable[[], int | None], prog: str) -> NoReturn:
     Set WIRE_TRACEBACK=1 in the environment to see the traceback of an error.
     """
     open_standard_descriptors()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # where the locale's encoding lacks a sign, as "µ", stderr does so too
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # see the package
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -191,6 +213,13 @@ _FLAGS = {
     "ServerTls.client_ca": "--tls-client-ca",
 }
 """Where an error advises a parameter, the user of a program has a flag."""
+
+
+def with_flags(text: str) -> str:
+    """The text of an error that advises a parameter, with the flag in its place."""
+    for knob, flag in _FLAGS.items():
+        text = text.replace(knob, flag)
+    return text
 
 
 def _only(error: BaseException) -> BaseException:
@@ -215,10 +244,8 @@ def _status(error: BaseException, prog: str) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
         case WireError():
-            text = str(error)
-            for knob, flag in _FLAGS.items():
-                text = text.replace(knob, flag)
-            return _fail(prog, text)
+            _fail(prog, with_flags(str(error)))
+            return RPC_FAILED + error.code if isinstance(error, RpcError) else FAILED
         case MemoryError():
             return _fail(prog, "there is not enough memory for this")
         case OSError():

@@ -41,8 +41,8 @@ _MORE: Final = "more_"
 """Before the name of a flag that may be repeated, where it stands behind the command."""
 
 _STATUS: Final = """\
-Results go to standard output. An error goes to standard error as one line with the gRPC code, and the exit status is 1;
-after list, describe and call it is 64 + the number of the code (NOT_FOUND: 69), and details follow, one a line.
+Results go to standard output. When a call fails, one line with the gRPC code goes to standard error, and the exit
+status is 64 + the number of the code (NOT_FOUND: 69). Other errors end with status 1.
 """
 _EXAMPLES: Final = """\
   %(prog)s list
@@ -128,10 +128,11 @@ async def _tell(args: argparse.Namespace, schema: Schema, error: wire.RpcError) 
     except wire.WireError:  # whatever the server answers when it is asked for their types
         pass
     if args.json:
-        shown = {"code": error.code.name, "number": int(error.code), "message": error.message, "details": details}
+        message = cli.with_flags(error.message)
+        shown = {"code": error.code.name, "number": int(error.code), "message": message, "details": details}
         print(json.dumps(shown), file=sys.stderr)
         return
-    print(f"{args.prog}: {printable(str(error))}", file=sys.stderr)
+    print(f"{args.prog}: {printable(cli.with_flags(str(error)))}", file=sys.stderr)
     for detail in details:
         print(f"  {json.dumps(detail)}", file=sys.stderr)
 
@@ -181,6 +182,7 @@ def _parser(prog: str, commands: Sequence[Command], examples: str) -> cli.Parser
         epilog=f"{notes}\nexamples:\n{_EXAMPLES}{examples}",
     )
     parser.set_defaults(prog=prog)
+    cli.add_version_flag(parser)
     _add_common_flags(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
 

@@ -142,6 +142,7 @@ class ServerProgram:
 
     def _parser(self) -> cli.Parser:
         parser = cli.Parser(self.prog, description=self.description, epilog=self.epilog)
+        cli.add_version_flag(parser)
         add = parser.add_argument
         add("--listen", action="append", type=_address, metavar="ADDR", help=f"may be repeated ({DEFAULT_ADDRESS})")
         workers = "processes behind the addresses (1)"

@@ -172,6 +172,7 @@ def _check(parser: cli.Parser, args: argparse.Namespace) -> None:
 
 def _parser(prog: str) -> cli.Parser:
     parser = cli.Parser(prog, description=_DESCRIPTION, epilog=_EPILOG)
+    cli.add_version_flag(parser)
     parser.add_argument("--listen", action="append", type=cli.address, metavar="ADDR", help="may be repeated")
     parser.add_argument("--target", type=cli.address, metavar="ADDR", help="where each connection is passed on to")
     parser.add_argument(

@@ -14,7 +14,7 @@ from typing import Final
 
 import anyio
 
-from wire.errors import ConfigurationError
+from wire.errors import AddressError, ConfigurationError, ListenError, WireError
 from wire.process import tune_process
 from wire.server.activation import inherited_sockets
 from wire.server.server import Server
@@ -61,35 +61,45 @@ def serve(
     `reuse_port`: other programs may listen on the same TCP ports, where they ask for it too.
 
     A second signal ends the process at once. Handlers that swallow their cancellation are left behind, by `os._exit`
-    with status 1. Raises `ConfigurationError`, `AddressError` and `ListenError`; whatever `make_server` raises passes
-    through with one worker, and is logged with several. To be called from the main thread.
+    with status 1. Where it cannot listen, the program ends as by `sys.exit` with one sentence (a `SystemExit` whose
+    cause is the `ListenError` or `AddressError`). Whatever `make_server` raises passes through with one worker, and is
+    logged with several. To be called from the main thread.
     """
     targets = [addresses] if isinstance(addresses, str) else list(addresses)
     if workers == 1:
-        run(_serve_alone, make_server, targets, started, reuse_port, loop=loop)
+        refused = run(_serve_alone, make_server, targets, started, reuse_port, loop=loop)
+        if refused is not None:
+            raise SystemExit(str(refused)) from refused
         return 0
     if SYSTEMD in targets:
         raise ConfigurationError(f'the address "{SYSTEMD}" is for one worker, but there are {workers}')
-    return run_workers(
-        targets,
-        workers,
-        lambda worker: run(_serve_as_worker, make_server, worker, loop=loop),
-        started=started,
-        grace_s=grace_s,
-        backlog=backlog,
-        hang_timeout_s=hang_timeout_s,
-        reuse_port=reuse_port,
-        pass_on=pass_on,
-    )
+    try:
+        return run_workers(
+            targets,
+            workers,
+            lambda worker: run(_serve_as_worker, make_server, worker, loop=loop),
+            started=started,
+            grace_s=grace_s,
+            backlog=backlog,
+            hang_timeout_s=hang_timeout_s,
+            reuse_port=reuse_port,
+            pass_on=pass_on,
+        )
+    except (AddressError, ListenError) as error:
+        raise SystemExit(str(error)) from error
 
 
 async def _serve_alone(
     make_server: MakeServer, addresses: list[str], started: Callable[[list[str]], object], reuse_port: bool
-) -> None:
+) -> WireError | None:
+    """Why it cannot listen, if so."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         tune_process()  # before there are threads
         async with make_server() as server:
-            bound = [each for address in addresses for each in await _listen(server, address, reuse_port)]
+            try:
+                bound = [each for address in addresses for each in await _listen(server, address, reuse_port)]
+            except (AddressError, ConfigurationError, ListenError) as error:
+                return error
             tune_process()  # for what was made since
             started(bound)
             await anext(signals)
@@ -99,6 +109,7 @@ async def _serve_alone(
                 await server.stop()
                 _leave_behind(server.still_running)
                 tasks.cancel_scope.cancel()
+    return None
 
 
 async def _serve_as_worker(make_server: MakeServer, worker: Worker) -> None:

@@ -286,9 +286,10 @@ class _Supervisor:
                 for pid in self._living:
                     os.kill(pid, number)
             elif self._stop_by is None:
+                _log.info("stopping: open calls may end; a second signal cuts them off")
                 self._stop()
             else:
-                _log.warning("asked to stop again: killing %d workers", len(self._living))
+                _log.warning("stopping at once: killing workers: %d", len(self._living))
                 self._kill()
 
     def _stop(self) -> None:

@@ -17,7 +17,7 @@ def settled(**config: int) -> FrameReader:
 
 
 def test_bytes_pass_through_while_nothing_is_left_over() -> None:
-    assert settled().complete(b"abc") == b"abc"
+    assert settled().complete(b"\0bc") == b"\0bc"
 
 
 @pytest.mark.parametrize("size", [1, 8, 9, 10, 25, 100])

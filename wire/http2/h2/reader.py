@@ -15,7 +15,7 @@ from typing import Final
 from wire.config import Http2Config
 from wire.http2.codes import MAX_STREAM_ID, PREFACE, ErrorCode, FrameType
 from wire.http2.limits import HARD_HEADER_FACTOR
-from wire.http2.preface import TLS_SERVER, instead_of_preface, is_tls_alert
+from wire.http2.preface import instead_of_preface, instead_of_settings
 
 HEADER: Final = Struct(">HBBBL")  # length in two parts, type, flags, stream id (§4.1)
 HEADER_BYTES: Final = 9
@@ -136,8 +136,8 @@ class FrameReader:
             data = bytes(self._rest)
             self._rest.clear()
         if self._preface and self._client:
-            if is_tls_alert(data):
-                raise PeerError(ErrorCode.PROTOCOL_ERROR, TLS_SERVER)
+            if problem := instead_of_settings(data):
+                raise PeerError(ErrorCode.PROTOCOL_ERROR, problem)
             if data:
                 self._preface = b""
         if self._preface:

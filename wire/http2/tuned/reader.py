@@ -11,7 +11,7 @@ from typing import Final
 from wire.config import Http2Config
 from wire.http2.codes import PREFACE, ErrorCode
 from wire.http2.limits import HARD_HEADER_FACTOR
-from wire.http2.preface import TLS_SERVER, instead_of_preface, is_tls_alert
+from wire.http2.preface import instead_of_preface, instead_of_settings
 from wire.http2.tuned.decoder import ConnectionFault
 from wire.http2.tuned.frames import (
     ACK,
@@ -131,10 +131,10 @@ class FrameReader:
 
     def _take_preface(self, data: bytes) -> bytes:
         """What is behind the client's preface (§3.4). Its first wrong byte ends the connection. A server has no bytes
-        before its SETTINGS; a client looks whether what came first is TLS."""
+        before its SETTINGS; a client looks whether what came first is another protocol."""
         if self._client:
-            if is_tls_alert(data):
-                raise _protocol_error(TLS_SERVER)
+            if problem := instead_of_settings(data):
+                raise _protocol_error(problem)
             if data:
                 self._preface_left = b""
             return data
