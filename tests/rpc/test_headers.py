@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.leftovers import uncollected
 from tests.peers import request
 from wire.metadata import Fields
 from wire.rpc.headers import (
@@ -216,7 +217,9 @@ def test_trailers_without_a_status_have_no_outcome() -> None:
 
 
 def test_malformed_metadata_beside_a_status_is_internal() -> None:
-    outcome = parse_trailers(((b"grpc-status", b"0"), (b"x-bin", b"!")))
+    with uncollected() as found:
+        outcome = parse_trailers(((b"grpc-status", b"0"), (b"x-bin", b"!")))
+    assert found == {}
     assert outcome is not None
     assert outcome.code is StatusCode.INTERNAL
     assert outcome.fields == ()

@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 from tests.certificates import Certificates
+from tests.leftovers import uncollected
 from tests.transport.harness import Recorder, logged, quick, receive, run_loop
 from wire.errors import TlsError
 from wire.transport import sockets
@@ -430,7 +431,9 @@ def test_a_record_that_was_tampered_with_ends_the_transport_with_an_alert_and_an
     client.recorder.transport.write(b"x" * 100)
     record = bytearray(client.raw.take())
     record[-1] ^= 1
-    server.feed(bytes(record))
+    with uncollected() as found:
+        server.feed(bytes(record))
+    assert found == {}
     assert server.raw.calls == ["close"]
     assert server.raw.written
     client.feed(server.raw.take())

@@ -126,8 +126,11 @@ class ThreadRuntime(RuntimeBase):
                 self._acquire()
             except BaseException as error:
                 interruption = error
-        if interruption is not None:
-            raise interruption
+        try:
+            if interruption is not None:
+                raise interruption
+        finally:
+            del interruption  # its traceback holds this frame
 
     def freshen(self) -> None:
         """Handle what has come while no thread waited, such as the end of a connection that a call is to use."""

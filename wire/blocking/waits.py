@@ -86,6 +86,7 @@ class ThreadWaits:
                 self._runtime.call_soon_threadsafe(finish, future, found, failure)
             except RuntimeError:  # the channel was closed meanwhile
                 pass
+            del failure  # its traceback holds this frame
 
         Thread(target=look_up, name="wire-getaddrinfo", daemon=True).start()
         return list(await self._wait(future))

@@ -215,7 +215,7 @@ def parse_trailers(fields: Fields) -> Outcome | None:
     """The status in trailing fields, or in a Trailers-Only response; None when there is no grpc-status."""
     code = None
     message = ""
-    malformed: MetadataError | None = None
+    malformed: str | None = None  # not the error itself, whose traceback holds this frame
     for name, value in fields:
         if name == b"grpc-status":
             try:
@@ -228,7 +228,7 @@ def parse_trailers(fields: Fields) -> Outcome | None:
             try:
                 Metadata.from_fields(((name, value),))
             except MetadataError as error:
-                malformed = error
+                malformed = str(error)
     if malformed is not None:
         return Outcome((), StatusCode.INTERNAL, f"the server's metadata is malformed: {malformed}")
     return None if code is None else Outcome(fields, code, message)

@@ -182,11 +182,14 @@ class HandlerThreads:
 
         self.in_loop(call)
         signal.acquire()
-        result, error = answer[0]
-        if error is not None:
-            raise error
-        value: T = result
-        return value
+        result, error = answer.pop()
+        try:
+            if error is not None:
+                raise error
+            value: T = result
+            return value
+        finally:
+            del error  # its traceback holds this frame
 
 
 class Ended(Protocol):
@@ -258,6 +261,7 @@ class InThread(Awaitable[Any]):
                 error = raised
             self._pace.took(perf_counter() - began)
         self._threads.in_loop(self._end, result, error)
+        del error  # its traceback holds this frame
 
     def _end(self, result: Any, error: BaseException | None) -> None:
         call, self._call = self._call, None
@@ -267,10 +271,13 @@ class InThread(Awaitable[Any]):
             call.returned(result, error, self._request[2])
             return
         self._ended = True
+        future = self._future
+        if future is not None and future.done():  # nobody waits any more; and the error holds this, by its traceback
+            return
         self._result = result
         self._error = error
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+        if future is not None:
+            future.set_result(None)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         if not self._ended:

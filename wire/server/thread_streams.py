@@ -53,9 +53,11 @@ class ThreadRequests(Iterator[Any], AsyncIterator[Any]):
         held = self._held
         while not held:
             if self._ended:
-                if self._error is not None:
-                    raise self._error
-                raise StopIteration
+                error, self._error = self._error, None
+                try:
+                    raise StopIteration if error is None else error
+                finally:
+                    del error  # its traceback holds this frame
             signal = allocate_lock()
             signal.acquire()
             self._threads.in_loop(self._wanted, signal)
@@ -96,9 +98,10 @@ class ThreadRequests(Iterator[Any], AsyncIterator[Any]):
                     self._room = room = self._threads.runtime.future()
                     await room
         except Exception as error:
-            self._error = error
+            if not self._ended:
+                self._error = error
         except BaseException:
-            self._error = RpcError(StatusCode.CANCELLED, "the call has ended")
+            self._error = _cancelled()
             raise
         finally:
             self._ended = True
@@ -112,9 +115,16 @@ class ThreadRequests(Iterator[Any], AsyncIterator[Any]):
 
     def close(self) -> None:
         """The handler has ended. In the loop's thread."""
+        if self._error is not None or not self._ended:  # one that was raised holds frames, and those may hold this
+            self._error = _cancelled()
+        self._ended = True
         if self._feeder is not None:
             self._threads.runtime.call_soon(self._feeder.cancel)  # not now: a task must begin before it can clean up
             self._feeder = None
+
+
+def _cancelled() -> RpcError:
+    return RpcError(StatusCode.CANCELLED, "the call has ended")
 
 
 class ThreadResponses(AsyncIterator[Any]):
@@ -146,6 +156,7 @@ class ThreadResponses(AsyncIterator[Any]):
         except BaseException as raised:
             error = raised
         self._threads.in_loop(self._end, error)
+        del error  # its traceback holds this frame
 
     def _produce(self, handler: Handler, request: Any, context: ServerContext) -> None:
         responses = handler(request, context)
@@ -188,7 +199,8 @@ class ThreadResponses(AsyncIterator[Any]):
 
     def _end(self, error: BaseException | None) -> None:
         self._ended = True
-        self._error = error
+        if not self._closed:  # else nobody would take it, and its traceback holds frames, which hold this
+            self._error = error
         self._came()
 
     async def __anext__(self) -> Any:
@@ -207,11 +219,11 @@ class ThreadResponses(AsyncIterator[Any]):
     async def close(self) -> None:
         """No more are wanted. Returns when the handler's thread is done with them."""
         self._closed = True
+        self._error = None
         self._make_room()
         while not self._ended:
             self._waiter = self._threads.runtime.future()
             await self._waiter
-        self._error = None  # its traceback holds frames, which may hold this
 
 
 async def responses_of(
@@ -227,9 +239,11 @@ async def responses_of(
                 async for response in rest:
                     yield response
     finally:
-        await responses.close()
-        if isinstance(request, ThreadRequests):
-            request.close()
+        try:
+            await responses.close()
+        finally:
+            if isinstance(request, ThreadRequests):
+                request.close()
 
 
 def threaded(threads: HandlerThreads, method: Method[Any, Any], handler: Handler) -> Handler:

@@ -239,8 +239,11 @@ class AnyioRuntime(RuntimeBase):
                 group.cancel_scope.cancel()
         self._ready.clear()  # nothing will run what is left: it holds connections, and they this
         self._timers.clear()
-        if failure is not None:
-            raise failure
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     async def sleep(self, delay_s: float) -> None:
         await anyio.sleep(delay_s)
@@ -328,7 +331,10 @@ def _raise_less_cancellation(error: BaseException) -> None:
     if isinstance(rest, Exception):
         logger.error("a task raised", exc_info=rest)
     elif rest is not None:
-        raise rest
+        try:
+            raise rest
+        finally:
+            del error, rest  # their tracebacks hold this frame
 
 
 @asynccontextmanager

@@ -251,7 +251,7 @@ class TlsTransport:
         """Decrypt all that came, and hand it up in one call."""
         read, incoming = self._ssl.read, self._incoming
         chunks: list[bytes] = []
-        failure: ssl.SSLError | None = None
+        failure: str | None = None  # not the error itself, whose traceback holds this frame
         at_eof = False
         while incoming.pending:
             try:
@@ -261,7 +261,7 @@ class TlsTransport:
             except ssl.SSLZeroReturnError:
                 chunk = b""
             except ssl.SSLError as error:
-                failure = error
+                failure = _reason(error)
                 break
             if not chunk:
                 at_eof = True  # close_notify
@@ -276,7 +276,7 @@ class TlsTransport:
         if at_eof:
             self.eof_received()
         elif failure is not None:
-            self._fail(_reason(failure))
+            self._fail(failure)
 
     def _leave_session(self) -> None:
         """For the next connection; servers give it after the handshake (RFC 8446 §4.6.1)."""
