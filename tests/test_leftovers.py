@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -310,6 +311,72 @@ def test_a_client_keeps_nothing_of_attempts_that_failed(loop: LoopName, certific
                 assert (await status_of(ProbeStub(channel).unary(b"x")))[0] is wire.StatusCode.UNAVAILABLE
             await turns()
         assert found == {}
+
+    run(main, loop=loop)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_channel_that_is_closed_at_any_turn_of_its_connecting_leaves_nothing(
+    loop: LoopName, secure: bool, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    server_tls = wire.ServerTls(certificates.server, certificates.server_key) if secure else None
+    client_tls = wire.ClientTls(certificates.ca) if secure else None
+
+    async def main() -> None:
+        async with serving(tls=server_tls) as (server, address):
+            with uncollected() as found:
+                for count in range(25):
+                    async with wire.Channel(address, tls=client_tls) as channel:
+                        channel.connect()
+                        await turns(count)
+                    del channel
+                await gone(server)
+            assert found == {}
+
+    run(main, loop=loop)
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+class Failing(Probe):
+    """Plain handlers that fail, of every kind."""
+
+    def unary(self, request: bytes, context: wire.ServerContext) -> bytes:
+        raise wire.RpcError(wire.StatusCode.ABORTED)
+
+    def server_stream(self, request: bytes, context: wire.ServerContext) -> Iterator[bytes]:
+        yield b"x"
+        raise wire.RpcError(wire.StatusCode.ABORTED)
+
+    def client_stream(self, requests: Any, context: wire.ServerContext) -> bytes:  # type: ignore[override]
+        for _ in requests:
+            raise wire.RpcError(wire.StatusCode.ABORTED)
+        return b""
+
+    def bidi(self, requests: Any, context: wire.ServerContext) -> Iterator[bytes]:  # type: ignore[override]
+        for each in requests:
+            yield each
+            if each == b"x":
+                raise wire.RpcError(wire.StatusCode.ABORTED)
+
+
+def test_a_server_keeps_nothing_of_handlers_that_failed_in_threads(loop: LoopName) -> None:
+    async def main() -> None:
+        async with (
+            serving(Failing(), config=wire.ServerConfig(handler_threads=2)) as (_, address),
+            wire.Channel(address) as channel,
+        ):
+            with uncollected() as found:
+                stub = ProbeStub(channel)
+                for call, single in zip(client_calls(stub), [True, False, True, False], strict=True):
+                    assert (await status_of(call if single else collect(call)))[0] is wire.StatusCode.ABORTED
+                async with stub.bidi() as call:  # its handler waits for a request when the call is cancelled
+                    await call.send(b"y")
+                    await anext(call)
+                del call
+                await stub.server_stream(b"x").__anext__()
+                await anyio.to_thread.run_sync(int)  # threads have let go of what they had
+                await turns(5)
+            assert found == {}
 
     run(main, loop=loop)
 

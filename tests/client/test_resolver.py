@@ -165,6 +165,25 @@ def test_closing_while_a_name_is_looked_up(loop: LoopName, names: Names) -> None
     run(main, loop=loop)
 
 
+def test_closing_when_a_look_up_has_just_failed(loop: LoopName, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        asked, answered = anyio.Event(), anyio.Event()
+
+        async def find(name: str) -> list[str]:
+            asked.set()
+            await answered.wait()
+            raise OSError
+
+        async with wire.Channel("its:name", resolver=find) as channel:
+            channel.connect()
+            await asked.wait()
+            answered.set()
+        assert channel.state is ConnectivityState.SHUTDOWN
+
+    run(main, loop=loop)
+    assert caplog.records == []
+
+
 def test_literal_addresses_are_not_looked_up_again(clock: ManualClock) -> None:
     async def main() -> None:
         async with serving() as (_, address), wire.Channel(address) as channel:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 
-from tests.transport.harness import run_loop
+from tests.transport.harness import Recorder, quick, run_loop
 from wire.errors import ConfigurationError, UsageError
 from wire.transport import runtime as runtime_module
 from wire.transport.anyio_transport import open_anyio_runtime
@@ -35,6 +36,23 @@ def test_call_soon_calls_in_order_later_and_never_within(loop: str) -> None:
         assert calls == ["first", "second", "third"]
 
     run_loop(loop, test)
+
+
+def test_what_arrives_while_the_runtime_is_left_is_lost(loop: str) -> None:
+    ours, theirs = socket.socketpair()
+
+    async def test(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+        config = quick()
+        async with open_runtime() as inner:
+            inner.take_over(theirs, lambda: recorder, tls=None, config=config, answer=None, arrived=lambda: None)
+        await runtime.sleep(0)
+        assert recorder.calls.count("made") == recorder.calls.count("lost")
+        assert ours.recv(1) == b""
+
+    ours.settimeout(5)
+    with ours:
+        run_loop(loop, test)
 
 
 def test_timers_fire_in_the_order_of_their_times_unless_cancelled(loop: str) -> None:

@@ -47,6 +47,12 @@ class Owner(Protocol):
     def dispatch(self) -> None:
         """A connection may have room for calls."""
 
+    def began(self) -> None:
+        """A candidate is tried: what comes of it is told before `ended`."""
+
+    def ended(self) -> None:
+        """It is no longer tried. A dial that is over, or was cancelled, leaves what it began to end by itself."""
+
     def made(self, connection: ClientConnection) -> None:
         """There is a transport, which is to be closed in the end."""
 
@@ -221,6 +227,7 @@ class Dial:
             while self.winner is None:
                 while (candidate := race.begin(runtime.now())) is not None:
                     self._tasks[candidate] = None
+                    self._owner.began()
                     task = runtime.spawn(self._try(race, candidate))
                     if candidate in self._tasks:  # an eager task may have ended already
                         self._tasks[candidate] = task
@@ -263,6 +270,7 @@ class Dial:
         finally:
             del self._tasks[candidate]
             self._notify()
+            self._owner.ended()
 
     async def _change(self, timeout_s: float | None) -> None:
         """Wait for an attempt to end, or for so long."""

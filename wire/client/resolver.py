@@ -107,7 +107,8 @@ class Resolver:
             self.failure = str(error)
             self._in(self._backoff.next_s(), self._retry)
             self._ended()
-            self._owner.look_up_failed(str(error))
+            if not self._closed:
+                self._owner.look_up_failed(str(error))
             return
         except BaseException:
             self._ended()

@@ -84,6 +84,7 @@ class Subchannel:
         """How many to keep."""
         self._connected: dict[ClientConnection, HealthWatch | None] = {}  # that take calls, or would if healthy
         self._dials: dict[Dial, Task | None] = {}
+        self._tries = 0  # candidates that are tried, also for dials that are over
         self._backoff = Backoff(config)
         self._pause: Timer | None = None
         self._surplus: Timer | None = None
@@ -105,8 +106,8 @@ class Subchannel:
 
     @property
     def dialing(self) -> bool:
-        """Attempts go on."""
-        return bool(self._dials)
+        """Attempts go on, or what they began has not ended."""
+        return bool(self._dials) or self._tries > 0
 
     @property
     def keepalive(self) -> KeepaliveConfig:
@@ -330,6 +331,13 @@ class Subchannel:
         """Connections to that candidate, those on their way included."""
         there = sum(connection.candidate == candidate for connection in self._connected)
         return there + sum(dial.first == candidate for dial in self._dials)
+
+    def began(self) -> None:
+        self._tries += 1
+
+    def ended(self) -> None:
+        self._tries -= 1
+        self._keeper.dial_ended()
 
     def made(self, connection: ClientConnection) -> None:
         self._keeper.made(connection)

@@ -73,10 +73,11 @@ class AsyncioTransport(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        if self._closing:  # the runtime was left meanwhile
-            self._transport.abort()
+        if self._closing:  # the runtime was left meanwhile; the two must not hold each other, see `leave`
+            transport.abort()  # type: ignore[attr-defined]
+            _unwind(transport)
             return
+        self._transport = cast(asyncio.Transport, transport)
         self._made = True
         high_bytes = self._config.write_buffer_bytes
         self._transport.set_write_buffer_limits(high_bytes, high_bytes // 4)
@@ -110,8 +111,8 @@ class AsyncioTransport(asyncio.Protocol):
         """Hold the protocol no more, which may hold this transport: nothing is left for the garbage collector."""
         self.data_received = _drop
         del self._protocol
-        if self._made and hasattr(self._transport, "_read_ready_cb"):  # a method of asyncio's transport, kept by itself
-            self._transport._read_ready_cb = None
+        if self._made:
+            _unwind(self._transport)
 
     def leave(self) -> None:
         """Have uvloop's transport hold this one no more, after a loss that it does not report."""
@@ -183,6 +184,12 @@ class _Lingering(asyncio.Protocol):
 
     def __init__(self, transport: AsyncioTransport) -> None:
         self.connection_lost = transport.connection_lost  # type: ignore[assignment, method-assign]
+
+
+def _unwind(transport: Any) -> None:
+    """asyncio's transport keeps a method of its own."""
+    if hasattr(transport, "_read_ready_cb"):
+        transport._read_ready_cb = None
 
 
 def _drop(data: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
@@ -62,6 +63,7 @@ class RuntimeBase(ABC):
     def __init__(self, name: str, turned_by: object = None) -> None:
         self.name = name
         self.turned_by = object() if turned_by is None else turned_by  # not itself: that would be a cycle
+        self._left = False
         self._warnings = Throttle(logger)
         self._transports: dict[
             Transport, Guard | None
@@ -93,7 +95,12 @@ class RuntimeBase(ABC):
     async def _attach(
         self, end: End, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None
     ) -> Transport:
-        """As `_attach_socket`, for either kind of end."""
+        """As `_attach_socket`, for either kind of end. What comes once the runtime is left would never be lost."""
+        if self._left:
+            if guard is not None:
+                guard.open -= 1
+            _discard(end)
+            raise OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
         if not isinstance(end, MemoryTransport):
             return await self._attach_socket(end, protocol, peer, config, guard)
         self._transports[end] = guard
@@ -251,7 +258,8 @@ class RuntimeBase(ABC):
             guard.open -= 1
 
     def close(self) -> None:
-        """Stop listening, and abort the transports that are still open."""
+        """Stop listening, and abort the transports that are still open. There will be no others."""
+        self._left = True
         for listener in list(self._listeners):
             listener.close()
         for transport in list(self._transports):
