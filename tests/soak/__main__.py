@@ -28,6 +28,7 @@ def _soak(engine: EngineName, loop: LoopName, calls: int, stages: int) -> list[s
     levels: list[Level] = []
     outcomes: dict[str, int] = {}
     garbage: dict[str, int] = {}
+    errors: dict[str, int] = {}
     blocks = [0, 0]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -36,17 +37,19 @@ def _soak(engine: EngineName, loop: LoopName, calls: int, stages: int) -> list[s
             outcomes = found.get("outcomes", outcomes)
             garbage = found.get("garbage", garbage)
             blocks = found.get("blocks", blocks)
+            errors = found.get("errors", errors)
             if "rss_mib" in found:
                 levels.append(Level(**found))
                 print(levels[-1], flush=True)
     print("; ".join(f"{name} {count:,}" for name, count in outcomes.items()))
     faults = [] if process.returncode == 0 else [f"it ended with {process.returncode}"]
     if len(levels) == stages + 1:
-        faults += levels[-1].faults(levels[full_stage(stages)], loop)
+        faults += levels[-1].faults(levels[full_stage(stages)])
     print(f"blocks of memory, after a collection: {blocks[0]:,} then, {blocks[1]:,} at the end")
     if blocks[1] > blocks[0] + _MOST_BLOCKS:
         faults.append("blocks of memory rose")
     faults += [f"{count} of {kind} wait for the collector" for kind, count in garbage.items()]
+    faults += [f"{count} times logged: {text}" for text, count in errors.items()]
     print("; ".join(faults) or "flat", flush=True)
     return faults
 

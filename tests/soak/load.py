@@ -99,22 +99,24 @@ class Load:
     async def _channels(self, end: int) -> None:
         """Channels, one after the other."""
         while self.made < end:
-            target = self.random.choice(self.targets)
-            config = wire.ChannelConfig(
-                engine=self.engine,
-                connections=self.random.choice((1, 1, 2)),
-                wait_for_ready=True,
-                calls=wire.CallConfig(compression=target.compression),
-                transport=wire.TransportConfig(linger_s=0.05),
-            )
             last = min(end, self.made + CALLS_OF_A_CHANNEL)
-            async with wire.Channel(target.address, config=config, tls=target.tls) as channel:
+            async with self.channel(self.random.choice(self.targets)) as channel:
                 stub = ProbeStub(channel)
                 while self.made < last:
                     async with anyio.create_task_group() as tasks:
                         for scenario in self.random.choices(SCENARIOS, WEIGHTS, k=AT_ONCE):
                             self.made += 1
                             tasks.start_soon(self._call, scenario, stub)
+
+    def channel(self, target: Target) -> wire.Channel:
+        config = wire.ChannelConfig(
+            engine=self.engine,
+            connections=self.random.choice((1, 1, 2)),
+            wait_for_ready=True,
+            calls=wire.CallConfig(compression=target.compression),
+            transport=wire.TransportConfig(linger_s=0.05),
+        )
+        return wire.Channel(target.address, config=config, tls=target.tls)
 
     async def _call(self, scenario: Scenario, stub: ProbeStub) -> None:
         try:
@@ -288,6 +290,14 @@ async def connection_is_drained(load: Load, stub: ProbeStub) -> None:
         load.random.choice(connections).drain()
 
 
+async def dial_is_given_up(load: Load, stub: ProbeStub) -> None:
+    """A channel is closed while it connects."""
+    async with load.channel(load.random.choice(load.targets)) as channel:
+        channel.connect()
+        for _ in range(load.random.randrange(20)):
+            await anyio.lowlevel.checkpoint()
+
+
 async def stranger(load: Load, stub: ProbeStub) -> None:
     """A socket that says something else, and is closed or reset."""
     address = load.random.choice([each.address for each in load.targets if each.address.startswith("ipv4")])
@@ -345,6 +355,7 @@ _WEIGHTED: dict[Scenario, float] = {
     unknown: 2,
     connection_is_taken_away: 0.1,
     connection_is_drained: 0.1,
+    dial_is_given_up: 0.5,
     stranger: 0.5,
 }
 SCENARIOS = list(_WEIGHTED)

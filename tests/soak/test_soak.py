@@ -10,7 +10,7 @@ import pytest
 
 import wire
 from tests.leftovers import COUNTED, uncollected
-from tests.soak.program import Level, soak
+from tests.soak.program import Errors, Level, soak
 from wire.config import EngineName
 from wire.transport.runtime import LoopName
 
@@ -26,16 +26,16 @@ def test_calls_that_end_in_every_way_leave_nothing(engine: EngineName, loop: Loo
         with anyio.fail_after(60):
             await soak(engine, loop, 2 * _STAGE_CALLS, 2, levels.append)
 
-    logging.disable(logging.CRITICAL)
+    errors = Errors()
+    logging.getLogger().addHandler(errors)
     try:
         with uncollected() as found:
             wire.run(main, loop=loop)
     finally:
-        logging.disable(logging.NOTSET)
+        logging.getLogger().removeHandler(errors)
         gc.enable()
     _, before, after = levels
-    faults = [
-        each for each in after.faults(before, loop) if not each.startswith("rss")
-    ]  # other tests' holes are filled
+    faults = [each for each in after.faults(before) if not each.startswith("rss")]  # other tests' holes are filled
     assert faults == []
     assert found == {}
+    assert errors.found == {}
