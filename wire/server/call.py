@@ -29,6 +29,7 @@ from wire.server.postponed import PostponedTask
 from wire.server.responses import generator_of
 from wire.server.route import Route
 from wire.status import CallError, RpcError, StatusCode
+from wire.transport.begun import Begun
 from wire.transport.contract import Task
 
 _log = logging.getLogger("wire.server")
@@ -337,6 +338,9 @@ class ServerCall(ServerContext):
             self._spawn(self._run_stream(response), context, response)
         elif response.__class__ is CoroutineType:
             self._spawn(self._run(response), context, response)
+        elif response.__class__ is Begun:
+            self.connection.running.add(self)
+            self._task = response.spawn(self._run(response, waited=True))
         elif response.__class__ is InThread:
             self.connection.running.add(self)
             self._task = response
@@ -366,7 +370,6 @@ class ServerCall(ServerContext):
         else:
             self._send_response(response)
         connection.handler_ended(self)
-        connection.wake()
 
     def _spawn(self, run: Coroutine[Any, Any, None], context: Context, response: Any = None) -> None:
         """Run `run` in a task, for what the handler has returned."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from typing import Any
+from types import CoroutineType
+from typing import Any, Final
 
 from wire.errors import CodecError
 from wire.http2.engine import Stream
@@ -20,6 +21,9 @@ from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
 from wire.status import RpcError, StatusCode
+from wire.transport.begun import Begun
+
+_WAITS: Final = 100  # a task that is begun before it is made costs a third more if it waits
 
 
 class UnaryRequestCall(ServerCall):
@@ -183,6 +187,8 @@ class UnaryRequestCall(ServerCall):
         context = connection.context.copy()
         try:
             response = context.run(route.handler, request, self)
+            if response.__class__ is CoroutineType:
+                response = self._begin(response, context)
             if response.__class__ is route.response_type and self._plain and self.__class__ is route.call_type:
                 try:
                     message = route.encode(response)
@@ -193,10 +199,29 @@ class UnaryRequestCall(ServerCall):
                 if size <= connection.short_reply_bytes:
                     self._finished = True
                     return (PREFIXES[size] if size < KNOWN_PREFIXES else pack_prefix(0, size)) + message
-            self._take(response, context)
+            ServerCall._take(self, response, context)
         except BaseException as error:
             self._fail_within(error)
         return b""
+
+    def _take(self, response: Any, context: Context) -> None:
+        if response.__class__ is CoroutineType:
+            response = self._begin(response, context)
+        super()._take(response, context)
+
+    def _begin(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
+        """Run a handler's coroutine up to its first wait where others mostly ended without one: such need no task. As
+        `Runtime.begin`."""
+        route = self.route
+        connection = self.connection
+        if route.waits:
+            route.waits -= 1
+        elif connection.turns.free and not route.streams_responses:
+            begun = connection.runtime.begin(coroutine, context)
+            if begun.__class__ is Begun:
+                route.waits = _WAITS
+            return begun
+        return coroutine
 
     def _handle_decoded(self, request: Any, error: CodecError | RpcError | None, size_bytes: int) -> None:
         """A heavy request comes from the thread."""

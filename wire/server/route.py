@@ -30,6 +30,7 @@ class Route(Generic[Q, R]):
         "response_type",
         "short_bytes",
         "streams_responses",
+        "waits",
     )
 
     def __init__(
@@ -45,5 +46,7 @@ class Route(Generic[Q, R]):
         self.response_type = None if method.streams_responses else method.response.message_type
         self.streams_responses = method.streams_responses
         self.call_type = call_type
+        self.waits = 0
+        """How many coroutines more of the handler are expected to wait, and not begun where their request is read."""
         # Up to this size a message that is a whole request goes straight to `answer`; -1: none does.
         self.short_bytes = -1 if method.streams_requests else min(self.inline_bytes, calls.max_receive_message_bytes)

@@ -24,6 +24,7 @@ from wire.transport.resumable import ResumableTask
 from wire.transport.runtime_base import RuntimeBase
 from wire.transport.socket_transport import SocketTransport
 from wire.transport.sockets import AF_VSOCK, local_address, lost_error, tcp_counters
+from wire.transport.spare_task import SpareTask
 
 
 class AsyncioTransport(asyncio.Protocol):
@@ -208,12 +209,16 @@ def _eager_spawn(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any,
 
 
 _IN_PYTHON: Final = asyncio.Future is asyncio.futures._PyFuture  # type: ignore[attr-defined]  # not so in CPython
+# Not where threads run at once: there an object that another thread made is counted in two numbers.
+_COUNTS_REFERENCES: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 _spawn_at_once: Callable[[asyncio.AbstractEventLoop, Coroutine[Any, Any, Any]], Task] | None = None
 """Makes a task that has run up to its first wait; None where asyncio has nothing like it."""
 if sys.version_info >= (3, 12):
     _spawn_at_once = _eager_spawn
 elif _IN_PYTHON:
-    from wire.transport.early_task import spawn as _spawn_at_once
+    from wire.transport import early_task
+
+    _spawn_at_once = early_task.spawn
 
 
 class WatchedSocketTransport(SocketTransport):
@@ -271,12 +276,23 @@ class AsyncioRuntime(RuntimeBase):
         self.call_soon_threadsafe = loop.call_soon_threadsafe
         self.future: Callable[[], Future[Any]] = partial(LightFuture, loop) if _IN_PYTHON else loop.create_future
         self.spawn = self._spawn if _spawn_at_once is not None else loop.create_task
+        self._spare_task: SpareTask | None = None
+        if _IN_PYTHON:
+            self.begin = partial(early_task.begin, loop)  # type: ignore[method-assign]
+        elif _COUNTS_REFERENCES:
+            self._spare_task = SpareTask(loop)
+            self.begin = self._spare_task.begin  # type: ignore[method-assign]
 
     def call_later(self, delay_s: float, callback: Callable[..., Any], *args: Any) -> Timer:
         return self.loop.call_later(delay_s, callback, *args)
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
+
+    def close(self) -> None:
+        super().close()
+        if self._spare_task is not None:
+            self._spare_task.close()
 
     async def aclose(self) -> None:
         """As `close`, and wait until the transports are gone."""

@@ -223,6 +223,10 @@ class Runtime(Protocol):
         The coroutine handles its own exceptions; one that escapes is logged and swallowed.
         """
 
+    def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context, /) -> Any:
+        """Run the coroutine in `context` up to its first wait, as a task does. Gives what it returned, or raises what
+        it raised; a `begun.Begun` when it waits; the coroutine itself, untouched, where it cannot be begun now."""
+
     def resumable(
         self, coroutine: Coroutine[Any, Any, None], context: Context, /
     ) -> tuple[Resumable, Callable[[], Task]] | None:

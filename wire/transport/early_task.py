@@ -4,7 +4,7 @@ There a task costs 4.5 µs: its registration 1 µs, each finalizer, of which a t
 callback of the loop begins it. A handler that ends without having waited needs none of that. So its coroutine is begun
 by whoever spawns it, with an object as the current task that becomes a real task, the same object, as soon as anybody
 asks it anything, or the coroutine waits. One that ends before is never a task: 0.2 µs. It behaves as an eager task of
-Python 3.12 does. Imports asyncio and nothing of wire.
+Python 3.12 does. Imports asyncio and `begun`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import asyncio
 from asyncio.tasks import _register_task
 from collections.abc import Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, Final
+
+from wire.transport.begun import Begun
 
 _Task: Final[Any] = asyncio.tasks._PyTask  # type: ignore[attr-defined]
 _step: Final[Any] = _Task._Task__step
@@ -86,33 +89,69 @@ def spawn(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) 
     """Begin the coroutine, in a copy of the context, and return its task."""
     context = copy_context()
     early: Any = _EarlyTask(coroutine, loop, context)
-    outer = _current_tasks.pop(loop, None)
-    _current_tasks[loop] = early
-    task: Any = None
-    awaited: object = None
-    failure: BaseException | None = None
     try:
-        try:
-            awaited = context.run(coroutine.send, None)
-        except StopIteration as end:
-            if type(early) is _EarlyTask:
-                return _ENDED
-            failure = end
-        except BaseException as error:
-            failure = error
-        finally:
+        awaited, failure = _first_step(early)
+        if failure is not None and type(early) is _EarlyTask and isinstance(failure, StopIteration):
+            return _ENDED
+        return _go_on(_task(early), awaited, failure)
+    finally:
+        del early, failure  # the traceback of `failure` holds this frame
+
+
+def begin(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
+    """As `Runtime.begin`."""
+    if loop.get_task_factory() is not None:  # the user's own comes first
+        return coroutine
+    early: Any = _EarlyTask(coroutine, loop, context)
+    try:
+        awaited, failure = _first_step(early)
+        if failure is None:
+            return Begun(coroutine, awaited, partial(_spawn_for, _task(early)))
+        if type(early) is not _EarlyTask:
+            _go_on(early, None, failure)
+        if isinstance(failure, StopIteration):
+            return failure.value
+        raise failure
+    finally:
+        del early, failure
+
+
+def _first_step(early: Any) -> tuple[object, BaseException | None]:
+    """What the coroutine awaits then, or how it ended."""
+    loop = early._loop
+    outer = _current_tasks.get(loop)
+    _current_tasks[loop] = early
+    try:
+        return early._context.run(early._coro.send, None), None
+    except BaseException as error:
+        return None, error
+    finally:
+        if outer is None:
             del _current_tasks[loop]
-        task = _task(early)
-        task._coro = _Stepped(task, awaited, failure)
-        try:
-            context.run(_step, task)
-        finally:
-            task._coro = coroutine
+        else:
+            _current_tasks[loop] = outer
+        del early  # a task holds its exception, whose traceback holds this frame
+
+
+def _spawn_for(task: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Have the task run this coroutine, which awaits what was begun."""
+    task._coro = coroutine
+    return _go_on(task, task._context.run(coroutine.send, None), None)
+
+
+def _go_on(task: Any, awaited: object, failure: BaseException | None) -> Any:
+    """Have it do what a task does once its coroutine has made a step."""
+    loop, coroutine = task._loop, task._coro
+    outer = _current_tasks.pop(loop, None)
+    task._coro = _Stepped(task, awaited, failure)
+    try:
+        task._context.run(_step, task)
         return task
     finally:
+        task._coro = coroutine
         if outer is not None:
             _current_tasks[loop] = outer
-        del early, failure, task  # the traceback of `failure` holds this frame
+        del task, failure
 
 
 def _task(early: Any) -> Any:

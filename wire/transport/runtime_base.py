@@ -71,6 +71,9 @@ class RuntimeBase(ABC):
         self._listeners: set[AcceptLoop | MemoryListener] = set()
         self._guards: dict[int, Guard] = {}  # by id of the configuration, which the guard keeps alive
 
+    def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context, /) -> Any:
+        return coroutine
+
     def resumable(
         self, coroutine: Coroutine[Any, Any, None], context: Context, /
     ) -> tuple[Resumable, Callable[[], Task]] | None:
