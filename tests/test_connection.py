@@ -101,17 +101,6 @@ def test_a_sender_that_never_waits_is_written_out_on_its_way(server: Rig) -> Non
     assert written == [0] * 13 + [1] * 7 + [2] * 7 + [3] * 3
 
 
-def test_of_many_calls_in_one_turn_the_first_leave_while_the_others_are_made(engine: EngineName) -> None:
-    client = Rig(engine, client=True)
-    for number in range(60):
-        client.connection.engine.ping(b"%08d" % number)  # what stands for the call's frames
-        client.connection.call_started(None)
-        assert len(client.transport.written) == (number + 1) // 24
-    assert len(client.transport.sent()) == 48
-    assert len(client.turn()) == 12
-    assert client.turn() == []
-
-
 def test_senders_let_others_run_until_the_turn_is_over(server: Rig) -> None:
     connection = server.connection
     assert not any(send(connection, 256) for _ in range(255))

@@ -31,9 +31,6 @@ for each sender. Whenever so much more was sent, it is written out."""
 MESSAGE_COST = 128
 """What each message takes of that beside its bytes: 500 small ones are a millisecond's work."""
 _WRITE_BYTES = 1 << 18  # that are framed, before a long message is: then they are written first
-# Calls made in one turn that leave at once: the server works on them while the turn makes more. With 50 calls that wait
-# for each other, and a core for each side, that is twice as many a second; on one core it is 1 to 5 % fewer.
-_CALLS_TOGETHER = 24
 _PING_PAYLOAD = b"wirelive"
 
 
@@ -133,7 +130,7 @@ class Connection:
         """Counts what is written: what is sent within one of these leaves together."""
         self._gathered: list[Sender] = []
         self._turn_open = False  # something was sent since the last flush, or is being received
-        self._turn_calls = 0
+        self._turn_calls = 0  # clients: that began since the last write
         self._more_to_write = False
         self._blocked: list[Future[None]] = []
         self._is_client = client
@@ -347,13 +344,8 @@ class Connection:
             self.runtime.call_soon(self._planned_flush)
 
     def call_started(self, call: Any) -> None:
-        """Clients: a call has begun on a stream. As `wake`; of many in one turn every so many leave at once."""
-        self._turn_calls = calls = self._turn_calls + 1
-        if calls == _CALLS_TOGETHER:
-            self._write()
-        if not self._flush_due:
-            self._flush_due = self._flush_planned = True
-            self.runtime.call_soon(self._planned_flush)
+        """Clients: a call has begun on a stream. As `wake`, at the latest."""
+        self.wake()
 
     def gather(self, sender: Sender) -> None:
         """Have `sender.written()` called before the next `flush` writes. As `wake`."""

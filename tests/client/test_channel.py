@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -129,32 +127,6 @@ def test_a_channel_that_is_left_open_ends_with_its_loop() -> None:
     with catch_warnings():
         simplefilter("ignore", ResourceWarning)
         kept.clear()
-
-
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_a_loop_that_ends_ends_a_channel_at_any_turn_of_its_connecting(
-    loop: LoopName, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What has not begun is then cancelled without having run."""
-    monkeypatch.setattr("wire.client.pool._GOODBYE_S", 0.01)
-
-    async def user(address: str) -> None:
-        async with wire.Channel(address) as channel:
-            channel.connect()
-            await asyncio.sleep(100)
-
-    async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as silent:
-            for count in range(8):
-                began = asyncio.create_task(user(f"127.0.0.1:{silent.getsockname()[1]}"))
-                await turns(count)
-                tasks = asyncio.all_tasks() - {asyncio.current_task()}
-                assert began in tasks
-                for each in tasks:  # as asyncio.run does
-                    each.cancel()
-                assert await asyncio.wait(tasks, timeout=5) == (tasks, set())
-
-    wire.run(main, loop=loop)
 
 
 def test_a_channel_that_nobody_closes_is_closed_and_named(loop: LoopName) -> None:

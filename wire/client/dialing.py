@@ -30,6 +30,9 @@ from wire.transport.tls import ClientTls
 _MAX_DEBUG_BYTES = 200  # of what a GOAWAY says, in the errors of the calls that it ends
 _MAX_REASONS = 3  # of the addresses that failed, in the error for all of them
 _FRAME_HEADER_BYTES = 9  # RFC 9113 §4.1
+# Calls made in one turn that leave at once: the server works on them while the turn makes more. With 50 calls that wait
+# for each other, and a core for each side, that is twice as many a second; on one core it is 1 to 5 % fewer.
+_CALLS_TOGETHER = 24
 
 
 class Owner(Protocol):
@@ -74,7 +77,7 @@ class HungUpError(ConnectError):
 class ClientConnection(Connection):
     """One connection to a server. See `Connection`; what is added here is telling the owner."""
 
-    __slots__ = ("_owner", "_settings_waiter", "_unsent", "candidate")
+    __slots__ = ("_alone", "_owner", "_settings_waiter", "_unsent", "candidate")
 
     def __init__(self, owner: Owner, runtime: Runtime, config: ChannelConfig, candidate: Candidate) -> None:
         super().__init__(
@@ -86,6 +89,7 @@ class ClientConnection(Connection):
             keepalive=owner.keepalive,
         )
         self._owner = owner
+        self._alone = False  # the last turn in which a call began was for that one alone
         self.candidate = candidate
         self._settings_waiter: Future[None] | None = runtime.future()
         self._unsent: set[int] = set()  # streams whose requests were not written when the transport was lost
@@ -123,6 +127,23 @@ class ClientConnection(Connection):
         """Close now; nothing runs on it."""
         if self.transport is not None:
             self.transport.abort()
+
+    def call_started(self, call: Any) -> None:
+        """A call has begun on a stream. As `wake`; of many in one turn every so many leave at once, and so does one
+        without others, where the last one had none either: a turn of the loop less."""
+        self._turn_calls = calls = self._turn_calls + 1
+        if calls == _CALLS_TOGETHER:
+            self._write()
+        if not self._flush_due:
+            if self._alone and len(self.engine.streams) == 1:
+                self.flush()
+            else:
+                self._flush_due = self._flush_planned = True
+                self.runtime.call_soon(self._planned_flush)
+
+    def _planned_flush(self) -> None:
+        self._alone = self._turn_calls == 1 and len(self.engine.streams) == 1
+        super()._planned_flush()
 
     # What the transport calls.
 

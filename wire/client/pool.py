@@ -368,7 +368,7 @@ class Pool:
             grace_s = 0.0
         timers = [
             self._runtime.call_later(grace_s, self.abandon),
-            self._runtime.call_later(grace_s + _GOODBYE_S, self._give_up),
+            self._runtime.call_later(grace_s + _GOODBYE_S, self._abort_all),
         ]
         try:
             if not self._gone():
@@ -436,14 +436,10 @@ class Pool:
             self._outliers.clear()
             self._resolver.let_go()
 
-    def _give_up(self) -> None:
-        """Wait no longer: not for peers that do not close, nor for what a loop that ends has cancelled before it began,
-        which tells nobody."""
+    def _abort_all(self) -> None:
         for connection in list(self._all):
             if connection.transport is not None:
                 connection.transport.abort()
-        if self._all_gone is not None and not self._all_gone.done():
-            self._all_gone.set_result(None)
 
 
 def _submit_drained(pool: ref[Pool], call: Exchange[Any]) -> None:

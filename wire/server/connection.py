@@ -445,11 +445,14 @@ class ServerConnection(Connection):
     # Ending.
 
     def handler_ended(self, call: Call) -> None:
-        """A handler's task is over, and may have sent something."""
+        """A handler's task is over, and has perhaps sent something."""
         self.running.discard(call)
         if self.held.sizes and call not in self._waiting:
             self.held.leave(call.holder)
-        self.wake()
+        if self.running:
+            self.wake()
+        elif not self._flush_due:  # nobody else will send anything in this turn
+            self.flush()
         if self.lost:
             self._server.connection_ended(self)
 
@@ -464,7 +467,6 @@ class ServerConnection(Connection):
     def on_ping_ack(self, payload: bytes) -> None:
         if payload == _DRAIN_PAYLOAD:
             self._drained()
-        super().on_ping_ack(payload)
 
     def _drained(self) -> None:
         if not self.closing and not self.lost:
