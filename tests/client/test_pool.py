@@ -172,8 +172,11 @@ def test_a_server_that_hangs_up_once_costs_no_call(loop: LoopName, engine: Engin
     on_channel(test, engine=engine, loop=loop)
 
 
-@pytest.mark.parametrize("last_words", [b"HTTP/1.1 400 Bad Request\r\n\r\n", frames.goaway()])
-def test_a_server_that_does_not_speak_http2_is_unavailable(engine: EngineName, last_words: bytes) -> None:
+@pytest.mark.parametrize(
+    ("last_words", "told"),
+    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak HTTP/2"), (frames.goaway(), "the peer broke HTTP/2")],
+)
+def test_a_server_that_does_not_speak_http2_is_unavailable(engine: EngineName, last_words: bytes, told: str) -> None:
     async def test(stub: ProbeStub, server: RawServer) -> None:
         call = stub.unary(b"")
         peer: RawPeer = await server._arrived.receive()
@@ -181,7 +184,7 @@ def test_a_server_that_does_not_speak_http2_is_unavailable(engine: EngineName, l
         await peer.stream.aclose()
         code, message = await status_of(call)
         assert code is StatusCode.UNAVAILABLE
-        assert "the peer broke HTTP/2" in message
+        assert told in message
 
     on_channel(test, engine=engine)
 
