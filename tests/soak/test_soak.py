@@ -27,12 +27,13 @@ def test_calls_that_end_in_every_way_leave_nothing(engine: EngineName, loop: Loo
             await soak(engine, loop, 2 * _STAGE_CALLS, 2, levels.append)
 
     errors = Errors()
-    logging.getLogger().addHandler(errors)
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, [errors]  # pytest's keep what they are told, with its frames
     try:
         with uncollected() as found:
             wire.run(main, loop=loop)
     finally:
-        logging.getLogger().removeHandler(errors)
+        root.handlers = handlers
         gc.enable()
     _, before, after = levels
     faults = [each for each in after.faults(before) if not each.startswith("rss")]  # other tests' holes are filled
