@@ -45,8 +45,8 @@ class Connection:
 
     `calls_wait`: some have not begun, because there is no room for their replies; `flush` then says `wake_calls`.
     `congested`: the transport holds more than it wants to; senders wait. `closing`: the transport is closed once no
-    stream is open. `lost`: there is no transport any more. `heard_at`: when the peer last sent something, on the
-    runtime's clock.
+    stream is open and what was read is handled. `lost`: there is no transport any more. `heard_at`: when the peer last
+    sent something, on the runtime's clock.
     """
 
     __slots__ = (
@@ -314,7 +314,7 @@ class Connection:
                 sender.written()
         self._write()
         if self.transport is not None:
-            if self.closing and not self.engine.streams:
+            if self.closing and not self.engine.streams and not self._behind:
                 self._close_transport(self.transport)
             if self.calls_wait:
                 self.wake_calls()

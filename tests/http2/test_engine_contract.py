@@ -250,6 +250,25 @@ def test_an_offered_request_counts_against_the_connections_window(server: MakeRi
     assert rig.engine.windows[1] == 100_000
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_windows_may_close_in_the_middle_of_a_read_of_requests(server: MakeRig, apart: bool) -> None:
+    rig = server()
+    _reply_at_once(rig)
+    head = {each: f.headers(each) for each in range(1, 13, 2)}
+    end = {each: f.data(each, b"request", end=True) for each in head}
+    if apart:
+        open_ = [head[1], head[3], head[5], end[1], end[3]]
+        shut = [head[7], head[9], head[11], end[7], end[9], end[11], end[5]]
+    else:
+        open_ = [head[1], end[1], head[3], end[3]]
+        shut = [head[each] + end[each] for each in (5, 7, 9, 11)]
+    rig.feed(*open_, f.settings({4: 0}), *shut)
+    assert [frame.stream_id for frame in rig.sent() if frame.kind == T.DATA] == [1, 3]
+    rig.feed(f.settings({4: 65_535}))
+    assert [frame.stream_id for frame in rig.sent() if frame.kind == T.DATA] == [5, 7, 9, 11]
+    assert not rig.engine.streams
+
+
 def test_an_offered_request_may_be_answered_later(server: MakeRig) -> None:
     rig = server()
     _reply_at_once(rig, b"")

@@ -1,10 +1,12 @@
-"""Connections that wait to be accepted when a server stops: they are served within its grace, and told to go."""
+"""What arrives when a server stops, on connections that wait to be accepted above all: it is served within the grace,
+and its client told to go."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import anyio
 import pytest
@@ -12,6 +14,7 @@ import pytest
 import wire
 from tests.certificates import Certificates
 from tests.http2 import frames
+from tests.memory import no_socket, world
 from tests.peers import RawPeer, request
 from tests.support import LOCAL, Probe, run
 from wire.config import EngineName
@@ -137,3 +140,27 @@ def test_a_handshake_that_never_ends_is_not_waited_for_longer_than_the_grace(
             await server.stop(0.05)
 
     run(main, loop=loop)
+
+
+def test_requests_that_the_final_goaway_names_are_answered(engine: EngineName) -> None:
+    """Also those that were read in part when the client's time to acknowledge the first one was over."""
+
+    async def main() -> None:
+        # The clock says that each turn is over as soon as it has begun.
+        with world() as outside, patch("wire.connection.perf_counter", lambda: float("inf")):
+            async with wire.Server([Probe()], config=wire.ServerConfig(engine=engine)) as server:
+                server.serve(no_socket())
+                end = outside.connect()
+                (connection,) = server.connections
+                connection.drain()
+                ids = range(1, 201, 2)
+                heads = [frames.headers(each, request()) for each in ids]
+                end.receive(*heads, *(frames.data(each, framed(b"hello"), end=True) for each in ids))
+                outside.clock.advance(5.1)
+                await outside.settle()
+                final = end.frames_of(FrameType.GOAWAY)[-1].number
+                assert 1 < final < ids[-1]
+                assert [each for each in ids if end.status(each) == StatusCode.OK] == list(range(1, final + 1, 2))
+                assert end.closed
+
+    run(main)
