@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,33 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "api" / "index.html").stat().st_size > 50_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the program is stopped by a signal")
+def test_the_tutorial_leads_to_a_service_that_is_tested_and_called(tmp_path: Path) -> None:
+    pytest.importorskip("grpc_tools", reason="the extra codegen is not installed")
+    text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    for name, code in re.findall(r"```(?:proto|python)\n(?://|#) (\w+\.\w+)\b[^\n]*\n(.*?)```", text, re.DOTALL):
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write(code.replace("127.0.0.1:50051", f"unix:{tmp_path}/kv.sock"))
+    python = partial(
+        subprocess.run, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    made = python([sys.executable, "-m", "wire.generate", "--out", "pb", "kv.proto"])
+    assert made.returncode == 0, made.stderr
+    tested = python([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_store.py"])
+    assert "1 passed" in tested.stdout, tested.stdout
+
+    command = [sys.executable, "store.py"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            assert "kv.sock" in server.stdout.readline()
+            assert python([sys.executable, "call.py"]).stdout == "b'1'\n"
+            again = python(command)
+            assert (again.returncode, again.stdout) == (1, "")
+            assert re.fullmatch(r"cannot listen on unix:.*kv\.sock: .*\n", again.stderr)
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0

@@ -49,6 +49,7 @@ class Metadata:
 
     Iterating gives (key, value) pairs in order; `metadata["key"]` and `get` give the first value of a key, `text` and
     `binary` the same with its type. Keys are found in capitals or not.
+    With one pair more: `Metadata([*metadata, ("key", "value")])`.
     """
 
     __slots__ = ("_pairs",)

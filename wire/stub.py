@@ -25,6 +25,7 @@ from wire.client.call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall,
 from wire.client.callables import RequestCallable, RequestsCallable, UnaryCallable
 from wire.client.channel import Channel
 from wire.client.channel_base import ChannelBase
+from wire.errors import UsageError
 from wire.service import Method, Service
 
 Q = TypeVar("Q")
@@ -103,11 +104,20 @@ class StreamStream(Method[Q, R]):
 
 
 class Stub(Generic[AnyChannel]):
-    """Base of a service's client: its methods, each callable with the type it has in the service."""
+    """Base of a service's client: its methods, each callable with the type it has in the service.
+
+        reply = await EchoStub(channel).echo(request, timeout=1.0, metadata={"trace": "1"})
+
+    Each takes its request, or requests, and for this call alone `timeout` in seconds, `metadata`, `wait_for_ready`,
+    `compression` and `credentials`. It returns the call: `UnaryUnaryCall` and its kin; on a channel for threads what
+    `wire.blocking` says.
+    """
 
     service: ClassVar[Service]
 
     def __init__(self, channel: AnyChannel) -> None:
+        if not isinstance(channel, ChannelBase):
+            raise UsageError(f"a stub takes a channel, such as wire.Channel(address), and not {channel!r}")
         self.channel = channel
         # Bound once, found in the instance from then on: a call then costs no descriptor.
         for name, method in vars(type(self)).items():

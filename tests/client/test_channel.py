@@ -42,6 +42,13 @@ def test_a_target_that_cannot_be_read_is_refused_at_once(target: str) -> None:
         wire.Channel(target)
 
 
+def test_what_is_no_target_and_no_channel_is_said_so() -> None:
+    with pytest.raises(wire.AddressError, match=r'a target is an address such as "localhost:50051".* not 50051'):
+        wire.Channel(50051)  # type: ignore[arg-type]
+    with pytest.raises(wire.UsageError, match=r"a stub takes a channel, .* not 'localhost:50051'"):
+        ProbeStub("localhost:50051")  # type: ignore[type-var]
+
+
 @pytest.mark.parametrize("authority", ["grün", "a\r\nb", "a\tb"])
 def test_an_authority_is_printable_ascii(authority: str) -> None:
     with pytest.raises(wire.ConfigurationError):

@@ -89,6 +89,11 @@ def test_sockets_of_systemd_are_for_one_worker() -> None:
         wire.serve(lambda: wire.Server([]), "systemd:", workers=2)
 
 
+def test_a_list_of_servicers_is_asked_for() -> None:
+    with pytest.raises(wire.ServiceError, match=r"a list of servicers: \[Servicer\(\)\]"):
+        wire.Server(wire.Servicer())  # type: ignore[arg-type]
+
+
 def test_what_making_the_server_raises_passes_through() -> None:
     def make_server() -> wire.Server:
         raise wire.ServiceError("not today")

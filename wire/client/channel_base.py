@@ -21,7 +21,7 @@ from wire.client.preparation import Preparation, Prepared
 from wire.client.retry import Tokens
 from wire.config import ChannelConfig, CompressionName
 from wire.deadline import DeadlineTimer
-from wire.errors import ConfigurationError, ServiceError, UsageError
+from wire.errors import AddressError, ConfigurationError, ServiceError, UsageError
 from wire.live import ChannelState, enter_channel, next_number
 from wire.rpc.compression import compressor
 from wire.rpc.service_config import ServiceConfig, parse_service_config
@@ -282,6 +282,8 @@ def _configured(config: ChannelConfig, service: ServiceConfig) -> ChannelConfig:
 
 def _address(target: str | Dial, resolver: Find | None, tls: ClientTls | None) -> Address:
     if not isinstance(target, str):
+        if not callable(target):
+            raise AddressError(f'a target is an address such as "localhost:50051", or a function, and not {target!r}')
         if resolver is not None:
             raise ConfigurationError("a target that is a function has no name for a resolver")
         return DialedAddress(target)

@@ -73,6 +73,8 @@ class Server:
         `method` is the path. None: those calls are UNIMPLEMENTED. `trace`: sees every connection, as
         `wire.inspect.Trace` does.
         """
+        if isinstance(servicers, Servicer):
+            raise ServiceError(f"a server takes a list of servicers: [{type(servicers).__name__}()]")
         self._config = ServerConfig() if config is None else config
         if self._config.calls.compression is not None:
             compressor(self._config.calls.compression)  # raises now for what this Python does not have

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
@@ -66,8 +67,14 @@ def serve(
     logged with several. To be called from the main thread.
     """
     targets = [addresses] if isinstance(addresses, str) else list(addresses)
+
+    def told(bound: list[str]) -> None:
+        started(bound)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a pipe or a file would hold back what it printed
+
     if workers == 1:
-        refused = run(_serve_alone, make_server, targets, started, reuse_port, loop=loop)
+        refused = run(_serve_alone, make_server, targets, told, reuse_port, loop=loop)
         if refused is not None:
             raise SystemExit(str(refused)) from refused
         return 0
@@ -78,7 +85,7 @@ def serve(
             targets,
             workers,
             lambda worker: run(_serve_as_worker, make_server, worker, loop=loop),
-            started=started,
+            started=told,
             grace_s=grace_s,
             backlog=backlog,
             hang_timeout_s=hang_timeout_s,
