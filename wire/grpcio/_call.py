@@ -132,6 +132,8 @@ def _traceback_of(error: BaseException) -> TracebackType | None:
         raise error
     except RpcError:
         return sys.exc_info()[2]
+    finally:
+        del error  # its traceback holds this frame
 
 
 def error_of(error: wire.RpcError, closed: bool) -> _InactiveRpcError:
@@ -370,31 +372,34 @@ class _MultiThreadedRendezvous(_Rendezvous, _abstract.Call, _abstract.Future):
         return self
 
     def __next__(self) -> Any:
-        if self._own is not None:
-            raise self
         try:
-            data = next(self._call)
-        except StopIteration:
-            self._tell()
-            if self._status()[0] is not StatusCode.OK:
-                raise self from None
-            raise
-        except wire.RpcError:
-            self._tell()
-            raise self from None
-        except wire.UsageError:
-            if self._own is None:
+            if self._own is not None:
+                raise self
+            try:
+                data = next(self._call)
+            except StopIteration:
+                self._tell()
+                if self._status()[0] is not StatusCode.OK:
+                    raise self from None
                 raise
-            raise self from None
-        if self._own is not None:
-            raise self
-        response = deserialized(data, self._deserializer)
-        if response is NOTHING:
-            self.end(StatusCode.INTERNAL, _BAD_RESPONSE)
-            raise self
-        if self._call.code is not None and not self._held():
-            self._tell()
-        return response
+            except wire.RpcError:
+                self._tell()
+                raise self from None
+            except wire.UsageError:
+                if self._own is None:
+                    raise
+                raise self from None
+            if self._own is not None:
+                raise self
+            response = deserialized(data, self._deserializer)
+            if response is NOTHING:
+                self.end(StatusCode.INTERNAL, _BAD_RESPONSE)
+                raise self
+            if self._call.code is not None and not self._held():
+                self._tell()
+            return response
+        finally:
+            del self  # it is the error that is raised, whose traceback holds this frame
 
     def next(self) -> Any:
         return self.__next__()

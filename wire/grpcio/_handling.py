@@ -137,12 +137,8 @@ class _Rpc:
             if self._responses is not None:
                 await self._responses.forward(context.call, loop.create_future)
             response = await self._done
-        except Status as status:
-            return self._end(status)
         except BaseException:
             context.cancelled = True
-            if self._done.done() and not self._done.cancelled():
-                self._done.exception()  # which nobody will ask for
             if self._requests is not None:
                 self._requests.gone()
             if self._responses is not None:
@@ -152,6 +148,8 @@ class _Rpc:
         finally:
             if self._feeder is not None:
                 self._feeder.cancel()
+        if isinstance(response, Status):
+            return self._end(response)
         code, details = context.status(StatusCode.OK, "")
         return self._end(Status(code, details), response)
 
@@ -166,30 +164,28 @@ class _Rpc:
             raise wire.RpcError(wire.StatusCode(status.code), status.details)
         return response
 
-    def _finish(self, response: Any, error: BaseException | None) -> None:
+    def _finish(self, response: Any) -> None:
+        """The handler has returned this, or failed with this `Status`, which nobody has raised: else it would hold
+        frames, by its traceback, and those hold this."""
         if self._responses is not None:
             self._responses._end()
         if not self._done.done():
-            if error is None or self.context.cancelled:  # nobody waits for how a call ends that is gone
-                self._done.set_result(response)
-            else:
-                self._done.set_exception(error)
+            self._done.set_result(response)
 
     # In a handler's thread.
 
     def _work(self, request: Any) -> None:
         response: Any = ()
-        error: BaseException | None = None
         try:
             if not self.context.cancelled:
                 response = self._handle(request)
         except Status as status:
-            error = status
+            response = Status(status.code, status.details)
         except BaseException as unexpected:
             _LOGGER.exception("Exception calling application: %s", unexpected)
-            error = Status(StatusCode.UNKNOWN.value[0], f"Exception calling application: {unexpected}")
+            response = Status(StatusCode.UNKNOWN.value[0], f"Exception calling application: {unexpected}")
         if response is not LATER:
-            self.context.returns.call(self._finish, response, error)
+            self.context.returns.call(self._finish, response)
 
     def _handle(self, request: Any) -> Any:
         context, handler = self.context, self._handler
@@ -286,7 +282,7 @@ class _Rpc:
 
         def send_response(response: Any) -> None:
             if response is None:
-                self.context.returns.call(self._finish, (), None)
+                self.context.returns.call(self._finish, ())
             else:
                 self._send(self._serialized(response, handler))
 

@@ -370,21 +370,24 @@ class Stream(StreamIterator[_RecvType], Generic[_SendType, _RecvType]):
         pairs = call.trailing_metadata
         status, message = _core.status_of(call)
         error = None if status is Status.OK else self._error(status, message or None, pairs)
-        if isinstance(error, TimeoutError):
-            raise error
-        listeners = self._channel._trailing_listeners
-        if listeners:
-            event = events.RecvTrailingMetadata(
-                metadata=received(pairs),
-                status=status,
-                status_message=error and error.message,
-                status_details=error and error.details,
-            )
-            self._trailing = (await events.notify(listeners, event)).metadata
-        else:
-            self._trailing = received(pairs)
-        if error is not None:
-            raise error
+        try:
+            if isinstance(error, TimeoutError):
+                raise error
+            listeners = self._channel._trailing_listeners
+            if listeners:
+                event = events.RecvTrailingMetadata(
+                    metadata=received(pairs),
+                    status=status,
+                    status_message=error and error.message,
+                    status_details=error and error.details,
+                )
+                self._trailing = (await events.notify(listeners, event)).metadata
+            else:
+                self._trailing = received(pairs)
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame
 
     def _check_deadline(self) -> None:
         """Once the deadline has passed every step raises TimeoutError, whatever has come. Called where there is one."""

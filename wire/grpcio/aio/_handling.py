@@ -151,7 +151,7 @@ def _unary_unary(behavior: Any, handler: Any) -> Serve:
                 end(context)
             return as_bytes(response if serialize is None else serialize(response))
         except BaseException as error:
-            if context._status_sent and error is context._abort_exception:
+            if was_aborted(error, context):
                 return b""
             raise failure(error, context) from None
         finally:
@@ -174,7 +174,7 @@ def _general(behavior: Any, handler: Any, run: Any) -> Serve:
                 request = deserialize(request)
             return await run(request, context, handler)
         except BaseException as error:
-            if context._status_sent and error is context._abort_exception:
+            if was_aborted(error, context):
                 return b""
             raise failure(error, context) from None
         finally:
@@ -292,6 +292,13 @@ def end(context: ServicerContext) -> None:
         context._call.set_trailing_metadata(to_wire(context._trailing))
     if context._number:
         raise wire.RpcError(wire.StatusCode(context._number), context._details)
+
+
+def was_aborted(error: BaseException, context: ServicerContext) -> bool:
+    """Whether a handler raised this by `abort`. The context forgets it: its traceback holds frames, which hold the
+    context."""
+    aborted, context._abort_exception = context._abort_exception, None
+    return context._status_sent and error is aborted
 
 
 def failure(error: BaseException, context: ServicerContext) -> BaseException:
