@@ -343,6 +343,9 @@ def test_nothing_is_left_to_the_collector(running: Running) -> None:
         async def waits() -> None:
             await asyncio.sleep(0)
 
+        async def waits_for(futures: list[asyncio.Future[None]]) -> None:
+            await futures.pop()
+
         def failing() -> None:
             with suppress(ValueError):
                 lab._begin(fails(), copy_context())
@@ -359,7 +362,13 @@ def test_nothing_is_left_to_the_collector(running: Running) -> None:
                 cancelled.cancel()
                 while not cancelled.done():
                     await asyncio.sleep(0)
-                del cancelled
+                awaited = asyncio.get_running_loop().create_future()
+                failed = await lab.spawn(waits_for([awaited]), ended)
+                awaited.set_exception(ValueError())
+                while not failed.done():
+                    await asyncio.sleep(0)
+                assert isinstance(failed.exception(), ValueError)
+                del cancelled, awaited, failed
             await lab.ready()
             gc.set_debug(gc.DEBUG_SAVEALL)
             gc.collect()

@@ -36,14 +36,16 @@ class Begun(Generic[TaskT]):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         coroutine = self._coroutine
-        awaited = self._awaited
+        awaited, self._awaited = self._awaited, None
         while True:
             try:
                 yield awaited
             except BaseException as error:
+                awaited = None  # it may hold an exception, whose traceback holds this frame
                 try:
                     awaited = coroutine.throw(error)
                 except StopIteration as end:
                     return end.value
             else:
+                awaited = None
                 return (yield from coroutine.__await__())
