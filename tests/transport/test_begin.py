@@ -16,7 +16,6 @@ import anyio
 import pytest
 
 from wire.transport.begun import Begun
-from wire.transport.spare_task import SpareTask
 
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="outside")
 CPYTHON = sys.implementation.name == "cpython"
@@ -29,13 +28,17 @@ class Lab:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._loop = asyncio.get_running_loop()
-        self.spare = SpareTask(self._loop)
+        self.close: Callable[[], object] = lambda: None
         if kind == "early":
             from wire.transport import early_task
 
             self._begin: Callable[..., Any] = partial(early_task.begin, self._loop)
         else:
-            self._begin = self.spare.begin
+            from wire.transport.spare_task import SpareTask
+
+            spare = SpareTask(self._loop)
+            self._begin = spare.begin
+            self.close = spare.close
 
     async def callback(self, function: Callable[[], Any]) -> Any:
         done = self._loop.create_future()
@@ -88,7 +91,7 @@ async def lab(kind: str) -> AsyncIterator[Lab]:
     try:
         yield found
     finally:
-        found.spare.close()
+        found.close()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
@@ -326,7 +329,7 @@ def test_the_users_own_tasks_come_first(running: Running) -> None:
     async def test(lab: Lab) -> None:
         loop = asyncio.get_running_loop()
         loop.set_task_factory(lambda loop, coroutine, **options: asyncio.Task(coroutine, loop=loop, **options))
-        lab.spare.close()  # the task that there is
+        lab.close()  # the task that there is
         coroutine = ends()
         assert await lab.callback(lambda: lab._begin(coroutine, copy_context())) is coroutine
         assert await coroutine == "over"
@@ -388,7 +391,7 @@ def test_closing_ends_the_task() -> None:
             spare = asyncio.all_tasks() - {current()}
             assert len(spare) == 1
             assert current() not in spare
-            found.spare.close()
+            found.close()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert asyncio.all_tasks() == {current()}

@@ -24,7 +24,6 @@ from wire.transport.resumable import ResumableTask
 from wire.transport.runtime_base import RuntimeBase
 from wire.transport.socket_transport import SocketTransport
 from wire.transport.sockets import AF_VSOCK, local_address, lost_error, tcp_counters
-from wire.transport.spare_task import SpareTask
 
 
 class AsyncioTransport(asyncio.Protocol):
@@ -211,6 +210,8 @@ def _eager_spawn(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any,
 _IN_PYTHON: Final = asyncio.Future is asyncio.futures._PyFuture  # type: ignore[attr-defined]  # not so in CPython
 # Not where threads run at once: there an object that another thread made is counted in two numbers.
 _COUNTS_REFERENCES: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+if _COUNTS_REFERENCES:
+    from wire.transport.spare_task import SpareTask
 _spawn_at_once: Callable[[asyncio.AbstractEventLoop, Coroutine[Any, Any, Any]], Task] | None = None
 """Makes a task that has run up to its first wait; None where asyncio has nothing like it."""
 if sys.version_info >= (3, 12):
