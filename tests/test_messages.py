@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import copy_context
 from typing import Any, cast
 
@@ -41,6 +41,7 @@ class Both:
         self.turn_room = 1 << 16
         self.gathered: list[OutgoingMessages] = []
         self.over = False
+        self.waits = 0
         self.queues = True
         self.granted = 0
         self.expected = 0
@@ -64,6 +65,15 @@ class Both:
 
     def turn_over(self) -> bool:
         return self.over
+
+    def late(self) -> bool:
+        return self.over
+
+    def later(self) -> Any:
+        self.waits += 1
+        done: Any = self.runtime.future()
+        self.runtime.call_soon(done.set_result, None)
+        return done
 
     def gather(self, sender: OutgoingMessages) -> None:
         self.gathered.append(sender)
@@ -266,6 +276,39 @@ def test_messages_that_come_at_once_are_handed_over_within_the_read_that_brings_
         assert seen == [[b"1", b"2"], [b"1", b"2", b"3", b"4"]]
 
     flowing(test)
+
+
+@pytest.mark.parametrize("iterates", [True, False])
+def test_messages_that_wait_are_taken_in_turns_of_the_loop_to_come_when_this_one_is_late(
+    iterates: bool, loop: LoopName
+) -> None:
+    """Some in each, whatever becomes of the rest meanwhile."""
+
+    async def test(both: Both) -> None:
+        messages = incoming(both)
+        messages.feed(frame(b"x") * 500)
+        both.over = True
+        taken = 0
+
+        async def by_themselves() -> AsyncIterator[bytes]:
+            while messages.waiting:
+                yield await anext(messages)
+
+        async for _ in messages if iterates else by_themselves():
+            taken += 1
+            if taken == 400:
+                messages.end()
+        assert taken == 500
+        assert 5 <= both.waits < 20
+        assert not messages.take_light()
+        messages.feed(frame(b"x") * 500)
+        assert len(messages.take_light()) == 64
+        assert messages.take_light() == []
+        both.runtime.call_soon(messages.discard)
+        with pytest.raises(StopAsyncIteration):
+            await anext(messages)
+
+    flowing(test, loop)
 
 
 def test_a_loop_that_is_left_and_one_behind_it_share_the_messages(loop: LoopName) -> None:

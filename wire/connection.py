@@ -199,6 +199,16 @@ class Connection:
     def _end_of_turn(self) -> float:
         return perf_counter() + self._max_turn_s
 
+    def late(self) -> bool:
+        """Whether this turn of the loop has lasted as long as it may: what goes on by itself awaits `later`."""
+        return perf_counter() >= self._end_of_turn()
+
+    def later(self) -> Future[None]:
+        """Done in a turn of the loop to come."""
+        waiter: Future[None] = self.runtime.future()
+        self.release([waiter])
+        return waiter
+
     def release(self, waiters: list[Future[None]]) -> None:
         """Let senders go on that waited for room."""
         for waiter in waiters:
@@ -419,8 +429,7 @@ class Connection:
         if stream.call is not None:
             stream.call.on_writable()
 
-    def on_settings(self) -> None:
-        pass
+    def on_settings(self) -> None: ...
 
     def on_more_to_write(self) -> None:
         self._more_to_write = True
@@ -443,14 +452,11 @@ class Connection:
         self._settings_timer = None
         self.break_off(ErrorCode.SETTINGS_TIMEOUT, "the SETTINGS were not acknowledged in time")  # RFC 9113 §6.5.3
 
-    def on_ping(self, explained: bool) -> None:
-        pass
+    def on_ping(self, explained: bool) -> None: ...
 
-    def on_ping_ack(self, payload: bytes) -> None:
-        pass
+    def on_ping_ack(self, payload: bytes) -> None: ...
 
-    def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
-        pass
+    def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None: ...
 
     def on_connection_error(self, code: ErrorCode, reason: str) -> None:
         told = reason in (NO_SERVER, TLS_CLIENT, TLS_SERVER)

@@ -174,10 +174,8 @@ class IncomingMessages(Generic[M]):
         what is granted for it must not be held by messages that nobody takes."""
         missing_bytes = self.reader.missing_bytes
         if missing_bytes:
-            assert self._connection is not None
-            assert self._stream is not None
-            self._connection.engine.expect(self._stream, missing_bytes)
-            self._connection.wake()
+            self._connection.engine.expect(self._stream, missing_bytes)  # type: ignore[union-attr, arg-type]
+            self._connection.wake()  # type: ignore[union-attr]
 
     @property
     def waiting(self) -> bool:
@@ -273,7 +271,7 @@ class IncomingMessages(Generic[M]):
                         self._given_up()
                         raise
                 elif self._packed:
-                    self._cut()
+                    await self._cut_in_turn()
                 elif self.ended:
                     if self._error is not None:
                         raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
@@ -307,8 +305,8 @@ class IncomingMessages(Generic[M]):
         messages = self.messages
         while not messages:
             if self._packed:
-                self._cut()
-                break
+                await self._cut_in_turn()
+                continue
             if self.ended:
                 if self._error is not None:
                     raise copy(self._error)
@@ -385,9 +383,9 @@ class IncomingMessages(Generic[M]):
                     self._waiter = None
 
     def take_light(self) -> list[bytes]:
-        """The next few messages, where they are here, plain, and can be decoded at once; where there are none, `take`
-        has to be awaited. `taken` follows: they count as unread until then."""
-        if self._packed and not self.messages:
+        """The next few messages, where they are here, plain, and can be decoded in this turn; where there are none,
+        `take` has to be awaited. `taken` follows: they count as unread until then."""
+        if self._packed and not self.messages and not self._connection.late():  # type: ignore[union-attr]
             self._cut()
         messages = self.messages
         if not messages:
@@ -446,13 +444,16 @@ class IncomingMessages(Generic[M]):
         if not self._packed and not self.reader.size_bytes and not self.ended:
             self._wants_bytes = self._short_bytes
 
+    async def _cut_in_turn(self) -> None:
+        """The same, in a turn of the loop to come when this one has lasted long enough."""
+        if self._connection.late():  # type: ignore[union-attr]
+            await self._connection.later()  # type: ignore[union-attr]
+        if self._packed:
+            self._cut()
+
     def _grant(self, size_bytes: int) -> None:
-        if not size_bytes:
-            return
-        assert self._connection is not None
-        assert self._stream is not None
-        if self._connection.engine.consumed(self._stream, size_bytes):
-            self._connection.wake()
+        if size_bytes and self._connection.engine.consumed(self._stream, size_bytes):  # type: ignore[union-attr, arg-type]
+            self._connection.wake()  # type: ignore[union-attr]
 
     def _become(self, kind: type[IncomingMessages[M]]) -> None:
         self.__class__ = kind

@@ -84,6 +84,22 @@ def test_rapid_reset_of_streams_that_are_half_open(rig: Rig) -> None:
 
 
 @hostile(_held)
+def test_resets_behind_the_headers_of_a_hundred_calls(rig: Rig) -> None:
+    """Their DATA may yet come until then."""
+    head = f.block(path("Echo"))
+    for _ in rig.rounds():
+        peer = rig.connect()
+        sent = 0
+        while sent < MOST:
+            ids = [peer.next_id() for _ in range(100)]
+            if not peer.send(b"".join([*(f.headers(each, head) for each in ids), *map(f.rst_stream, ids)])):
+                break
+            sent += len(ids)
+        peer.wait_closed(1.0)
+        assert peer.code == ErrorCode.ENHANCE_YOUR_CALM, f"any number of them is taken: {peer.goaways}"
+
+
+@hostile(_held)
 def test_window_overflows_that_the_server_resets(rig: Rig) -> None:
     head = f.block(path("Hold"))
     for _ in rig.rounds():

@@ -6,7 +6,6 @@ from tests.hostile.rig import ALL_LOOPS, Rig, hostile, message_mib, unread_mib
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.http2.codes import ErrorCode, Setting
-from wire.rpc.framing import frame
 
 
 def _held(config: ServerConfig) -> float:
@@ -91,6 +90,19 @@ def test_empty_data(rig: Rig) -> None:
         _flood(rig, f.data(1))
 
 
+@hostile(_held)
+def test_empty_data_that_is_paid_for_with_data_that_nobody_wants(rig: Rig) -> None:
+    """A frame for each KiB, on a stream that the server has ended: no offence, and little work."""
+    for _ in rig.rounds():
+        peer = rig.connect()
+        for _ in range(200):
+            stream_id = peer.request("/no/method", end=False)
+            paid = f.data(stream_id, bytes(16_000)) + f.data(stream_id) * 15
+            if not peer.send(paid * 4):
+                break
+        assert peer.barrier(), peer.goaways
+
+
 @hostile()
 def test_data_of_padding_alone(rig: Rig) -> None:
     for _ in rig.rounds():
@@ -152,12 +164,24 @@ def test_answers_to_pings_that_were_not_sent(rig: Rig) -> None:
         _flood(rig, f.ping(ack=True))
 
 
-@hostile()
+@hostile(config={"keepalive": {"min_ping_interval_s": 0}})
 def test_messages_of_no_bytes_for_a_handler_that_takes_them(rig: Rig) -> None:
-    """Ordinary traffic, in its way: served, and the neighbour too."""
+    """Ordinary traffic, in its way: served, and the neighbour too. While its window is closed the peer sends PINGs."""
     for _ in rig.rounds():
         peer = rig.connect()
         stream_id = peer.request("Collect", end=False)
         peer.push(stream_id, 500_000 if rig.full else 100_000)
-        peer.send(f.data(stream_id, frame(b"3"), end=True))
-        assert peer.wait_ended(stream_id)
+        peer.finish(stream_id)
+        assert peer.wait_ended(stream_id), peer.goaways
+
+
+@hostile(_held, loops=ALL_LOOPS)
+def test_messages_of_no_bytes_for_many_handlers_that_take_them(rig: Rig) -> None:
+    """A window of each, all at once."""
+    for _ in rig.rounds():
+        peer = rig.connect()
+        streams = [peer.request("Collect", end=False) for _ in range(100)]
+        window = b"".join(f.data(each, bytes(16_000)) * 4 for each in streams)
+        for _ in range(2):
+            peer.send(window)
+            peer.barrier()

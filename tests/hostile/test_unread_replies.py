@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 
-from tests.hostile.peer import CLOSED, Peer
+from tests.hostile.peer import CLOSED, Peer, path
 from tests.hostile.rig import ALL_LOOPS, MIB, Rig, hostile, message_mib, replies_mib
 from tests.http2 import frames as f
 from wire.config import ServerConfig
@@ -49,6 +49,20 @@ def test_replies_through_the_closed_window_of_the_connection(rig: Rig) -> None:
     """Each stream is open as wide as can be."""
     for _ in rig.rounds():
         _ask(rig, "Large", 400 if rig.full else 80, peer=rig.connect(window_bytes=0))
+
+
+@hostile(lambda config: _held(config) + config.http2.max_concurrent_streams * 16_384 / MIB, loops=ALL_LOOPS)
+def test_short_replies_to_calls_apart_from_their_data_as_the_window_closes(rig: Rig) -> None:
+    """Each of which is sent at once while it is open, and waits with its request after that."""
+    head, body = f.block(path("Echo")), frame(bytes(10_000))
+    for _ in rig.rounds():
+        peer = rig.connect(window_bytes=1 << 20)
+        for _ in range(20 if rig.full else 4):
+            ids = [peer.next_id() for _ in range(50)]
+            peer.send(b"".join(f.headers(each, head) for each in ids))
+            peer.send(b"".join(f.data(each, body, end=True) for each in ids))
+            peer.send(b"".join(f.rst_stream(each) for each in ids[::2]) + f.window_update(0, 1))
+        rig.settle(peer)
 
 
 @hostile(_held)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 import pytest
 
 import wire
-from tests.support import Pair, Probe, on_pair
+from tests.http2 import frames
+from tests.memory import no_socket, world
+from tests.peers import request
+from tests.support import LOOPS, Pair, Probe, on_pair, run, turns
+from wire.config import EngineName
 from wire.server import turns as turns_module
 from wire.server.turns import Turns
+from wire.transport.runtime import LoopName
 
 TURN_S = 0.002
 
@@ -193,3 +200,43 @@ def test_tasks_that_end_quickly_do_not_let_more_begin(loop: Loop) -> None:
         loop.turn()
     loop.burst("one", 300, lambda: begun.append(1))
     assert len(begun) <= 16
+
+
+@pytest.mark.parametrize("loop_name", LOOPS)
+@pytest.mark.parametrize("each_by_itself", [False, True])
+def test_messages_that_came_at_once_are_taken_in_many_turns(
+    each_by_itself: bool, loop_name: LoopName, engine: EngineName
+) -> None:
+    """As the clock says that each turn is over as soon as it has begun."""
+    seen = 0
+
+    class EachByItself(Probe):
+        @wire.per_message
+        def bidi(self, request: bytes, context: wire.ServerContext) -> None:
+            nonlocal seen
+            seen += 1
+
+    async def all_of_them(requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
+        nonlocal seen
+        async for _ in requests:
+            seen += 1
+        yield b""
+
+    async def main() -> None:
+        with world() as outside, patch("wire.connection.perf_counter", lambda: float("inf")):
+            service = EachByItself() if each_by_itself else Probe(bidi=all_of_them)
+            async with wire.Server([service], config=wire.ServerConfig(engine=engine)) as server:
+                server.serve(no_socket())
+                end = outside.connect()
+                end.receive(frames.headers(1, request("Bidi")))
+                await outside.settle()
+                taken = [seen]
+                end.receive(frames.data(1, bytes(16_000)) * 3)
+                while seen < 9600:
+                    taken.append(seen)
+                    await turns(1)
+                end.lose()
+                await outside.settle()
+        assert max(after - before for before, after in pairwise([*taken, seen])) < 1000
+
+    run(main, loop=loop_name)
