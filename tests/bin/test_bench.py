@@ -170,7 +170,8 @@ def test_failed_calls_are_counted_by_code() -> None:
     assert report["errors"] == {"RESOURCE_EXHAUSTED": 20}
 
 
-def test_interrupt_shows_what_was_measured_so_far() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["a terminal's Ctrl-C", "timeout(1)"])
+def test_interrupt_shows_what_was_measured_so_far(number: signal.Signals) -> None:
     enough = 50
 
     class Counts(wire.Servicer):
@@ -205,7 +206,7 @@ def test_interrupt_shows_what_was_measured_so_far() -> None:
                 assert process.stdout is not None
                 assert process.stderr is not None
                 await servicer.called_enough.wait()
-                os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+                os.killpg(process.pid, number)
                 out = b"".join([chunk async for chunk in process.stdout]).decode()
                 err = b"".join([chunk async for chunk in process.stderr]).decode()
                 return await process.wait(), out, err

@@ -146,3 +146,12 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         client.main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"wire-client {VERSION}\n"
+
+
+def test_help_is_no_wider_than_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        client.main(["--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 60

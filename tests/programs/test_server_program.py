@@ -104,6 +104,7 @@ async def _unary(address: str) -> bytes:
     [
         ("shop_of_tests", "is not of the form MODULE:NAME"),
         ("shop_of_tests:nothing", "shop_of_tests has no nothing"),
+        ("json:JSONDecodr", "json has no JSONDecodr: did you mean JSONDecoder"),
         ("nowhere.at.all:it", "there is no module nowhere.at.all"),
         ("shop_of_tests:fails", r"shop_of_tests:fails\(\) failed: RuntimeError: there is no database"),
         ("shop_of_tests:other", "gives a int, which is no wire.Servicer"),

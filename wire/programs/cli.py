@@ -18,6 +18,7 @@ import io
 import os
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -39,12 +40,31 @@ LOOPS = ("auto", "asyncio", "uvloop", "trio")
 FAILED, USAGE, RPC_FAILED, INTERRUPTED, BROKEN_PIPE = 1, 2, 64, 130, 141
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of a description as they are, but for those that are wider than the terminal."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for line in text.splitlines():
+            own = len(line) - len(line.lstrip())
+            wrapped = textwrap.wrap(
+                line,
+                width,
+                initial_indent=indent,
+                subsequent_indent=indent + " " * (own + 2 if own else 0),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            lines += wrapped or [""]
+        return "\n".join(lines)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that neither abbreviates flags nor prints its whole usage at an error."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", _Help)
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:

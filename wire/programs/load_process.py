@@ -1,13 +1,14 @@
 """A process that makes load, and its parent's handle on it.
 
 The two talk over a pipe: the child connects and says `Ready`, the parent says when to start, the child reports now and
-then how many calls have ended, and at last its `Tally`; or, at any time, `Failed`. An interrupt (Ctrl-C) is the
-parent's to see: it tells the children to stop and still gets their tallies.
+then how many calls have ended, and at last its `Tally`; or, at any time, `Failed`. Signals to the whole process group,
+as Ctrl-C and timeout(1) send them, are the parent's to see: it tells the children to stop and still gets their tallies.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -117,6 +118,7 @@ class LoadProcess:
 
 
 def _main(plan: Plan, connection: Connection) -> None:
+    os.setpgid(0, 0)
     try:
         wire.run(_carry_out, plan, connection, loop=plan.loop)
     except BaseException as error:

@@ -24,6 +24,7 @@ from wire.programs.knob_flags import add_knob_flags, checked_settings, config_of
 from wire.programs.logs import set_up_logging
 from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of, trace_flags
 from wire.standard import Channelz, Health, reflection
+from wire.standard.symbols import nearest
 
 PROG: Final = "wire-server"
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
@@ -182,7 +183,8 @@ def _named(text: str) -> Any:
         raise ConfigurationError(f"importing {module_name} failed: {type(error).__name__}: {error}") from error
     for part in name.split("."):
         if not hasattr(value, part):
-            raise ConfigurationError(f"{module_name} has no {name}")
+            public = [each for each in dir(value) if not each.startswith("_")]
+            raise ConfigurationError(f"{module_name} has no {name}{nearest(name, public)}")
         value = getattr(value, part)
     return value
 
