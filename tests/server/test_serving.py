@@ -7,8 +7,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 import wire
@@ -87,6 +90,27 @@ def test_a_signal_lets_calls_end_and_closes_what_was_opened(start: Start, worker
 def test_sockets_of_systemd_are_for_one_worker() -> None:
     with pytest.raises(wire.ConfigurationError, match=r'"systemd:" is for one worker, but there are 2'):
         wire.serve(lambda: wire.Server([]), "systemd:", workers=2)
+
+
+@pytest.mark.parametrize(
+    ("make_server", "addresses", "said"),
+    [
+        (wire.Server([]), "127.0.0.1:0", "make_server is a function"),
+        (anyio.sleep_forever, "127.0.0.1:0", "make_server is a function"),
+        (lambda: wire.Server([]), [], "there is no address"),
+    ],
+)
+def test_what_cannot_be_served_is_said_so(make_server: Any, addresses: Any, said: str) -> None:
+    with pytest.raises(wire.UsageError, match=said):
+        wire.serve(make_server, addresses)
+
+
+def test_only_the_main_thread_serves() -> None:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(wire.UsageError, match="as only the main thread can"),
+    ):
+        pool.submit(wire.serve, lambda: wire.Server([]), "127.0.0.1:0").result()
 
 
 def test_a_list_of_servicers_is_asked_for() -> None:

@@ -275,6 +275,16 @@ def test_auto_is_asyncio_where_uvloop_is_not_installed(monkeypatch: pytest.Monke
             run(name, loop=loop)
 
 
+def test_run_takes_a_function_and_no_loop_around_it() -> None:
+    async def main() -> None:
+        with pytest.raises(UsageError, match="runs in this thread already"):
+            run(main)
+
+    asyncio.run(main())
+    with pytest.raises(UsageError, match="and not a coroutine"):
+        run(main())  # type: ignore[arg-type]
+
+
 def test_a_loop_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigurationError, match='no event loop is called "curio"'):
         run(open_runtime, loop="curio")  # type: ignore[arg-type]

@@ -11,11 +11,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from inspect import iscoroutinefunction
+from threading import current_thread, main_thread
 from typing import Final
 
 import anyio
 
-from wire.errors import AddressError, ConfigurationError, ListenError, WireError
+from wire.errors import AddressError, ConfigurationError, ListenError, UsageError, WireError
 from wire.process import tune_process
 from wire.server.activation import inherited_sockets
 from wire.server.server import Server
@@ -64,9 +66,19 @@ def serve(
     A second signal ends the process at once. Handlers that swallow their cancellation are left behind, by `os._exit`
     with status 1. Where it cannot listen, the program ends as by `sys.exit` with one sentence (a `SystemExit` whose
     cause is the `ListenError` or `AddressError`). Whatever `make_server` raises passes through with one worker, and is
-    logged with several. To be called from the main thread.
+    logged with several. To be called from the main thread, or it raises `UsageError`.
     """
+    if not callable(make_server) or iscoroutinefunction(make_server):
+        raise UsageError(
+            "make_server is a function that returns a wire.Server, or an async context manager that yields one"
+        )
+    if current_thread() is not main_thread():
+        raise UsageError(
+            "wire.serve waits for signals, as only the main thread can: elsewhere enter the server, and listen"
+        )
     targets = [addresses] if isinstance(addresses, str) else list(addresses)
+    if not targets:
+        raise UsageError("there is no address to listen on")
 
     def told(bound: list[str]) -> None:
         started(bound)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from importlib.util import find_spec
+from inspect import iscoroutine
 from typing import Any, Literal, TypeVar
 
 from wire.errors import ConfigurationError, UsageError
@@ -60,12 +61,25 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         raise UsageError("no event loop is running; start one with wire.run, asyncio.run or trio.run") from None
 
 
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def run(async_function: Callable[..., Awaitable[T]], *args: Any, loop: LoopName = "auto") -> T:
     """Run `async_function(*args)` to its end under an event loop, and return what it returns.
 
     `loop`: "auto" is uvloop where it is installed, else asyncio. Raises `ConfigurationError` for a loop that is not
-    there.
+    there, `UsageError` for a coroutine in place of a function, and where an event loop runs already.
     """
+    if iscoroutine(async_function):
+        async_function.close()
+        raise UsageError("wire.run takes a function and its arguments, as in wire.run(main), and not a coroutine")
+    if _loop_runs():
+        raise UsageError("an event loop runs in this thread already: await there what is to be run")
     open_standard_descriptors()
     if loop == "auto":
         loop = "uvloop" if find_spec("uvloop") else "asyncio"
