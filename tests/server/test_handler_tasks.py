@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import wire
-from tests.peers import RawPeer, ask
+from tests.http2 import frames
+from tests.peers import REQUEST, RawPeer, ask
 from tests.support import Probe
 from wire import ServerContext
 from wire.rpc.framing import frame as framed
@@ -71,3 +72,35 @@ def test_a_reply_leaves_in_the_turn_in_which_the_only_handler_ends() -> None:
         assert connection.turn == written + 1
 
     ask(test, Probe(unary=unary))
+
+
+def test_handlers_that_take_long_without_waiting_share_the_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+    ended = 0
+    most = 0
+    monkeypatch.setattr("wire.server.request_calls.perf_counter", lambda: clock)
+
+    async def unary(request: bytes, context: ServerContext) -> bytes:
+        nonlocal clock, ended
+        clock += 0.001
+        ended += 1
+        return request
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        nonlocal most
+        for stream_id in (1, 3):  # the first has a task, as there is no other yet
+            await peer.call(stream_id)
+            await peer.answer(stream_id)
+        requests = [
+            (frames.headers(each, REQUEST), frames.data(each, framed(b""), end=True)) for each in range(5, 85, 2)
+        ]
+        await peer.send(*(frame for pair in requests for frame in pair))
+        seen = ended
+        while ended < 42:
+            await asyncio.sleep(0)
+            most = max(most, ended - seen)
+            seen = ended
+        await peer.barrier()
+
+    ask(test, Probe(unary=unary))
+    assert 0 < most < 20

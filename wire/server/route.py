@@ -20,6 +20,7 @@ class Route(Generic[Q, R]):
     """A method as a server runs it."""
 
     __slots__ = (
+        "begun",
         "call_type",
         "decode",
         "decoder",
@@ -46,7 +47,9 @@ class Route(Generic[Q, R]):
         self.response_type = None if method.streams_responses else method.response.message_type
         self.streams_responses = method.streams_responses
         self.call_type = call_type
+        self.begun = -1
+        """Counts the handler's coroutines that were begun where their request was read."""
         self.waits = 0
-        """How many coroutines more of the handler are expected to wait, and not begun where their request is read."""
+        """How many more of them are expected to wait, or to take long, and get tasks of their own."""
         # Up to this size a message that is a whole request goes straight to `answer`; -1: none does.
         self.short_bytes = -1 if method.streams_requests else min(self.inline_bytes, calls.max_receive_message_bytes)

@@ -30,7 +30,8 @@ class Turns:
     """`call_soon`: the event loop's; `max_turn_s`: a turn that takes twice as long lets fewer go in the next.
 
     `free`: tasks that may be let go without another look. Who lets one go takes one off, and asks `let_go` when there
-    is none. So few tasks cost a subtraction each, and a callback of the loop's for each `_MOST` of them.
+    is none. So few tasks cost a subtraction each, and a callback of the loop's for each `_MOST` of them. `long_s`: what
+    takes longer is to take its share of the turns.
     """
 
     __slots__ = (
@@ -45,11 +46,13 @@ class Turns:
         "_sure",
         "_waiting",
         "free",
+        "long_s",
     )
 
     def __init__(self, call_soon: Callable[..., Any], max_turn_s: float) -> None:
         self._call_soon = call_soon
         self._max_turn_s = max_turn_s
+        self.long_s = max_turn_s / 4
         self._share = _FIRST  # may be let go in one turn; twice that, where the turn before let none go
         self.free = _FIRST
         self._gone = 0  # that were let go since `_began_at`, as far as is known
