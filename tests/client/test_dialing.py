@@ -104,7 +104,7 @@ def test_all_addresses_that_failed_are_named() -> None:
 def test_connections_spread_over_the_addresses(loop: LoopName) -> None:
     async def main() -> None:
         async with serving() as (one, first), serving() as (two, second):
-            config = wire.ChannelConfig(connections=4)
+            config = wire.ChannelConfig(connections=4, connect_stagger_s=60)  # however slow the machine is
             async with wire.Channel(both(first, second), config=config) as channel:
                 stub = ProbeStub(channel)
                 await stub.unary(b"")

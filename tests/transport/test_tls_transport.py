@@ -234,8 +234,11 @@ def test_a_client_that_vanishes_in_its_handshake_is_told_once(
 def test_a_connect_that_is_cancelled_in_the_handshake_closes_its_socket(loop: str, certificates: Certificates) -> None:
     async def test(runtime: Runtime) -> None:
         server = Server(runtime, None)
-        with anyio.move_on_after(0.05):
-            await server.connect(ClientTls(certificates.ca))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.connect, ClientTls(certificates.ca))
+            while not server.recorders:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
         recorder = server.recorders[0]
         await recorder.until(lambda recorder: {"eof", "lost"} & set(recorder.calls))
         recorder.transport.close()
