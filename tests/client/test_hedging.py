@@ -84,6 +84,7 @@ def test_attempts_follow_each_other_and_the_first_response_wins(
     async def test(stub: ProbeStub, peer: RawPeer, clock: ManualClock) -> None:
         for winner in (0, 1, 2):
             base = max(peer.answers) + 2
+            gc.collect()
             call = stub.unary(b"x", metadata={"k": "v"}, timeout=100)
             for number in range(3):
                 answer = await peer.answer(base + 2 * number)
@@ -103,6 +104,9 @@ def test_attempts_follow_each_other_and_the_first_response_wins(
             await peer.barrier()
             losers = [base + 2 * number for number in range(3) if number != winner]
             assert [peer.answers[each].reset or ErrorCode.CANCEL for each in losers] == [ErrorCode.CANCEL] * 2
+            with gone():
+                del call
+            assert not [each for each in gc.get_objects() if type(each) in (_Attempt, _Hedged)]
 
     on_peer(test, clock, engine=engine, loop=loop)
 
@@ -148,13 +152,19 @@ def test_a_fatal_status_ends_the_call_and_the_other_attempts(clock: ManualClock,
     on_peer(test, clock)
 
 
+@pytest.mark.parametrize("decided", [False, True])
 @pytest.mark.parametrize("end", ["cancel", "deadline", "abandon"])
-def test_all_attempts_end_with_the_call(loop: LoopName, clock: ManualClock, end: str) -> None:
+def test_all_attempts_end_with_the_call(loop: LoopName, clock: ManualClock, end: str, decided: bool) -> None:
+    """`decided`: a response to the second has begun."""
+
     async def test(stub: ProbeStub, peer: RawPeer, clock: ManualClock) -> None:
         call: Any = stub.unary(b"x", timeout=1.5)
         await peer.answer(3)
         clock.advance(1.1)
         await peer.answer(5)
+        if decided:
+            await peer.send(frames.headers(5, frames.RESPONSE))
+            await peer.barrier()
         if end == "cancel":
             call.cancel()
             assert (await status_of(call))[0] is StatusCode.CANCELLED

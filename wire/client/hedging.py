@@ -139,6 +139,9 @@ class Hedge:
     def end(self) -> None:
         """The call has ended."""
         self.decide(self._call)
+        winner, self.winner = self.winner, self._call
+        if winner is not None and winner is not self._call:
+            winner.cancel()  # if it has not ended: its response had only begun
 
 
 class _Hedged(UnaryExchange[Any]):
@@ -206,6 +209,7 @@ class _Attempt(UnaryExchange[Any]):
             return
         super()._finish(code, message)
         hedge = self._hedge
+        del self._hedge  # they know each other
         if hedge.winner is None and hedge.goes_on(self, code, self.trailing or ()):
             return
         if hedge.winner is self and isinstance(self._call, _Hedged):  # else it was given up
