@@ -9,7 +9,6 @@ real one would prove to its caller, by an attestation document, that the public 
 from __future__ import annotations
 
 import sys
-from functools import partial
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -46,18 +45,11 @@ class Signer(wire.Servicer):
         return self._key.sign(request, _ALGORITHM)  # 20 µs: no reason for a thread
 
 
-async def main(address: str, allowed: frozenset[int] | None) -> None:
-    config = wire.ServerConfig(transport=wire.TransportConfig(vsock_allow_cids=allowed))
-    async with wire.Server([Signer()], config=config) as server:
-        print(f"signing on {await server.listen(address)}", flush=True)
-        await server.wait_stopped()
+def make_server() -> wire.Server:
+    config = wire.ServerConfig(transport=wire.TransportConfig(vsock_allow_cids=frozenset({PARENT_CID})))
+    return wire.Server([Signer()], config=config)
 
 
 if __name__ == "__main__":
-    wire.tune_process()
-    try:
-        wire.run(partial(main, sys.argv[1] if sys.argv[1:] else "vsock:any:5000", frozenset({PARENT_CID})))
-    except KeyboardInterrupt:
-        pass
-    except wire.WireError as error:
-        sys.exit(str(error))
+    address = sys.argv[1] if len(sys.argv) > 1 else "vsock:any:5000"
+    sys.exit(wire.serve(make_server, address, started=lambda bound: print("signing on", *bound)))

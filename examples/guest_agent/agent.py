@@ -111,16 +111,10 @@ def _status(error: OSError, path: Path) -> wire.RpcError:
     return wire.RpcError(codes.get(type(error), wire.StatusCode.FAILED_PRECONDITION), f"{path}: {error.strerror}")
 
 
-async def main(address: str = "vsock:any:5000") -> None:
-    async with wire.Server([Agent(), Health(), *reflection()]) as server:
-        print(f"the agent listens on {await server.listen(address)}", flush=True)
-        await server.wait_stopped()
+def make_server() -> wire.Server:
+    return wire.Server([Agent(), Health(), *reflection()])
 
 
 if __name__ == "__main__":
-    try:
-        wire.run(main, *sys.argv[1:])
-    except KeyboardInterrupt:
-        pass
-    except wire.WireError as error:
-        sys.exit(str(error))
+    address = sys.argv[1] if len(sys.argv) > 1 else "vsock:any:5000"
+    sys.exit(wire.serve(make_server, address, started=lambda bound: print("the agent listens on", *bound)))

@@ -38,14 +38,10 @@ class Store(KeyValueBase):
             yield Entry(key=entry.key, value=before)
 
 
-async def main(address: str = "127.0.0.1:50051") -> None:
-    async with wire.Server([Store(), Health(), *reflection()]) as server:
-        print(f"serving kv.v1.KeyValue on {await server.listen(address)}", flush=True)
-        await server.wait_stopped()
+def make_server() -> wire.Server:
+    return wire.Server([Store(), Health(), *reflection()])
 
 
 if __name__ == "__main__":
-    try:
-        wire.run(main, *sys.argv[1:])
-    except KeyboardInterrupt:
-        pass
+    address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:50051"
+    sys.exit(wire.serve(make_server, address, started=lambda bound: print("serving kv.v1.KeyValue on", *bound)))

@@ -113,6 +113,17 @@ def test_only_the_main_thread_serves() -> None:
         pool.submit(wire.serve, lambda: wire.Server([]), "127.0.0.1:0").result()
 
 
+def test_a_handler_that_cannot_take_a_request_and_a_context_is_refused() -> None:
+    class Short(wire.Servicer):
+        service = wire.Service("test.Short", [wire.UnaryUnary("Get", bytes, bytes)])
+
+        def get(self, request: bytes) -> bytes:
+            return request
+
+    with pytest.raises(wire.ServiceError, match=r"Short\.get takes \(request: .*, but is called with a request and a"):
+        wire.Server([Short()])
+
+
 def test_a_list_of_servicers_is_asked_for() -> None:
     with pytest.raises(wire.ServiceError, match=r"a list of servicers: \[Servicer\(\)\]"):
         wire.Server(wire.Servicer())  # type: ignore[arg-type]

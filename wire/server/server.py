@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from difflib import get_close_matches
+from inspect import signature
 from types import FunctionType, TracebackType
 from typing import Any, Self
 
@@ -390,6 +391,7 @@ def _routes(
                 continue
             if not callable(handler):
                 raise ServiceError(f"{type(servicer).__name__}.{method.name} cannot be called")
+            _check_parameters(servicer, method, handler)
             if threads is not None and not servicer.inline and is_plain(handler):
                 handler = threaded(threads, method, handler)
             path = method.path.encode()
@@ -397,6 +399,19 @@ def _routes(
                 raise ServiceError(f"two servicers answer {method.path}")
             routes[path] = route_to(method, _intercepted(method, handler, interceptors), calls)
     return routes
+
+
+def _check_parameters(servicer: Servicer, method: Method[Any, Any], handler: Handler) -> None:
+    """Refuse a handler that cannot take a request and a context."""
+    try:
+        takes = signature(handler)
+    except ValueError:  # one in C, of which nothing is known
+        return
+    try:
+        takes.bind(None, None)
+    except TypeError:
+        name = f"{type(servicer).__name__}.{method.attribute}"
+        raise ServiceError(f"{name} takes {takes}, but is called with a request and a context") from None
 
 
 def _check_names(servicer: Servicer) -> None:
