@@ -116,6 +116,8 @@ def run_program(install: Callable[[], None], command: str) -> None:
         runpy.run_module(program[0], run_name="__main__", alter_sys=True)
     elif not os.path.exists(program[0]):
         _refuse(f"{command}: there is no file {program[0]}")
+    elif not os.access(program[0], os.R_OK):
+        _refuse(f"{command}: {program[0]} cannot be read: permission denied")
     elif os.path.isfile(program[0]) and not zipfile.is_zipfile(program[0]):
         _run_script(program[0])
     elif os.path.isdir(program[0]) and not os.path.isfile(os.path.join(program[0], "__main__.py")):

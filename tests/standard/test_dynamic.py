@@ -13,6 +13,8 @@ from tests.support import LOCAL, Probe, paired, run
 from wire.standard import Health, reflection
 
 pytest.importorskip("google.protobuf")
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
 from wire.standard.dynamic import ReflectedSchema, Schema, SchemaError, UnknownSymbolError, files_of_set
 
 GET = "shop.v1.Shop/Get"
@@ -102,6 +104,38 @@ def test_json_that_does_not_fit_is_refused(value: Any, said: str) -> None:
         schema = Schema.of_file_set(descriptors("shop.proto"))
         with pytest.raises(wire.EncodeError, match=said):
             schema.from_json(await schema.message("shop.v1.Item"), value)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("value", "request_bytes"),
+    [
+        ({"payload": ""}, b""),
+        ({"payload": "aGk="}, b"\n\x02hi"),
+        ({"payload": "a\nGk"}, b"\n\x02hi"),
+        ({"payload": "_-8"}, b"\n\x02\xff\xef"),
+        ({"payload": None}, b""),
+        ({"payload": "hello"}, None),
+        ({"payload": "hello world"}, None),
+        ({"payload": 1}, None),
+    ],
+)
+def test_bytes_are_base64_and_nothing_else(value: Any, request_bytes: bytes | None) -> None:
+    async def main() -> None:
+        schema = Schema()
+        echo = FileDescriptorProto(name="e.proto", package="e", syntax="proto3")
+        echo.message_type.add(name="E").field.add(name="payload", number=1, type=12, label=1)
+        echo.message_type.add(name="Outer").field.add(name="inner", number=1, type=11, type_name=".e.E", label=3)
+        schema.add_files([echo.SerializeToString()])
+        message = await schema.message("e.E")
+        if request_bytes is not None:
+            assert schema.from_json(message, value).SerializeToString() == request_bytes
+            return
+        with pytest.raises(wire.EncodeError, match=r"e\.E\.payload is bytes, in JSON base64"):
+            schema.from_json(message, value)
+        with pytest.raises(wire.EncodeError, match=r"e\.E\.payload is bytes, in JSON base64"):
+            schema.from_json(await schema.message("e.Outer"), {"inner": [{}, value]})
 
     run(main)
 

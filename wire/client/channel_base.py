@@ -54,7 +54,7 @@ _LOCAL = (UnixAddress, VsockAddress, HybridVsockAddress, MemoryAddress)
 """What stays within the machine."""
 
 StartCall = Callable[..., Any]
-"""A stub's method: (request or requests, **options) → call. The options are those of `RequestCallable`."""
+"""A stub's method: `(request or requests, **options) → call`. `Stub` says which options there are."""
 
 ClientInterceptor = Callable[[Method[Any, Any], StartCall], StartCall]
 """Stands in front of a client's calls. Called once for each method when a stub is made, with the method and what starts

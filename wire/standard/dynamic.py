@@ -26,6 +26,7 @@ from wire.standard.symbols import nearest, services_of, symbols_of
 
 try:
     from google.protobuf import descriptor_pool, json_format, message_factory
+    from google.protobuf.descriptor import Descriptor
     from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
     from google.protobuf.message import DecodeError, Message
 except ImportError as missing:
@@ -37,6 +38,7 @@ _WELL_KNOWN = (
 _UNKNOWN_FIELD = re.compile(
     r'.*Message type "([^"]*)" has no field named "([^"]*)" at .* Available Fields[^:]*: "(.*)"'
 )
+_BASE64 = re.compile(r"(?:[\w+/-]{4})*(?:[\w+/-]{2,3}=*)?", re.ASCII)  # RFC 4648 §4 and §5
 _QUOTED = re.compile(r"'([^']*)'")
 _UNKNOWN = (KeyError, TypeError, ValueError)  # what looking up a name that is not there, or is none, can raise
 
@@ -264,6 +266,7 @@ class Schema:
         if not isinstance(value, dict) and not name.startswith("google.protobuf."):
             raise wire.EncodeError(f"this is no {name} in JSON: it must be an object")
         try:
+            _check_base64(message.DESCRIPTOR, value)
             json_format.ParseDict(value, result, ignore_unknown_fields=ignore_unknown, descriptor_pool=self.pool)
         except (json_format.Error, AttributeError, RecursionError, *_UNKNOWN) as error:
             text = " ".join(str(error).split())
@@ -382,3 +385,27 @@ def _well_known_file(name: str) -> FileDescriptorProto | None:
     file = FileDescriptorProto()
     import_module(f"google.protobuf.{stem}_pb2").DESCRIPTOR.CopyToProto(file)
     return file
+
+
+def _check_base64(descriptor: Descriptor, value: Any) -> None:
+    """Refuse bytes that are no base64, or its alphabet for URLs: protobuf drops what does not fit without a word."""
+    fields = {name: field for field in descriptor.fields for name in (field.name, field.json_name)}
+    for name, given in value.items() if isinstance(value, dict) else ():
+        field = fields.get(name)
+        if field is None or given is None:
+            continue
+        for each in given if isinstance(given, list) else [given]:
+            if field.type == field.TYPE_MESSAGE:
+                if field.message_type.GetOptions().map_entry and isinstance(each, dict):
+                    for mapped in each.values():
+                        _check_base64(field.message_type, {"value": mapped})
+                elif not field.message_type.full_name.startswith("google.protobuf."):
+                    _check_base64(field.message_type, each)
+            elif field.type == field.TYPE_BYTES and not (isinstance(each, str) and _BASE64.fullmatch(_joined(each))):
+                raise wire.EncodeError(
+                    f"{descriptor.full_name}.{field.name} is bytes, in JSON base64: not {each!r:.60}"
+                )
+
+
+def _joined(text: str) -> str:
+    return text.replace("\r", "").replace("\n", "")
