@@ -147,6 +147,40 @@ def live(kind: type) -> int:
     return sum(isinstance(each, kind) for each in gc.get_objects())
 
 
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_call_that_begins_when_its_connection_is_lost_does_not_wait_for_room(
+    loop: LoopName, engine: EngineName, waiting: bool
+) -> None:
+    """`waiting`: others do, since the peer does not read."""
+
+    async def main() -> None:
+        before = live(ServerConnection)
+        async with serving(Endless(), config=wire.ServerConfig(engine=engine)) as (server, address):
+            with uncollected() as found:
+                async with raw_client(address) as peer:
+                    await peer.barrier()
+                    (connection,) = server.connections
+                    assert connection.transport is not None
+                    connection.data_received(peer_call(1))  # so that it is known that the handler waits
+                    await turns()
+                    connection.transport.abort()  # which it is told in a later turn, before the task has begun
+                    connection.data_received(peer_call(3))
+                    connection.pause_writing()
+                    if waiting:
+                        connection.data_received(peer_call(5))
+                        assert connection.calls_wait
+                    del connection
+                    await gone(server)
+                assert live(ServerConnection) == before
+            assert found == {}
+
+    run(main, loop=loop)
+
+
+def peer_call(stream_id: int) -> bytes:
+    return frames.headers(stream_id, request("Unary")) + frames.data(stream_id, framed(b"x"), end=True)
+
+
 def test_a_broken_off_tls_handshake_is_freed_before_any_timer(loop: LoopName, certificates: Certificates) -> None:
     tls = wire.ServerTls(certificates.server, certificates.server_key)
 

@@ -385,11 +385,11 @@ class ServerConnection(Connection):
 
     def hold(self, call: Call, what: Any) -> bool:
         """The engine holds over `hold_at_bytes`. True when the call must wait; `call.begin(what)` follows."""
-        if not self.calls_wait:
+        if not self.calls_wait or self.lost:
             if self.congested or self.engine.held_bytes > self._reply_buffer_bytes:
                 self._write()  # the rest is behind closed windows, or has made the transport congested
-            if not (self._full() or perf_counter() >= self.turns.end()):
-                return False
+            if self.lost or not (self._full() or perf_counter() >= self.turns.end()):
+                return False  # one that was cancelled is told so where it waits
             self.calls_wait = True
             self.hold_at_bytes = -1
             self._watch_grants()
