@@ -379,8 +379,6 @@ class ServerCall(ServerContext):
         if turns.free:
             turns.free -= 1
             self._task = context.run(connection.runtime.spawn, run)
-            if self not in connection.running:  # it was begun at once, and did not wait: no more than a plain handler
-                turns.free += 1
         else:
             self._spawn_in_turn(partial(context.run, connection.runtime.spawn, run), run, response)
 

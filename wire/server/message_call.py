@@ -248,7 +248,8 @@ class MessageCall(StreamRequestCall):
 
     def _spawn_catching_up(self, *, must_wait: bool) -> None:
         self._wanted_bytes = 0
-        ServerCall._spawn(self, self._catch_up(must_wait), self._context)
+        # A copy: a task that begins at once does so within the context that it is given, which no handler enters then.
+        ServerCall._spawn(self, self._catch_up(must_wait), self._context.copy())
         if self not in self.connection.running:  # an eager task, which has ended
             self._task = None
 

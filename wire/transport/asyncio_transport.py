@@ -204,6 +204,8 @@ _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) el
 
 
 def _eager_spawn(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Task:
+    if loop.get_task_factory() is not None:  # the user's own comes first
+        return loop.create_task(coroutine)
     return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
 
 
@@ -212,14 +214,8 @@ _IN_PYTHON: Final = asyncio.Future is asyncio.futures._PyFuture  # type: ignore[
 _COUNTS_REFERENCES: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 if _COUNTS_REFERENCES:
     from wire.transport.spare_task import SpareTask
-_spawn_at_once: Callable[[asyncio.AbstractEventLoop, Coroutine[Any, Any, Any]], Task] | None = None
-"""Makes a task that has run up to its first wait; None where asyncio has nothing like it."""
-if sys.version_info >= (3, 12):
-    _spawn_at_once = _eager_spawn
-elif _IN_PYTHON:
+if _IN_PYTHON:
     from wire.transport import early_task
-
-    _spawn_at_once = early_task.spawn
 
 
 class WatchedSocketTransport(SocketTransport):
@@ -276,7 +272,11 @@ class AsyncioRuntime(RuntimeBase):
         self.call_soon = loop.call_soon
         self.call_soon_threadsafe = loop.call_soon_threadsafe
         self.future: Callable[[], Future[Any]] = partial(LightFuture, loop) if _IN_PYTHON else loop.create_future
-        self.spawn = self._spawn if _spawn_at_once is not None else loop.create_task
+        self.spawn = loop.create_task
+        if sys.version_info >= (3, 12):  # a task that has run up to its first wait
+            self.spawn = partial(_eager_spawn, loop)
+        elif _IN_PYTHON:
+            self.spawn = partial(early_task.spawn, loop)
         self._spare_task: SpareTask | None = None
         if _IN_PYTHON:
             self.begin = partial(early_task.begin, loop)  # type: ignore[method-assign]
@@ -300,11 +300,6 @@ class AsyncioRuntime(RuntimeBase):
         self.close()
         for _ in range(2):  # one turn closes the sockets, one reports it
             await asyncio.sleep(0)
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task:
-        if self.loop.get_task_factory() is not None:  # the user's own comes first
-            return self.loop.create_task(coroutine)
-        return _spawn_at_once(self.loop, coroutine)  # type: ignore[misc]
 
     def resumable(
         self, coroutine: Coroutine[Any, Any, None], context: Context, /

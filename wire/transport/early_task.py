@@ -87,6 +87,8 @@ class _Stepped:
 
 def spawn(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Begin the coroutine, in a copy of the context, and return its task."""
+    if loop.get_task_factory() is not None:  # the user's own comes first
+        return loop.create_task(coroutine)
     context = copy_context()
     early: Any = _EarlyTask(coroutine, loop, context)
     try:
@@ -100,7 +102,7 @@ def spawn(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) 
 
 def begin(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
     """As `Runtime.begin`."""
-    if loop.get_task_factory() is not None:  # the user's own comes first
+    if loop.get_task_factory() is not None:  # as there
         return coroutine
     early: Any = _EarlyTask(coroutine, loop, context)
     try:
