@@ -210,7 +210,7 @@ class Connection:
         return waiter
 
     def release(self, waiters: list[Future[None]]) -> None:
-        """Let senders go on that waited for room."""
+        """Let tasks go on that waited for room, or for messages."""
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -202,11 +202,11 @@ class IncomingMessages(Generic[M]):
                 self._wake()
 
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and self._connection is not None:
+            self._connection.release([waiter])
+        elif waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def __aiter__(self) -> AsyncIterator[M]:
         return self.each()

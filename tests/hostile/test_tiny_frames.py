@@ -6,6 +6,7 @@ from tests.hostile.rig import ALL_LOOPS, Rig, hostile, message_mib, unread_mib
 from tests.http2 import frames as f
 from wire.config import ServerConfig
 from wire.http2.codes import ErrorCode, Setting
+from wire.rpc.framing import frame
 
 
 def _held(config: ServerConfig) -> float:
@@ -185,3 +186,15 @@ def test_messages_of_no_bytes_for_many_handlers_that_take_them(rig: Rig) -> None
         for _ in range(2):
             peer.send(window)
             peer.barrier()
+
+
+@hostile(_held, loops=ALL_LOOPS)
+def test_a_message_for_each_of_many_handlers(rig: Rig) -> None:
+    """All of which go on for it, and answer."""
+    for _ in rig.rounds():
+        peer = rig.connect()
+        streams = [peer.request("Bidi", end=False) for _ in range(900)]
+        messages = b"".join(f.data(each, frame(b"x")) for each in streams)
+        for _ in range(200 if rig.full else 5):
+            peer.send(messages)
+        peer.barrier()
