@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hpack import Decoder
 
 from tests.http2 import frames as f
 from tests.http2.conftest import MakeRig
@@ -279,6 +280,22 @@ def test_an_offered_request_may_be_answered_later(server: MakeRig) -> None:
         rig.engine.send_reply(stream, RESPONSE, b"reply", TRAILERS)
         assert rig.sent_data(1) == b"reply"
     assert stream.closed
+
+
+@pytest.mark.parametrize("sizes", [(0, 4096), (4096, 100, 300), (300, 0), (9999, 0, 50, 4096)], ids=str)
+def test_of_table_sizes_in_one_frame_the_least_and_the_last_hold(server: MakeRig, sizes: tuple[int, ...]) -> None:
+    """What the peer's table lost meanwhile is not referred to (RFC 7541 §4.2)."""
+    rig = server()
+    _reply_at_once(rig)
+    decoder = Decoder()
+    for stream_id in (1, 3, 5, 7):
+        if stream_id == 5:
+            rig.feed(f.settings([(1, size) for size in sizes]))
+            for size in sizes:
+                decoder.max_allowed_table_size = decoder.header_table_size = size
+        rig.feed(f.headers(stream_id), f.data(stream_id, b"request", end=True))
+        blocks = [frame.payload for frame in rig.sent() if frame.kind == T.HEADERS]
+        assert [tuple(decoder.decode(block, raw=True)) for block in blocks] == [f.RESPONSE, f.TRAILERS]
 
 
 def test_trailers_only_end_the_stream(server: MakeRig) -> None:

@@ -157,6 +157,7 @@ class H2Engine(H2Sender):
             return False
         self._charge_control(max(1, (len(frame) - HEADER_BYTES) // _SETTING.size - FREE_SETTINGS))
         self._count_reply()
+        table_sizes: list[int] = []
         settings: dict[int, int] = {}  # h2 keeps every setting it is given, so it gets those that are known
         for identifier, value in _SETTING.iter_unpack(frame[HEADER_BYTES:]):
             if identifier in _KNOWN_SETTINGS:
@@ -165,9 +166,12 @@ class H2Engine(H2Sender):
                 except ProtocolError as error:
                     raise PeerError(ErrorCode(error.error_code), f"setting {identifier} is {value}") from None
                 if identifier == Setting.HEADER_TABLE_SIZE:
-                    self._resize_encoder_table(min(value, _ENCODER_TABLE_BYTES))
+                    table_sizes.append(min(value, _ENCODER_TABLE_BYTES))
                 else:
                     settings[identifier] = value
+        if table_sizes:  # of thousands only these matter (RFC 7541 §4.2)
+            self._resize_encoder_table(min(table_sizes))
+            self._resize_encoder_table(table_sizes[-1])
         window_bytes = self._h2.remote_settings.initial_window_size
         changed = settings.get(Setting.INITIAL_WINDOW_SIZE, window_bytes) != window_bytes
         if changed:

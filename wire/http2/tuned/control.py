@@ -26,6 +26,7 @@ from wire.http2.tuned.sender import AnyStream, TunedSender
 from wire.http2.tuned.streams import CONNECTION, ENDED, TunedStream
 
 _PROTOCOL_ERROR: Final = ErrorCode.PROTOCOL_ERROR
+_TABLE_SIZE: Final = int(Setting.HEADER_TABLE_SIZE)
 
 
 class ControlFrames(TunedSender):
@@ -76,6 +77,11 @@ class ControlFrames(TunedSender):
         window_bytes = self._peer_window_bytes
         for setting, value in frames.SETTING.iter_unpack(body):
             self._apply_setting(setting, value)
+        table_sizes = [value for setting, value in frames.SETTING.iter_unpack(body) if setting == _TABLE_SIZE]
+        if table_sizes:  # of thousands only these matter (RFC 7541 §4.2)
+            self._encoder.limit_table(min(table_sizes))
+            self._encoder.limit_table(table_sizes[-1])
+            self._reply_shapes = None
         self._widen_streams(self._peer_window_bytes - window_bytes)
         self._judge_short_requests()
         self._out.append(frames.SETTINGS_ACK)
@@ -87,11 +93,8 @@ class ControlFrames(TunedSender):
         return self._peer_window_bytes != window_bytes and len(self.streams) > WINDOWS_AT_ONCE
 
     def _apply_setting(self, setting: int, value: int) -> None:
-        """§6.5.2; settings that are not known are ignored."""
-        if setting == Setting.HEADER_TABLE_SIZE:
-            self._encoder.limit_table(value)
-            self._reply_shapes = None
-        elif setting == Setting.ENABLE_PUSH:
+        """§6.5.2, all but the table's size; settings that are not known are ignored."""
+        if setting == Setting.ENABLE_PUSH:
             if value > (0 if self._client else 1):
                 raise ConnectionFault(_PROTOCOL_ERROR, "a bad SETTINGS_ENABLE_PUSH")
         elif setting == Setting.MAX_CONCURRENT_STREAMS:
