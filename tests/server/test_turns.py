@@ -258,7 +258,7 @@ def test_handlers_that_wait_for_messages_go_on_in_several_turns(engine: EngineNa
             async with wire.Server([Probe(bidi=handler)], config=config) as server:
                 server.serve(no_socket())
                 end = outside.connect()
-                ids = range(1, 601, 2)
+                ids = range(1, 1801, 2)
                 end.receive(*(frames.headers(each, request("Bidi")) for each in ids))
                 await outside.settle()
                 taken = [0]
@@ -268,6 +268,6 @@ def test_handlers_that_wait_for_messages_go_on_in_several_turns(engine: EngineNa
                     await turns(1)
                 end.lose()
                 await outside.settle()
-        assert max(after - before for before, after in pairwise([*taken, seen])) <= 100
+        assert max(after - before for before, after in pairwise([*taken, seen])) < 250
 
     run(main, loop="trio")

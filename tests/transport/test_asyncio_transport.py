@@ -74,6 +74,43 @@ def test_reads_are_as_large_as_configured_and_no_larger(short_path: Path, monkey
     run_transports(TransportKind("asyncio", "tcp", tls=False), cast(Any, None), short_path, monkeypatch, test)
 
 
+@pytest.mark.parametrize("ending", ["reads", "closes", "aborts"])
+def test_asyncio_is_given_little_more_than_it_can_write(
+    ending: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = b"".join(bytes((number,)) * (1 << 20) for number in range(32))
+
+    async def test(transports: Transports) -> None:
+        client, server = await transports.pair(write_buffer_bytes=1 << 16)
+        server.transport.pause_reading()
+        for number in range(32):
+            client.transport.write(sent[number << 20 : (number + 1) << 20])
+        assert client.calls.count("pause") == 1
+        below = cast(Any, client.transport)._transport
+        if isinstance(getattr(below, "_buffer", None), bytearray):
+            assert below.get_write_buffer_size() < 2 << 20
+        assert 16 << 20 < client.transport.unsent_bytes() <= len(sent) + (1 << 18)
+        if ending == "reads":
+            server.transport.resume_reading()
+            await server.until(lambda recorder: len(recorder.data) == len(sent))
+            await client.until(lambda recorder: "resume" in recorder.calls)
+            assert client.transport.unsent_bytes() == 0
+            client.transport.write(b"more")
+            await server.until(lambda recorder: recorder.data.endswith(b"more"))
+            assert server.data == sent + b"more"
+        elif ending == "closes":
+            client.transport.close()
+            server.transport.resume_reading()
+            await server.until(lambda recorder: "eof" in recorder.calls)
+            assert server.data == sent
+        else:
+            client.transport.abort()
+            await client.lost()
+            assert client.calls.count("resume") == 0
+
+    run_transports(TransportKind("asyncio", "unix", tls=False), cast(Any, None), short_path, monkeypatch, test)
+
+
 class Transport(asyncio.Transport):
     def __init__(self) -> None:
         self.calls: list[str] = []
