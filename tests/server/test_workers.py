@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from wire.errors import ConfigurationError, ListenError
-from wire.server.workers import _Slot, _Supervisor, bind_for_workers, run_workers
+from wire.server.workers import FirstSignal, _Slot, _Supervisor, bind_for_workers, run_workers
 from wire.transport import sockets
 from wire.transport.address import TcpAddress, UnixAddress, parse_address
 from wire.transport.runtime import LoopName
@@ -212,6 +212,16 @@ def test_second_signal_kills_workers_that_do_not_end(start: Start) -> None:
     status, stderr = start("stubborn", "127.0.0.1:0", 2).end(signal.SIGTERM, signal.SIGINT)
     assert status == 1
     assert "stopping at once: killing workers: 2" in stderr
+
+
+def test_the_same_signal_a_moment_later_is_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    first = FirstSignal(signal.SIGTERM)
+    assert first.is_echoed_by(signal.SIGTERM)
+    assert not first.is_echoed_by(signal.SIGINT)
+    now += 0.5
+    assert not first.is_echoed_by(signal.SIGTERM)
 
 
 def test_workers_that_do_not_end_in_time_are_killed(start: Start) -> None:

@@ -21,7 +21,7 @@ from wire.errors import AddressError, ConfigurationError, ListenError, UsageErro
 from wire.process import tune_process
 from wire.server.activation import inherited_sockets
 from wire.server.server import Server
-from wire.server.workers import Worker, run_workers
+from wire.server.workers import FirstSignal, Worker, run_workers
 from wire.transport import sockets
 from wire.transport.runtime import LoopName, run
 
@@ -121,10 +121,10 @@ async def _serve_alone(
                 return error
             tune_process()  # for what was made since
             started(bound)
-            await anext(signals)
+            first = FirstSignal(await anext(signals))
             _log.info("stopping: open calls may end; a second signal cuts them off")
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_exit_at, signals)
+                tasks.start_soon(_exit_at, signals, first)
                 await server.stop()
                 _leave_behind(server.still_running)
                 tasks.cancel_scope.cancel()
@@ -159,8 +159,9 @@ async def _listen(server: Server, address: str, reuse_port: bool) -> list[str]:
     return [sockets.bound_address(sock) for sock in inherited]
 
 
-async def _exit_at(signals: AsyncIterator[signal.Signals]) -> None:
-    await anext(signals)
+async def _exit_at(signals: AsyncIterator[signal.Signals], first: FirstSignal) -> None:
+    while first.is_echoed_by(await anext(signals)):
+        pass
     _log.warning("stopping at once")
     os._exit(_CUT_OFF)
 

@@ -160,6 +160,17 @@ def bind_for_workers(
     return [first, *others]
 
 
+class FirstSignal:
+    """The one that asked to stop. timeout(1) sends it to the process and then to its group: that is no second one."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._until = time.monotonic() + 0.2
+
+    def is_echoed_by(self, number: int) -> bool:
+        return number == self._number and time.monotonic() < self._until
+
+
 @dataclass(slots=True)
 class _Slot:
     """A worker's place: its sockets, and who fills it."""
@@ -204,6 +215,7 @@ class _Supervisor:
         self._started = False
         self._killed = False
         self._stop_by: float | None = None
+        self._first: FirstSignal | None = None
         self._status = 0
         self._libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -286,9 +298,10 @@ class _Supervisor:
                 for pid in self._living:
                     os.kill(pid, number)
             elif self._stop_by is None:
+                self._first = FirstSignal(number)
                 _log.info("stopping: open calls may end; a second signal cuts them off")
                 self._stop()
-            else:
+            elif self._first is None or not self._first.is_echoed_by(number):
                 _log.warning("stopping at once: killing workers: %d", len(self._living))
                 self._kill()
 
