@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.certificates import Certificates, make_certificates
 from tests.clocks import clock
@@ -72,7 +72,8 @@ def collector() -> None:
         gc.freeze()
 
 
-settings.register_profile("wire", deadline=None)  # a busy machine is no defect
+# A busy machine is no defect.
+settings.register_profile("wire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("wire")
 
 

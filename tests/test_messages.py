@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import copy_context
 from typing import Any, cast
@@ -349,7 +350,8 @@ def test_what_a_loop_takes_is_granted_before_it_waits_for_a_message_that_has_beg
             await turns(3)
             messages.end()
         assert both.granted == 6006
-        assert set(granted) == {0, 4098, 6000}  # in steps
+        if sys.implementation.name == "cpython":  # elsewhere with each message
+            assert set(granted) == {0, 4098, 6000}  # in steps
 
     flowing(test)
 
