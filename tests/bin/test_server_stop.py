@@ -34,16 +34,16 @@ def test_handlers_that_swallow_their_cancellation_are_named_and_left_behind(loop
     assert process.stderr is not None
     stdout, stderr = process.stdout, process.stderr
 
-    async def call_and_stop() -> None:
-        while not (line := stderr.readline()).startswith("listening on "):
-            assert line, "it did not start"
-        async with wire.Channel(line.split()[-1]) as channel, anyio.create_task_group() as tasks:
+    async def call_and_stop(address: str) -> None:
+        async with wire.Channel(address) as channel, anyio.create_task_group() as tasks:
             tasks.start_soon(status_of, EchoServiceStub(channel).echo(EchoRequest(payload=b"x")))
-            assert await anyio.to_thread.run_sync(stdout.readline) == "entered\n"
+            assert await anyio.to_thread.run_sync(stdout.readline, abandon_on_cancel=True) == "entered\n"
             process.send_signal(signal.SIGTERM)
 
     try:
-        run(call_and_stop)
+        while not (line := stderr.readline()).startswith("listening on "):
+            assert line, "it did not start"
+        run(call_and_stop, line.split()[-1])
         _, log = process.communicate(timeout=60)
         assert log.count("did not end when cancelled: /echo.v1.EchoService/") == 1
         assert process.returncode == 1
