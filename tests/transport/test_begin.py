@@ -390,6 +390,7 @@ def test_closing_ends_the_task() -> None:
         async with lab("spare") as found:
             spare = asyncio.all_tasks() - {current()}
             assert len(spare) == 1
+            assert "SpareTask" in repr(spare)
             assert current() not in spare
             found.close()
             await asyncio.sleep(0)

@@ -154,4 +154,4 @@ class _Driver(Coroutine[Any, Any, Any]):
 
     def __getattr__(self, name: str) -> Any:
         """What debuggers and anyio ask a task's coroutine: its state, its frame, its name."""
-        return getattr(self._coroutine, name)
+        return getattr(SpareTask if self._coroutine is None else self._coroutine, name)
