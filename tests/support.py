@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,8 +23,8 @@ T = TypeVar("T")
 LOOPS: tuple[LoopName, ...] = ("asyncio", "uvloop", "trio")
 ENGINES: tuple[EngineName, ...] = ("tuned", "h2")
 LOCAL = "127.0.0.1:0"
-TIMEOUT_S = 30.0
-"""When a test that waits in vain gives up. The machine may be busy with something else."""
+TIMEOUT_S = 30.0 if sys.implementation.name == "cpython" else 120.0
+"""When a test that waits in vain gives up. The machine may be busy with something else; PyPy starts late."""
 
 
 def run(async_function: Callable[..., Awaitable[T]], *args: Any, loop: LoopName = "asyncio") -> T:

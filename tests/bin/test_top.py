@@ -23,12 +23,10 @@ import pytest
 import wire
 from bin import client
 from tests.bin.programs import ROOT, ServerProcess
-from tests.support import Probe, ProbeStub, end_of, run, serving
+from tests.support import TIMEOUT_S, Probe, ProbeStub, end_of, run, serving
 from wire.programs.live_rows import Row, Sample, rates_of
 from wire.programs.top import View, _bytes, _count
 from wire.standard import Channelz
-
-_TIMEOUT_S = 30
 
 
 class Terminal:
@@ -51,7 +49,7 @@ class Terminal:
         self.shown = ""
 
     def until(self, found: Callable[[str], bool]) -> None:
-        end_s = time.monotonic() + _TIMEOUT_S
+        end_s = time.monotonic() + TIMEOUT_S
         while not found(self.shown):
             ready, _, _ = select.select([self._master], [], [], max(0.0, end_s - time.monotonic()))
             assert ready, self.shown
@@ -63,7 +61,7 @@ class Terminal:
     def interrupt(self) -> int:
         """As Ctrl-C does; returns the exit status."""
         os.killpg(self.process.pid, signal.SIGINT)
-        status = self.process.wait(_TIMEOUT_S)
+        status = self.process.wait(TIMEOUT_S)
         self.until(lambda shown: shown.endswith("\x1b[?1049l"))  # the screen that was there before
         os.close(self._master)
         return status
