@@ -125,3 +125,12 @@ def test_every_knob_says_what_it_is_for() -> None:
                 undocumented.append(ast.unparse(knob))
     # Parts of a whole, and members of a group that its first member explains.
     assert [each for each in undocumented if "Config" not in each and "backoff" not in each] == []
+
+
+def test_the_config_of_the_other_side_is_refused_in_one_sentence() -> None:
+    config: Any = wire.ServerConfig()
+    with pytest.raises(wire.ConfigurationError, match="a channel's config is a ChannelConfig, and not a ServerConfig"):
+        wire.Channel("127.0.0.1:1", config=config)
+    config = wire.ChannelConfig()
+    with pytest.raises(wire.ConfigurationError, match="a server's config is a ServerConfig, and not a ChannelConfig"):
+        wire.Server([], config=config)

@@ -89,6 +89,8 @@ class ChannelBase:
         self._trace = trace
         self._interceptors = tuple(interceptors)
         self.config = ChannelConfig() if config is None else config
+        if not isinstance(self.config, ChannelConfig):
+            raise ConfigurationError(f"a channel's config is a ChannelConfig, and not a {type(config).__name__}")
         self._service_config = _service_config(service_config)
         if self._service_config is not None:
             self.config = _configured(self.config, self._service_config)

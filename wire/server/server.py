@@ -19,7 +19,7 @@ from typing import Any, Self
 import anyio
 
 from wire.config import CallConfig, ServerConfig
-from wire.errors import ServiceError, UsageError
+from wire.errors import ConfigurationError, ServiceError, UsageError
 from wire.http2.preface import answer_to_http1
 from wire.live import ListenerState, ServerState, enter_server, leave, next_number
 from wire.rpc.compression import compressor
@@ -77,6 +77,8 @@ class Server:
         if isinstance(servicers, Servicer):
             raise ServiceError(f"a server takes a list of servicers: [{type(servicers).__name__}()]")
         self._config = ServerConfig() if config is None else config
+        if not isinstance(self._config, ServerConfig):
+            raise ConfigurationError(f"a server's config is a ServerConfig, and not a {type(config).__name__}")
         if self._config.calls.compression is not None:
             compressor(self._config.calls.compression)  # raises now for what this Python does not have
         self._tls = tls
