@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import copy_context
 from typing import Any, cast
@@ -325,6 +325,7 @@ def test_a_loop_that_is_left_and_one_behind_it_share_the_messages(loop: LoopName
         messages.end()
         taken += [each async for each in messages]
         assert taken == [b"0", b"1", b"2", b"3", b"4"]
+        gc.collect()  # PyPy ends the loop that was left no sooner
         assert both.granted == 5 * 6
         assert [each async for each in messages] == []
 
@@ -350,8 +351,7 @@ def test_what_a_loop_takes_is_granted_before_it_waits_for_a_message_that_has_beg
             await turns(3)
             messages.end()
         assert both.granted == 6006
-        if sys.implementation.name == "cpython":  # elsewhere with each message
-            assert set(granted) == {0, 4098, 6000}  # in steps
+        assert set(granted) == {0, 4098, 6000}  # in steps
 
     flowing(test)
 

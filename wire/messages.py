@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from copy import copy
-from sys import get_asyncgen_hooks, implementation, set_asyncgen_hooks
+from sys import get_asyncgen_hooks, set_asyncgen_hooks
 from typing import Any, Generic, TypeVar
 
 from wire.connection import Connection
@@ -25,7 +25,6 @@ M = TypeVar("M")
 _CUT_MESSAGES = 64  # that wait as objects of their own
 CREDIT_BYTES = 4096
 """A sixteenth of the least window: credit for less than this may wait while messages are taken."""
-_LOOP_CREDIT_BYTES = CREDIT_BYTES if implementation.name == "cpython" else 1  # elsewhere a loop that was left ends late
 
 
 class IncomingMessages(Generic[M]):
@@ -252,7 +251,7 @@ class IncomingMessages(Generic[M]):
                     except CodecError as error:
                         failure = self._undecoded(error)
                     else:
-                        if taken_bytes >= _LOOP_CREDIT_BYTES:
+                        if taken_bytes >= CREDIT_BYTES:
                             self._grant(taken_bytes)
                             taken_bytes = 0
                         yield message
