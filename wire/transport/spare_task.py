@@ -56,7 +56,7 @@ class SpareTask:
             self._ensure()
             return coroutine
         task = self._task
-        references = getrefcount(task)
+        references = getrefcount(self._task)  # not of `task`: newer interpreters count no variable where they need not
         try:
             _enter_task(loop, task)
             try:
@@ -64,7 +64,7 @@ class SpareTask:
             finally:
                 _leave_task(loop, task)
         except BaseException as error:
-            if getrefcount(task) != references or task._callbacks is not None:  # it is kept: it ends as the coroutine
+            if getrefcount(self._task) != references or task._callbacks is not None:  # it is kept, and ends as well
                 self._replace()
                 if not waiting.done():
                     waiting.set_result(None)
