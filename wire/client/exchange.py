@@ -148,11 +148,7 @@ class Exchange(Generic[R]):
             self._set_timeout(timeout_s)
 
     def _set_timeout(self, timeout_s: float) -> None:
-        try:
-            right = -inf < timeout_s < inf
-        except TypeError:
-            right = False
-        if not right:
+        if not -inf < timeout_s < inf:
             raise ConfigurationError(f"a timeout is a number of seconds, or None for none, and not {timeout_s!r}")
         self._timeout_s = timeout_s
         self.deadline = self._channel.runtime.now() + timeout_s
