@@ -138,8 +138,7 @@ class ClientConnection(Connection):
             if self._alone and len(self.engine.streams) == 1:
                 self.flush()
             else:
-                self._flush_due = self._flush_planned = True
-                self.runtime.call_soon(self._planned_flush)
+                self.wake()
 
     def _planned_flush(self) -> None:
         self._alone = self._turn_calls == 1 and len(self.engine.streams) == 1
