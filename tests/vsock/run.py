@@ -41,9 +41,9 @@ class Suite:
 
 
 SUITES = {
-    "nested": Suite("guest_nested", guest.OUTER, 500),
-    "loopback": Suite("guest_loopback", guest.LOOPBACK, 300),
-    "hybrid": Suite("guest_hybrid", None, 200),
+    "nested": Suite("guest_nested", guest.OUTER, 1200),
+    "loopback": Suite("guest_loopback", guest.LOOPBACK, 400),
+    "hybrid": Suite("guest_hybrid", None, 500),
 }
 """The longest first, so that the others run beside it."""
 
