@@ -82,12 +82,17 @@ def test_a_frame_of_ours_explains_two_window_updates() -> None:
 
 
 def test_what_explains_is_not_saved_up_past_a_burst() -> None:
-    limits = Limits(Http2Config(max_concurrent_streams=10))
+    limits = Limits(Http2Config())
     limits.written = MiB
     assert [limits.explains_window_update() for _ in range(MAX_UPDATES_AHEAD + 2)].count(True) == MAX_UPDATES_AHEAD
-    assert [limits.explains_reset(1000) for _ in range(12)].count(True) == 10
     limits.written += 1
     assert [limits.explains_window_update() for _ in range(3)] == [True, True, False]
+
+
+def test_each_stream_explains_one_reset_however_late() -> None:
+    limits = Limits(Http2Config())
+    assert [limits.explains_reset(50_000) for _ in range(50_001)].count(True) == 50_000
+    assert limits.explains_reset(50_001)
 
 
 def test_frames_of_ours_explain_one_ping() -> None:

@@ -64,9 +64,10 @@ def test_streams_that_were_forgotten_explain_what_may_come_on_all_of_them_togeth
     assert not memory.explains_section(99, False)
 
 
-def test_what_forgotten_streams_explain_is_bounded() -> None:
+def test_a_peer_that_was_blocked_may_answer_every_call_that_was_given_up() -> None:
     memory = ResetMemory()
     for stream_id in range(1, 100_001, 2):
-        memory.add(stream_id, 1 << 17)
-    assert sum(memory.explains_section(1, False) for _ in range(100_000)) == 20_000
-    assert sum(memory.explains_data(1, 1 << 16, False) for _ in range(1000)) == 256
+        memory.add(stream_id, 1 << 10)
+    assert all(memory.explains_data(1, 1 << 10, False) for _ in range(50_000 - RESETS_REMEMBERED))
+    assert not memory.explains_data(1, 1, False)
+    assert sum(memory.explains_section(1, False) for _ in range(100_000)) == 2 * (50_000 - RESETS_REMEMBERED)

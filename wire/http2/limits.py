@@ -19,8 +19,9 @@ explain is free, the budgets are for the rest. Imports only `wire.config`. What 
   - acknowledgements, by our PINGs and our SETTINGS;
   - a RST_STREAM on a closed stream: one is for each stream that was opened, as both ends may end one at once;
   - DATA and HEADERS on a closed stream, by what our reset left of its window and of its sections (`reset_memory`).
-- What explains and was not used goes on doing so up to a number (`MAX_UPDATES_AHEAD`, and the streams that may be
-  open), so that a long life of good behaviour buys no flood.
+- WINDOW_UPDATEs and tiny DATA that could have been explained and did not come go on being so up to a number
+  (`MAX_UPDATES_AHEAD`), so that a long life of good behaviour buys no flood. What may come late for streams has no such
+  end: a peer whose event loop was blocked has as many of them to answer as were opened, and each cost more than that.
 """
 
 from __future__ import annotations
@@ -123,7 +124,6 @@ class Limits:
     """
 
     __slots__ = (
-        "_max_resets_ahead",
         "_resets",
         "_tiny",
         "_updates",
@@ -145,7 +145,6 @@ class Limits:
         self._updates = 0  # WINDOW_UPDATEs explained so far
         self._resets = 0  # RST_STREAMs explained so far
         self._tiny = 0  # tiny DATA frames explained so far
-        self._max_resets_ahead = config.max_concurrent_streams
 
     def stalled(self, since: float, now: float) -> None:
         """The first read comes after `LEAST_STALL_S` or more."""
@@ -180,8 +179,7 @@ class Limits:
 
     def explains_reset(self, opened: int) -> bool:
         """`opened`: streams that the client has opened on this connection so far."""
-        ahead = opened - self._resets
-        if ahead <= 0:
+        if opened <= self._resets:
             return False
-        self._resets += 1 + max(0, ahead - self._max_resets_ahead)
+        self._resets += 1
         return True

@@ -13,8 +13,6 @@ from typing import Final
 from wire.http2.engine import RESETS_REMEMBERED
 
 _SECTIONS: Final = 2  # a response's headers and its trailers
-_MOST_SECTIONS: Final = 20_000  # of all streams forgotten
-_MOST_BYTES: Final = 1 << 24
 
 
 class ResetMemory:
@@ -34,8 +32,8 @@ class ResetMemory:
         if len(self._left) > RESETS_REMEMBERED:
             forgotten, (size_bytes, sections) = self._left.popitem(last=False)
             self._oldest = max(self._oldest, forgotten)
-            self._bytes = min(self._bytes + max(size_bytes, 0), _MOST_BYTES)
-            self._sections = min(self._sections + sections, _MOST_SECTIONS)
+            self._bytes += max(size_bytes, 0)
+            self._sections += sections
 
     def excuses(self, stream_id: int) -> bool:
         """Whether a frame on this closed stream may be a late one; of ids so low that we forgot some, every one may."""
