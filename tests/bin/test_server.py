@@ -152,13 +152,15 @@ def failure(*arguments: str) -> tuple[int, str]:
         return program.end(), program.stderr
 
 
-def test_port_that_is_taken_is_one_line() -> None:
+def test_port_that_is_taken_is_one_line_before_there_are_keys(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         line = f"bin.server: cannot listen on ipv4:127.0.0.1:{port}: port {port} is taken by another program\n"
         for workers in ("1", "2"):
-            arguments = ("--listen", f"127.0.0.1:{port}", "--rsa-bits", "none", "--workers", workers)
+            arguments = ("--listen", f"127.0.0.1:{port}", "--keys", str(keys), "--workers", workers)
             assert failure(*arguments) == (1, line)
+            assert not keys.exists()
 
 
 def test_certificate_that_is_none_is_one_line(tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ class ServerProgram:
         flags_of_knobs = {"engine": args.engine, "grace_s": args.grace, "transport.vsock_allow_cids": cids}
         config = config_of(wire.ServerConfig(), settings, **flags_of_knobs)
         tls = wire.ServerTls(args.tls_cert, args.tls_key, args.tls_client_ca) if args.tls_cert else None
+        addresses = args.listen or [DEFAULT_ADDRESS]
+        if not args.reuse_port:  # else the kernel would send it connections
+            _check_free(addresses)
         open_servicers = self.servicers(args)
         flags = trace_flags(args)
 
@@ -103,7 +106,7 @@ class ServerProgram:
 
         return wire.serve(
             make_server,
-            args.listen or [DEFAULT_ADDRESS],
+            addresses,
             workers=args.workers,
             loop=args.loop,
             started=say_listening,
@@ -166,6 +169,14 @@ class ServerProgram:
         peers = "take only these peers over vsock"
         add("--vsock-allow-cid", action="extend", type=_cids, metavar="CID,...", help=peers)
         return parser
+
+
+def _check_free(addresses: list[str]) -> None:
+    """Find what is taken before servicers are made, which may take long. Raises `ListenError`."""
+    for address in addresses:
+        if address != _SYSTEMD:
+            for sock in wire.bind_all(address):
+                sock.close()
 
 
 def _named(text: str) -> Any:
