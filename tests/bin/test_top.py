@@ -15,6 +15,8 @@ import termios
 import time
 from collections.abc import Callable
 from concurrent import futures
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 
 import anyio
@@ -115,6 +117,28 @@ def test_text_and_json_where_there_is_no_terminal(capsys: pytest.CaptureFixture[
         assert own["round_trip_s"] > 0
     asking = max(second["connections"], key=lambda each: each["number"])
     assert asking["per_s"]["calls"] > 0
+
+
+def test_a_server_that_restarts_is_waited_for(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/s"
+    serve = ("--listen", address, "--rsa-bits", "none")
+    command = [sys.executable, "-m", "bin.client", "--target", address, "--json", "top"]
+    command += ["--interval", "0.1", "--count", "1000000000"]
+    with ExitStack() as stack:
+        server = stack.enter_context(ServerProcess(*serve))
+        pipe = subprocess.PIPE
+        top = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True))
+        stack.callback(top.kill)
+        assert top.stdout is not None
+        assert top.stderr is not None
+        assert json.loads(top.stdout.readline())["connections"]
+        server.end(signal.SIGTERM)
+        assert re.match(rf"{re.escape(address)}  \d\d:\d\d:\d\d  UNAVAILABLE: ", top.stderr.readline())
+        away = datetime.now().astimezone()
+        stack.enter_context(ServerProcess(*serve))
+        assert any(datetime.fromisoformat(json.loads(line)["at"]) > away for line in top.stdout)
+        top.send_signal(signal.SIGINT)
+        assert top.wait(TIMEOUT_S) == 130
 
 
 def test_servers_of_grpcio_are_shown_too(capsys: pytest.CaptureFixture[str]) -> None:

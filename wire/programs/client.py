@@ -98,7 +98,8 @@ def main(
 async def _run(args: argparse.Namespace, command: Command | None, services: Iterable[Service]) -> int:
     flags = trace_flags(args)
     trace = None if flags is None else flags.trace(services)
-    config = config_of(wire.ChannelConfig(), args.knobs, engine=args.engine)
+    # `top` has a server that was away back when it is.
+    config = config_of(wire.ChannelConfig(backoff_max_s=1.0), args.knobs, engine=args.engine)
     options: dict[str, Any] = {"timeout": args.timeout or DEFAULT_TIMEOUT_S, "metadata": args.metadata}
     async with wire.Channel(args.target, tls=tls_of(args), config=config, trace=trace) as channel:
         if command is not None:

@@ -42,43 +42,46 @@ def add_flags(parser: cli.Parser) -> None:
 
 
 async def top(channel: wire.Channel, args: argparse.Namespace, options: dict[str, Any]) -> None:
-    """Until Ctrl-C, or for `args.count` tables."""
+    """Until Ctrl-C, or for `args.count` tables. A server that goes away is waited for."""
     asker = Asker(channel, args.target, options, args.most)
-    before = await asker.sample()  # which says by an error why there is nothing to show
+    view = View(args.target, await asker.sample(), {})  # which says by an error why there is nothing to show
     if args.count is None and not args.json and sys.stdout.isatty():
         if find_spec("rich") is not None:
-            await _fill_screen(asker, before, args)
+            await _fill_screen(asker, view, args.interval)
             return
         print("top fills the screen with rich; `pip install 'wire-grpc[client]'` brings it", file=sys.stderr)
         args.count = sys.maxsize
-    for _ in range(args.count or 1):
-        await anyio.sleep(args.interval)
-        now = await asker.sample()
-        view = View(args.target, now, rates_of(before, now))
-        sys.stdout.write(f"{json.dumps(view.as_json())}\n" if args.json else view.as_text())
-        sys.stdout.flush()
-        before = now
+    for left in reversed(range(args.count or 1)):
+        view = await _refreshed(asker, view, args.interval)
+        if view.problem is None:
+            sys.stdout.write(f"{json.dumps(view.as_json())}\n" if args.json else view.as_text())
+            sys.stdout.flush()
+        elif left:
+            print(f"{view.headline()}  {printable(str(view.problem))}", file=sys.stderr)
+        else:
+            raise view.problem
 
 
-async def _fill_screen(asker: Asker, before: Sample, args: argparse.Namespace) -> None:
-    """A server that goes away is waited for, with what it last said on the screen."""
+async def _fill_screen(asker: Asker, view: View, interval_s: float) -> None:
     from rich.console import Console
     from rich.live import Live
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # which leaves the terminal as it was, as Ctrl-C does
     console = Console()
-    view = View(args.target, before, {})
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(view.as_screen(*console.size), refresh=True)
-            await anyio.sleep(args.interval)
-            try:
-                now = await asker.sample()
-            except wire.WireError as error:
-                view = View(args.target, before, {}, str(error))
-                continue
-            view = View(args.target, now, rates_of(before, now))
-            before = now
+            view = await _refreshed(asker, view, interval_s)
+
+
+async def _refreshed(asker: Asker, view: View, interval_s: float) -> View:
+    """The next view. While the server is away: what it last said, and why."""
+    await anyio.sleep(interval_s)
+    try:
+        now = await asker.sample()
+    except wire.WireError as error:
+        return View(view.target, view.sample, {}, error)
+    return View(view.target, now, rates_of(view.sample, now))
 
 
 Cells = tuple[str, ...]
@@ -166,7 +169,7 @@ class View:
     target: str
     sample: Sample
     rates: Mapping[int, Rates]
-    problem: str = ""
+    problem: wire.WireError | None = None
 
     def headline(self) -> str:
         return f"{self.target}  {datetime.now():%H:%M:%S}"
@@ -240,7 +243,7 @@ class View:
             return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
         shown: list[Any] = [line(self.headline(), "bold")]
-        shown.append(line(printable(self.problem), "bold red") if self.problem else line(self.note(), "dim"))
+        shown.append(line(printable(str(self.problem)), "bold red") if self.problem else line(self.note(), "dim"))
         for table in self.tables(width, height):
             drawn = RichTable(box=None, padding=(0, _GAP, 0, 0), expand=False, pad_edge=False, header_style="cyan")
             taken = sum(each + _GAP for each in table.widths()[1:])
