@@ -58,15 +58,22 @@ _EXAMPLES: Final = """\
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command beside list, describe and call. `run` gets the channel, the arguments, and `timeout` and `metadata` of
-    calls."""
+    calls. `config`: what --set and --config change."""
 
     name: str
     description: str
     add_flags: Callable[[cli.Parser], None]
     run: Callable[[wire.Channel, argparse.Namespace, dict[str, Any]], Awaitable[None]]
+    config: wire.ChannelConfig = wire.ChannelConfig()
 
 
-_TOP: Final = Command("top", "show what a server's connections are doing, by channelz", top.add_flags, top.top)
+_TOP: Final = Command(
+    "top",
+    "show what a server's connections are doing, by channelz",
+    top.add_flags,
+    top.top,
+    wire.ChannelConfig(backoff_max_s=1.0),  # a server that was away is shown when it is back
+)
 
 
 def main(
@@ -98,8 +105,7 @@ def main(
 async def _run(args: argparse.Namespace, command: Command | None, services: Iterable[Service]) -> int:
     flags = trace_flags(args)
     trace = None if flags is None else flags.trace(services)
-    # `top` has a server that was away back when it is.
-    config = config_of(wire.ChannelConfig(backoff_max_s=1.0), args.knobs, engine=args.engine)
+    config = config_of(command.config if command else wire.ChannelConfig(), args.knobs, engine=args.engine)
     options: dict[str, Any] = {"timeout": args.timeout or DEFAULT_TIMEOUT_S, "metadata": args.metadata}
     async with wire.Channel(args.target, tls=tls_of(args), config=config, trace=trace) as channel:
         if command is not None:
