@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import wire
@@ -64,7 +64,7 @@ class Command:
     description: str
     add_flags: Callable[[cli.Parser], None]
     run: Callable[[wire.Channel, argparse.Namespace, dict[str, Any]], Awaitable[None]]
-    config: wire.ChannelConfig = wire.ChannelConfig()
+    config: wire.ChannelConfig = field(default_factory=wire.ChannelConfig)
 
 
 _TOP: Final = Command(
