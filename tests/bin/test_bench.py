@@ -235,6 +235,7 @@ def test_interrupt_shows_what_was_measured_so_far(number: signal.Signals) -> Non
         (["--call", "a/b", "--method", "echo"], "do not go with --call"),
         (["--data", "{}"], "go with --call"),
         (["-H", "nothing"], "'key: value'"),
+        (["--sweep", "connections=1,2", "--rounds", "2"], "needs at least 3 --rounds"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(
@@ -287,7 +288,7 @@ def test_rounds_are_compared(capsys: pytest.CaptureFixture[str], target: str, tm
 
 
 def test_knob_of_both_sides_is_swept(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wire.programs.sweep._FEWEST_ROUNDS", 2)
+    monkeypatch.setattr("wire.programs.bench.FEWEST_ROUNDS", 2)
     flags = ["--duration", "0.05", "--warmup", "0", "--rounds", "2", "--json", "-"]
     assert bench.main([*flags, "--sweep", "engine=tuned,h2"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -102,7 +102,6 @@ async def _unary(address: str) -> bytes:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("shop_of_tests", "is not of the form MODULE:NAME"),
         ("shop_of_tests:nothing", "shop_of_tests has no nothing"),
         ("json:JSONDecodr", "json has no JSONDecodr: did you mean JSONDecoder"),
         ("nowhere.at.all:it", "there is no module nowhere.at.all"),
@@ -117,11 +116,14 @@ def test_what_is_no_service_is_said_in_one_sentence(folder: Path, name: str, sai
     assert "\n" not in str(caught.value)
 
 
-def test_services_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("services", "said"), [([], "SERVICE is needed"), (["shop_of_tests"], "is not of the form MODULE:NAME")]
+)
+def test_services_are_needed(services: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        ServerProgram().main([])
+        ServerProgram().main(services)
     assert caught.value.code == 2
-    assert "SERVICE is needed" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 def test_service_that_fails_ends_all_workers(folder: Path) -> None:

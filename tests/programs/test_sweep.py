@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from wire.errors import ConfigurationError
 from wire.programs.knobs import KnobError
 from wire.programs.sweep import parse_sweep, sweep, sweep_as_json, sweep_as_text
 
@@ -95,11 +94,6 @@ def test_interrupt_keeps_whole_rounds() -> None:
     assert "3 rounds" in sweep_as_text(result)
     calls = 11
     assert "before the first round" in sweep_as_text(sweep(parse_sweep("connections=1..4"), 3, measure))
-
-
-def test_too_few_rounds_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="at least 3 --rounds"):
-        sweep(parse_sweep("connections=1..4"), 2, lambda name, text: report(1))
 
 
 def test_rounds_without_answers_are_not_taken_for_equal() -> None:

@@ -54,7 +54,7 @@ from wire.programs.limit import Bound, find_limit, limit_as_json, limit_as_text,
 from wire.programs.measurement import measure
 from wire.programs.progress import progress
 from wire.programs.shapes import Constant
-from wire.programs.sweep import Swept, parse_sweep, sweep, sweep_as_json, sweep_as_text
+from wire.programs.sweep import FEWEST_ROUNDS, Swept, parse_sweep, sweep, sweep_as_json, sweep_as_text
 from wire.programs.tracing import FILTER_HELP, add_trace_flags, arguments_of
 from wire.programs.workload import CallWorkload
 
@@ -208,6 +208,8 @@ class Bench:
                 parser.error(f"--requests and --shape do not go with {mode[0]}")
             args.duration = args.duration or _SHORT_S[mode[0]]
         args.rounds = args.rounds or (_SWEEP_ROUNDS if args.sweep else 1)
+        if args.sweep and args.rounds < FEWEST_ROUNDS:
+            parser.error(f"--sweep needs at least {FEWEST_ROUNDS} --rounds to know the noise")
         check_load_flags(parser, args)
         self.check_target(parser, args)
         self.check_knobs(parser, args)

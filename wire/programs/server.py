@@ -121,7 +121,7 @@ class ServerProgram:
 
     def add_flags(self, parser: cli.Parser) -> None:
         """Flags that say what is served."""
-        parser.add_argument("services", nargs="*", metavar="SERVICE", help="MODULE:NAME (see below)")
+        parser.add_argument("services", nargs="*", type=_reference, metavar="SERVICE", help="MODULE:NAME (see below)")
         parser.add_argument("--no-reflection", action="store_true", help="do not tell clients what is served")
         parser.add_argument(
             "--channelz", action="store_true", help="tell clients of connections and peers, as for `wire-client top`"
@@ -179,11 +179,16 @@ def _check_free(addresses: list[str]) -> None:
                 sock.close()
 
 
+def _reference(text: str) -> str:
+    module_name, _, name = text.partition(":")
+    if not name or not all(part.isidentifier() for part in module_name.split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form MODULE:NAME, such as shop.service:Shop")
+    return text
+
+
 def _named(text: str) -> Any:
     """What MODULE:NAME stands for."""
-    module_name, separator, name = text.partition(":")
-    if not separator or not name or not all(part.isidentifier() for part in module_name.split(".")):
-        raise ConfigurationError(f"{text!r} is not of the form MODULE:NAME, such as shop.service:Shop")
+    module_name, _, name = text.partition(":")
     try:
         value: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

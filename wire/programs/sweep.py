@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from wire.errors import ConfigurationError
 from wire.programs.compare import FIGURES, Figure
 from wire.programs.confidence import Estimate, mean, paired_ratio
 from wire.programs.knob_flags import SIDES
 from wire.programs.knobs import Knob, KnobError, assignment, find_knob, knobs_of
 
-_FEWEST_ROUNDS: Final = 3
+FEWEST_ROUNDS: Final = 3
+"""To know the noise."""
 _CONFIDENCE: Final = 0.95
 _MOST_VALUES: Final = 100
 NOT_MEASURED: Final = "no figure was measured in every round: a longer --duration is needed, or calls fail"
@@ -93,8 +93,6 @@ def _doubled(knob: Knob, low: Any, high: Any) -> list[str]:
 
 def sweep(swept: Swept, rounds: int, measure: Measure) -> Sweep:
     """Measure every value in every round. Ends with the last whole round when it is interrupted (Ctrl-C)."""
-    if rounds < _FEWEST_ROUNDS:
-        raise ConfigurationError(f"--sweep needs at least {_FEWEST_ROUNDS} --rounds to know the noise")
     result = Sweep(swept, [[] for _ in swept.texts])
     for _ in range(rounds):
         reports = []
