@@ -141,11 +141,10 @@ def test_a_terminal_that_has_no_micro_sign_ends_no_program() -> None:
     assert done.stdout == "5 \\xb5s\n"
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        client.main(["--version"])
-    assert caught.value.code == 0
-    assert capsys.readouterr().out == f"wire-client {VERSION}\n"
+@pytest.mark.parametrize("name", ["bench", "client", "server", "tap"])
+def test_a_program_is_run_as_a_module_too(name: str) -> None:
+    command = [sys.executable, "-m", f"wire.programs.{name}", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"wire-{name} {VERSION}\n"
 
 
 def test_help_is_no_wider_than_the_terminal(

@@ -70,7 +70,7 @@ async def ask(address: str) -> tuple[bytes, set[str]]:
 def test_servicers_are_served_with_health_and_reflection(folder: Path, name: str, flags: tuple[str, ...]) -> None:
     pytest.importorskip("google.protobuf")
     command = (f"shop_of_tests:{name}", "--listen", f"unix:{folder}/s", *flags)
-    with ServerProcess(*command, module="tests.programs.server_main", stdout=subprocess.PIPE) as server:
+    with ServerProcess(*command, module="wire.programs.server", stdout=subprocess.PIPE) as server:
         answer, services = wire.run(ask, server.address)
         assert server.end(signal.SIGTERM) == 0
         assert "Traceback" not in server.stderr
@@ -83,7 +83,7 @@ def test_servicers_are_served_with_health_and_reflection(folder: Path, name: str
 def test_the_next_one_starts_beside_the_one_that_is_to_stop(folder: Path) -> None:
     pytest.importorskip("google.protobuf")
     command = ("shop_of_tests:it", "--no-reflection", "--reuse-port", "--listen")
-    program = "tests.programs.server_main"
+    program = "wire.programs.server"
     with (
         ServerProcess(*command, "127.0.0.1:0", module=program) as old,
         ServerProcess(*command, old.address, module=program) as new,
@@ -127,7 +127,7 @@ def test_services_are_needed(services: list[str], said: str, capsys: pytest.Capt
 
 
 def test_service_that_fails_ends_all_workers(folder: Path) -> None:
-    command = [sys.executable, "-m", "tests.programs.server_main", "shop_of_tests:fails", "--workers", "2"]
+    command = [sys.executable, "-m", "wire.programs.server", "shop_of_tests:fails", "--workers", "2"]
     command += ["--listen", f"unix:{folder}/s"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1

@@ -335,3 +335,7 @@ def _json_file(text: str) -> str:
 def run() -> NoReturn:
     """The command `wire-bench`."""
     cli.run_main(Bench().main, PROG)
+
+
+if __name__ == "__main__":
+    run()

@@ -263,3 +263,7 @@ def _add_common_flags(parser: cli.Parser, *, again: bool = False) -> None:
 def run() -> NoReturn:
     """The command `wire-client`."""
     cli.run_main(main, PROG)
+
+
+if __name__ == "__main__":
+    run()

@@ -236,3 +236,7 @@ def _cids(text: str) -> list[int]:
 def run() -> NoReturn:
     """The command `wire-server`."""
     cli.run_main(ServerProgram().main, PROG)
+
+
+if __name__ == "__main__":
+    run()

@@ -217,3 +217,7 @@ def _parser(prog: str) -> cli.Parser:
 def run() -> NoReturn:
     """The command `wire-tap`."""
     cli.run_main(main, PROG)
+
+
+if __name__ == "__main__":
+    run()
