@@ -50,24 +50,37 @@ def test_the_source_distribution_can_be_built_from(distributions: Path) -> None:
 def test_each_installs_in_a_bare_environment(distributions: Path, kind: str, tmp_path: Path) -> None:
     """Without its dependencies, which are not fetched here: what is installed is found, with its commands."""
     (path,) = distributions.glob(kind)
-    venv.create(tmp_path / "venv", with_pip=False)
-    python = tmp_path / "venv" / "bin" / "python"
-    site = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
+    site = _installed(tmp_path / "venv", path)
+    assert (site / "wire" / "__init__.py").is_file()
+    commands = {path.name for path in (tmp_path / "venv" / "bin").iterdir()}
+    assert {"protoc-gen-wire", "wire-bench", "wire-client", "wire-server", "wire-tap"} <= commands
+    if kind == "*.whl":
+        _check_bench(tmp_path / "venv" / "bin" / "wire-bench", site)
+
+
+def test_type_checkers_find_an_editable_install(distributions: Path, tmp_path: Path) -> None:
+    """They follow paths and run no import hooks."""
+    (path,) = distributions.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        archive.extractall(tmp_path, filter="data")
+    checkout = tmp_path / path.name.removesuffix(".tar.gz")
+    (pointer,) = _installed(tmp_path / "venv", "--editable", checkout).glob("__editable__*.pth")
+    assert pointer.read_text().strip() == str(checkout)
+
+
+def _installed(folder: Path, *what: str | Path) -> Path:
+    """A new environment with this in it, and nothing else: where its packages are."""
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
     done = subprocess.run(
-        [*command, "--no-build-isolation", str(path)],
+        [*command, "--no-build-isolation", *what],
         env={"PYTHONPATH": _setuptools(), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False,
         timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (Path(site) / "wire" / "__init__.py").is_file()
-    commands = {path.name for path in (tmp_path / "venv" / "bin").iterdir()}
-    assert {"protoc-gen-wire", "wire-bench", "wire-client", "wire-server", "wire-tap"} <= commands
-    if kind == "*.whl":
-        _check_bench(tmp_path / "venv" / "bin" / "wire-bench", Path(site))
+    asked = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
 
 
 def _check_bench(program: Path, site: Path) -> None:
