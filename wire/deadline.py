@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any, Protocol
 
-_UNIT_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_UNIT_S = {ord("H"): 3600.0, ord("M"): 60.0, ord("S"): 1.0, ord("m"): 1e-3, ord("u"): 1e-6, ord("n"): 1e-9}
 
 
 def parse_timeout(value: bytes) -> float:
@@ -18,10 +18,9 @@ def parse_timeout(value: bytes) -> float:
     Raises `ValueError` for anything else.
     """
     digits = value[:-1]
-    unit_s = _UNIT_S.get(value[-1:])
-    if unit_s is None or len(digits) > 8 or not digits.isdigit():
-        raise ValueError("grpc-timeout must be 1 to 8 digits and one of H, M, S, m, u, n")
-    return int(digits) * unit_s
+    if digits.isdigit() and len(digits) <= 8 and value[-1] in _UNIT_S:
+        return float(digits) * _UNIT_S[value[-1]]  # half the instructions of int(digits)
+    raise ValueError("grpc-timeout must be 1 to 8 digits and one of H, M, S, m, u, n")
 
 
 def format_timeout(seconds: float) -> bytes:

@@ -22,8 +22,6 @@ _INVALID: Final = -1
 _START: Final[_State] = [*[None] * 256, 0, True]
 _states: Final[dict[int, _State]] = {0: _START, _INVALID: [*[None] * 256, _INVALID, False]}
 
-_SHORT_BYTES: Final = 8  # up to which adding bytes to bytes is quicker than a list of them
-
 
 def _step(state: _State, byte: int) -> tuple[_State, bytes]:
     number = state[_NUMBER]
@@ -46,15 +44,8 @@ def _step(state: _State, byte: int) -> tuple[_State, bytes]:
 def decode(data: bytes) -> bytes | None:
     """The string that `data` encodes; None where RFC 7541 §5.2 forbids it (EOS, or padding that is not its prefix)."""
     state = _START
-    if len(data) <= _SHORT_BYTES:
-        text = b""
-        for byte in data:
-            state, symbols = state[byte] or _step(state, byte)
-            text += symbols
-    else:
-        found: list[bytes] = []
-        for byte in data:
-            state, symbols = state[byte] or _step(state, byte)
-            found.append(symbols)
-        text = b"".join(found)
-    return text if state[_COMPLETE] else None
+    found: list[bytes] = []
+    for byte in data:
+        state, symbols = state[byte] or _step(state, byte)
+        found.append(symbols)
+    return b"".join(found) if state[_COMPLETE] else None
