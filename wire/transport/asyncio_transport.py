@@ -21,7 +21,7 @@ from wire.config import TransportConfig
 from wire.transport.accepting import Guard
 from wire.transport.contract import Future, Peer, Resumable, SocketCounters, Task, Timer, Transport, TransportProtocol
 from wire.transport.light_future import LightFuture
-from wire.transport.resumable import ResumableTask
+from wire.transport.resumable import EAGER, ResumableTask
 from wire.transport.runtime_base import RuntimeBase
 from wire.transport.socket_transport import SocketTransport
 from wire.transport.sockets import AF_VSOCK, local_address, lost_error, tcp_counters
@@ -233,9 +233,6 @@ def _ignore() -> None:
     pass
 
 
-_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
-
-
 def _eager_spawn(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Task:
     if loop.get_task_factory() is not None:  # the user's own comes first
         return loop.create_task(coroutine)
@@ -340,7 +337,7 @@ class AsyncioRuntime(RuntimeBase):
         if self.loop.get_task_factory() is not None:  # it may not know of contexts
             return None
         task = ResumableTask(self.loop, coroutine, context)
-        return task, partial(asyncio.Task, task.driver, loop=self.loop, context=context, **_EAGER)
+        return task, partial(asyncio.Task, task.driver, loop=self.loop, context=context, **EAGER)
 
     async def _attach_socket(
         self, sock: socket.socket, protocol: TransportProtocol, peer: Peer, config: TransportConfig, guard: Guard | None

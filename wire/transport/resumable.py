@@ -24,6 +24,9 @@ if sys.version_info >= (3, 12):
 else:
     _current_tasks: Final[dict[Any, Any]] = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
 
+EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+"""For an `asyncio.Task` that begins at once, where there is such a one."""
+
 _PARKED: Final = object()
 _NOTHING: Final = object()
 

@@ -6,7 +6,7 @@ share a task that waits for nothing: each is run up to its first wait with this 
 that waits keeps the task, which goes on with it; and so it is where anybody remembers a coroutine by the task, as is
 seen by counting references. So no two are ever known by the same task, but by its name.
 
-For CPython, where references are counted; `early_task` does the same for PyPy. Imports `begun`.
+For CPython, where references are counted; `early_task` does the same for PyPy. Imports `begun` and `resumable`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,18 @@ from sys import getrefcount
 from typing import Any
 
 from wire.transport.begun import Begun
+from wire.transport.resumable import EAGER
 
 _current_task: Callable[[Any], Any]
 _enter_task: Callable[[Any, Any], object]
 _leave_task: Callable[[Any, Any], object]
-_EAGER: dict[str, Any]
 if sys.version_info >= (3, 12):  # for whoever drives a task ("Extending" in asyncio's manual)
     from asyncio.tasks import _enter_task, _leave_task
     from asyncio.tasks import current_task as _current_task
-
-    _EAGER = {"eager_start": True}
 else:  # as these do, in half the time
     _current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
     _enter_task = asyncio.tasks._current_tasks.__setitem__  # type: ignore[attr-defined]
     _leave_task = asyncio.tasks._current_tasks.pop  # type: ignore[attr-defined]
-    _EAGER = {}
 
 
 class SpareTask:
@@ -84,7 +81,7 @@ class SpareTask:
         self._driver = self._task = self._waiting = None
         if self._loop.get_task_factory() is None:  # the user's own comes first
             self._driver = _Driver(self)
-            self._task = asyncio.Task(self._driver, loop=self._loop, **_EAGER)
+            self._task = asyncio.Task(self._driver, loop=self._loop, **EAGER)
             self._task._log_destroy_pending = False
 
     def wait(self) -> asyncio.Future[None]:
