@@ -202,60 +202,58 @@ def test_tasks_that_end_quickly_do_not_let_more_begin(loop: Loop) -> None:
     assert len(begun) <= 16
 
 
-@pytest.mark.parametrize("loop_name", LOOPS)
-@pytest.mark.parametrize("each_by_itself", [False, True])
-def test_messages_that_came_at_once_are_taken_in_many_turns(
-    each_by_itself: bool, loop_name: LoopName, engine: EngineName
-) -> None:
-    """As the clock says that each turn is over as soon as it has begun."""
+class Counting(Probe):
+    """`seen`: messages that its handler has taken."""
+
     seen = 0
 
-    class EachByItself(Probe):
-        @wire.per_message
-        def bidi(self, request: bytes, context: wire.ServerContext) -> None:
-            nonlocal seen
-            seen += 1
-
-    async def all_of_them(requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
-        nonlocal seen
+    async def bidi(self, requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
         async for _ in requests:
-            seen += 1
+            self.seen += 1
         yield b""
+
+
+class CountingEach(Counting):
+    @wire.per_message
+    def bidi(self, request: bytes, context: wire.ServerContext) -> None:
+        self.seen += 1
+
+
+@pytest.mark.parametrize("loop_name", LOOPS)
+@pytest.mark.parametrize("kind", [Counting, CountingEach])
+def test_messages_that_came_at_once_are_taken_in_many_turns(
+    kind: type[Counting], loop_name: LoopName, engine: EngineName
+) -> None:
+    """As the clock says that each turn is over as soon as it has begun."""
+    service = kind()
 
     async def main() -> None:
         with world() as outside, patch("wire.connection.perf_counter", lambda: float("inf")):
-            service = EachByItself() if each_by_itself else Probe(bidi=all_of_them)
             async with wire.Server([service], config=wire.ServerConfig(engine=engine)) as server:
                 server.serve(no_socket())
                 end = outside.connect()
                 end.receive(frames.headers(1, request("Bidi")))
                 await outside.settle()
-                taken = [seen]
+                taken = [0]
                 end.receive(frames.data(1, bytes(16_000)) * 3)
-                while seen < 9600:
-                    taken.append(seen)
+                while service.seen < 9600:
+                    taken.append(service.seen)
                     await turns(1)
                 end.lose()
                 await outside.settle()
-        assert max(after - before for before, after in pairwise([*taken, seen])) < 5000
+        assert max(after - before for before, after in pairwise([*taken, service.seen])) < 5000
 
     run(main, loop=loop_name)
 
 
 def test_handlers_that_wait_for_messages_go_on_in_several_turns(engine: EngineName) -> None:
     """Of trio, where they cannot go on within the read."""
-    seen = 0
-
-    async def handler(requests: AsyncIterator[bytes], context: wire.ServerContext) -> AsyncIterator[bytes]:
-        nonlocal seen
-        async for _ in requests:
-            seen += 1
-        yield b""
+    service = Counting()
 
     async def main() -> None:
         config = wire.ServerConfig(engine=engine, http2=wire.Http2Config(max_turn_s=10))
         with world() as outside:
-            async with wire.Server([Probe(bidi=handler)], config=config) as server:
+            async with wire.Server([service], config=config) as server:
                 server.serve(no_socket())
                 end = outside.connect()
                 ids = range(1, 1801, 2)
@@ -263,11 +261,11 @@ def test_handlers_that_wait_for_messages_go_on_in_several_turns(engine: EngineNa
                 await outside.settle()
                 taken = [0]
                 end.receive(*(frames.data(each, framed(b"x")) for each in ids))
-                while seen < len(ids):
-                    taken.append(seen)
+                while service.seen < len(ids):
+                    taken.append(service.seen)
                     await turns(1)
                 end.lose()
                 await outside.settle()
-        assert max(after - before for before, after in pairwise([*taken, seen])) < 250
+        assert max(after - before for before, after in pairwise([*taken, service.seen])) < 250
 
     run(main, loop="trio")
