@@ -21,7 +21,7 @@ Imports `schema`, `source` and `decoding`.
 
 from __future__ import annotations
 
-from wire.codec import decoding
+from wire.codec import decoding, encoding
 from wire.codec.schema import STRUCTS, Field, Label, WireType
 from wire.codec.source import Page
 
@@ -129,18 +129,23 @@ class DecoderWriter:
     def _write_shortcut(self, field: Field) -> None:
         """The commonest message of all: one string or bytes field that is the whole buffer and shorter than 128 bytes.
 
-        Measured: 40 ns of 310.
+        Measured: comparing the two bytes before the field and slicing behind them takes twice as many instructions.
         """
         if field.kind not in {"string", "bytes"} or field.label is Label.REPEATED or field.tag > 127:
             return
         page = self._page
-        # Each comparison by itself, as chained ones are not specialized by CPython.
-        with page.block(f"if size < 130 and size >= 2 and data[0] == {field.tag} and data[1] == size - 2:"):
-            page.line(f"message = new({self._type_name})")
-            with page.about(field):
-                page.line(f"message.{field.name} = data[2:]{'.decode()' if field.kind == 'string' else ''}")
-            page.line('message._unknown_fields = b""')
-            page.line("return message")
+        starts = encoding.one_byte(field.tag)
+        # By the buffer's size. Less than two bytes begin with none of these.
+        heads = page.constant("heads", (*starts[:2], *starts))
+        value = f"chunk{'.decode()' if field.kind == 'string' else ''}"
+        with page.block(f"if size < {len(starts) + 2}:"):
+            page.line(f"chunk = data.removeprefix({heads}[size])")
+            with page.block("if len(chunk) != size:"):
+                page.line(f"message = new({self._type_name})")
+                with page.about(field):
+                    page.line(f"message.{field.name} = {value}")
+                page.line('message._unknown_fields = b""')
+                page.line("return message")
 
     def _write_depth_check(self) -> None:
         with self._page.block("if depth < 0:"):

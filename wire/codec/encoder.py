@@ -16,7 +16,7 @@ from wire.codec.source import Page
 class EncoderWriter:
     """Writes one class's `encode`."""
 
-    __slots__ = ("_fields", "_joins", "_names", "_page", "_type_name")
+    __slots__ = ("_fields", "_joins", "_names", "_page", "_plain", "_type_name")
 
     def __init__(self, page: Page, type_name: str, fields: tuple[Field, ...]) -> None:
         self._page = page
@@ -25,6 +25,8 @@ class EncoderWriter:
         self._names = page.names
         # The pieces of several fields are joined, those of one are concatenated: 230 ns against 300 for short bytes.
         self._joins = len(fields) != 1 or fields[0].label in {Label.REPEATED, Label.MAP}
+        # One text or bytes need no test for the default: what starts a field of no bytes is nothing.
+        self._plain = not self._joins and fields[0].label is Label.IMPLICIT and fields[0].kind in {"string", "bytes"}
 
     def write(self) -> None:
         page = self._page
@@ -41,7 +43,8 @@ class EncoderWriter:
         page = self._page
         for group in dict.fromkeys(field.group for field in self._fields if field.group):
             page.line(f"{self._names['oneof', group]} = None  # the member that is set")
-        page.line("parts = []" if self._joins else 'encoded = b""')
+        if not self._plain:
+            page.line("parts = []" if self._joins else 'encoded = b""')
         for field in self._fields:
             with page.about(field):
                 self._write_field(field)
@@ -71,6 +74,8 @@ class EncoderWriter:
             else:
                 with page.block(f"if {name}:"):
                     self._put(self._chunk_pieces(field.packed_tag, self._packed(field, name)))
+        elif self._plain:
+            self._put(self._pieces(field, name))
         else:
             with page.block(f"if {self._presence(field, name)}:"):
                 if field.group:
@@ -144,7 +149,8 @@ class EncoderWriter:
         return (f"{self._one_byte(tag)}[size] if size < 128 else {encoding.varint(tag)!r} + varint(size)", chunk)
 
     def _one_byte(self, tag: int) -> str:
-        return self._page.constant(f"tag_{tag}", encoding.one_byte(tag))
+        starts = encoding.one_byte(tag)
+        return self._page.constant(f"tag_{tag}", (b"", *starts[1:]) if self._plain else starts)
 
     def _scalar(self, field: Field) -> str:
         if field.struct_format:
