@@ -245,7 +245,7 @@ def test_the_authority_of_a_unix_socket_is_localhost(loop: LoopName) -> None:
     seen: list[Any] = []
 
     def unary(request: bytes, context: ServerContext) -> bytes:
-        seen.append(dict(context.head.fields)[b":authority"])
+        seen.append(dict(context.headers.fields)[b":authority"])
         return request
 
     async def main() -> None:

@@ -14,12 +14,12 @@ from wire.rpc.headers import (
     decode_message,
     encode_message,
     parse_request,
-    parse_request_like,
     parse_response,
     parse_trailers,
     request_fields,
     status_response,
     status_trailers,
+    timeout_like,
 )
 from wire.status import StatusCode
 
@@ -112,39 +112,37 @@ def _position(name: bytes) -> int:
 
 
 def test_a_request_that_differs_in_its_timeout_alone_is_known_at_once() -> None:
-    first = parse_request(request("Unary", (b"grpc-timeout", b"5S"), (b"a", b"1")))
-    first.route = object()
-    at = _position(b"grpc-timeout")
-    similar = parse_request_like(request("Unary", (b"grpc-timeout", b"250m"), (b"a", b"1")), at, first)
-    assert similar is not None
-    assert similar.timeout_s == pytest.approx(0.25)
-    assert similar.path == first.path
-    assert similar.route is first.route
+    at, fields = _position(b"grpc-timeout"), request("Unary", (b"grpc-timeout", b"5S"), (b"a", b"1"))
+    head = parse_request(fields)
+    assert timeout_like(head, fields, at, b"250m") == pytest.approx(0.25)
     for value in (b"x", b"0S", b"123456789S"):
-        fields = request("Unary", (b"grpc-timeout", value), (b"a", b"1"))
-        assert parse_request_like(fields, at, first) is None
-        assert parse_request_like(similar.fields, at, parse_request(fields)) is None
+        with pytest.raises(ValueError, match=r"."):
+            timeout_like(head, fields, at, value)
+        refused = request("Unary", (b"grpc-timeout", value), (b"a", b"1"))
+        with pytest.raises(ValueError, match=r"."):
+            timeout_like(parse_request(refused), refused, at, b"250m")
 
 
 @pytest.mark.parametrize("name", [b"traceparent", b"authorization", b"grpc-encoding", b"x-bin", b"content-type"])
 def test_a_request_that_differs_in_metadata_is_as_one_that_is_read_alone(name: bytes) -> None:
-    at = _position(name)
-    fields = [request("Unary", (name, value), (b"a", b"1")) for value in (b"gzip", b"YQ==")]
-    similar = parse_request_like(fields[1], at, parse_request(fields[0]))
-    read = parse_request(fields[1])
+    at, fields = _position(name), request("Unary", (name, b"gzip"), (b"grpc-timeout", b"5S"))
+    head, read = parse_request(fields), parse_request(request("Unary", (name, b"YQ=="), (b"grpc-timeout", b"5S")))
     if name in (b"traceparent", b"authorization"):
-        assert similar is not None
+        assert timeout_like(head, fields, at, b"YQ==") == read.timeout_s
         for slot in RequestHead.__slots__:
-            assert getattr(similar, slot) == getattr(read, slot)
+            assert getattr(head, slot) == getattr(read, slot)
     else:
-        assert similar is None
+        with pytest.raises(ValueError, match=r"."):
+            timeout_like(head, fields, at, b"YQ==")
 
 
-def test_of_two_timeouts_the_last_one_counts() -> None:
-    fields = request("Unary", (b"grpc-timeout", b"5S"), (b"grpc-timeout", b"1S"))
-    first = parse_request(fields)
-    assert first.timeout_s == 1
-    assert parse_request_like(fields, _position(b"grpc-timeout"), first) is None
+@pytest.mark.parametrize("value", [b"5S", b"1S"])
+def test_of_two_timeouts_the_last_one_counts(value: bytes) -> None:
+    fields = request("Unary", (b"grpc-timeout", value), (b"grpc-timeout", b"1S"))
+    head = parse_request(fields)
+    assert head.timeout_s == 1
+    with pytest.raises(ValueError, match=r"."):
+        timeout_like(head, fields, _position(b"grpc-timeout"), b"2S")
 
 
 # Responses.

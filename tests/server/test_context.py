@@ -190,3 +190,33 @@ def test_the_context_of_a_call_that_has_ended_says_nothing_more() -> None:
             assert "late" not in (call.trailing_metadata or {})
 
     on_pair(test, Probe(Unary=handler))
+
+
+def test_calls_that_differ_in_their_timeouts_have_deadlines_of_their_own(engine: EngineName) -> None:
+    left: list[float | None] = []
+
+    def handler(request: bytes, context: ServerContext) -> bytes:
+        left.append(context.time_remaining())
+        return b""
+
+    async def test(pair: Pair) -> None:
+        for number in range(4):
+            await pair.stub.unary(b"", timeout=100 + 100 * number)
+        assert left == [pytest.approx(100 + 100 * number, abs=50) for number in range(4)]
+
+    on_pair(test, Probe(Unary=handler), engine=engine)
+
+
+def test_calls_that_differ_in_metadata_keep_their_own_once_they_have_ended(engine: EngineName) -> None:
+    contexts: list[ServerContext] = []
+
+    def handler(request: bytes, context: ServerContext) -> bytes:
+        contexts.append(context)
+        return b""
+
+    async def test(pair: Pair) -> None:
+        for number in range(4):
+            await pair.stub.unary(b"", metadata={"token": f"token {number}"})
+        assert [context.metadata["token"] for context in contexts] == [f"token {number}" for number in range(4)]
+
+    on_pair(test, Probe(Unary=handler), engine=engine)

@@ -232,5 +232,5 @@ async def gone(context: Any) -> NoReturn:
 
 
 def content_type(context: Any) -> str:
-    fields = dict(context.head.fields)
+    fields = dict(context.headers.fields)
     return str(fields.get(b"content-type", b"").decode())

@@ -85,14 +85,17 @@ class HeaderList:
     """A decoded field section (RFC 7541 §1.3 calls it a header list).
 
     `fields`: the fields in order. `parsed`: a place for the layer above to keep what it worked out from them; the
-    engine hands the same object over again when a peer repeats a block, so the work is done once. `shared`: set by a
+    engine hands the same object over again when a peer repeats a block, so the work is done once. `own`: another place,
+    which is not set before: for what differs in lists that have the same as `parsed`. `shared`: set by a
     sender on an object that it will send many times; an engine may then keep its encoding for the life of the
     connection. `model`: None, or a list that the peer sent before, with the same fields but for the value of the one at
-    `model.varies_at`; an engine need not find it. Compared and hashed by identity.
+    `model.varies_at`, which here is `value`; an engine need not find it. Compared and hashed by identity.
     """
 
-    __slots__ = ("fields", "model", "parsed", "shared", "varies_at")
+    __slots__ = ("fields", "model", "own", "parsed", "shared", "value", "varies_at")
 
+    own: Any
+    value: bytes
     varies_at: int
 
     def __init__(self, fields: Fields, *, shared: bool = False) -> None:

@@ -7,6 +7,7 @@ connection keeps as long as a peer repeats itself. Imports `errors`, `status`, `
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from wire.deadline import parse_timeout
@@ -27,17 +28,16 @@ _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 class RequestHead:
-    """What a request's header fields say, worked out once for each distinct list of fields.
+    """What a request's header fields say, worked out once for all that differ in metadata or their timeouts alone.
 
-    `refusal` is set when the call cannot be made: the complete response (headers that end the stream). `route` and
-    `short_bytes` belong to the server: what it found for `path`, and up to which size of a message that is a whole
-    request its short way goes; -1: there is none.
+    `timeout_s`: of those that it was read from. `refusal` is set when the call cannot be made: the complete response
+    (headers that end the stream). `route` and `short_bytes` belong to the server: what it found for `path`, and up to
+    which size of a message that is a whole request its short way goes; -1: there is none.
     """
 
     __slots__ = (
         "accepted_encodings",
         "decompress",
-        "fields",
         "path",
         "refusal",
         "route",
@@ -46,8 +46,7 @@ class RequestHead:
         "timeout_s",
     )
 
-    def __init__(self, fields: Fields) -> None:
-        self.fields = fields
+    def __init__(self) -> None:
         self.path = b""
         self.timeout_s: float | None = None
         self.timeout_at = -1  # where grpc-timeout stands among the fields
@@ -56,6 +55,15 @@ class RequestHead:
         self.refusal: Fields | None = None
         self.route: Any = None
         self.short_bytes = -1
+
+    def find_route(self, routes: Mapping[bytes, Any], fallback: Any) -> None:
+        """Where the path leads among the `routes` of a server, or else to its `fallback`; refused where to neither."""
+        self.route = routes.get(self.path, fallback)
+        if self.route is None:
+            path = self.path.decode("latin-1")
+            self.refusal = status_response(StatusCode.UNIMPLEMENTED, f"there is no method {path} here")
+        else:
+            self.short_bytes = self.route.short_bytes
 
 
 _UNREAD = frozenset((b":scheme", b":authority", b"te", b"user-agent"))
@@ -67,7 +75,7 @@ _READ = frozenset((b":path", b"content-type", b"grpc-timeout", b":method", b"grp
 
 def parse_request(fields: Fields) -> RequestHead:
     """Reads the fields of a request; never raises."""
-    head = RequestHead(fields)
+    head = RequestHead()
     content_type = b""
     for name, value in fields:
         if name in _UNREAD:
@@ -77,7 +85,7 @@ def parse_request(fields: Fields) -> RequestHead:
         elif name == b"content-type":
             content_type = value
         elif name == b"grpc-timeout":
-            _read_timeout(head, fields.index((name, value)))
+            _read_timeout(head, len(fields) - 1 - fields[::-1].index((name, value)), value)
         elif name == b":method":
             if value != b"POST":
                 head.refusal = ((b":status", b"405"), (b"allow", b"POST"))
@@ -101,43 +109,25 @@ def parse_request(fields: Fields) -> RequestHead:
     return head
 
 
-def parse_request_like(fields: Fields, at: int, model: RequestHead) -> RequestHead | None:
-    """The head of a request whose fields are those of `model`'s, but for the value of the one at `at`: a timeout or
-    metadata, as varies in requests.
+def timeout_like(head: RequestHead, fields: Fields, at: int, value: bytes) -> float | None:
+    """The timeout of a request that has the fields that `head` is of, but for the value of the one at `at`: a timeout
+    or metadata, as varies in requests. All else is as in `head`.
 
-    None where they have to be read all, as where it is refused.
+    Raises `ValueError` where they have to be read all, as where it is refused.
     """
-    timeout_s = model.timeout_s
-    if at == model.timeout_at:
-        try:
-            timeout_s = parse_timeout(fields[at][1])
-        except ValueError:
-            return None
-        if not timeout_s:
-            return None
-    else:
-        name = fields[at][0]
-        if name in _READ or name.endswith(b"-bin"):
-            return None
-    if model.refusal is not None:
-        return None
-    head = RequestHead.__new__(RequestHead)
-    head.fields = fields
-    head.path = model.path
-    head.route = model.route
-    head.short_bytes = model.short_bytes
-    head.decompress = model.decompress
-    head.accepted_encodings = model.accepted_encodings
-    head.refusal = None
-    head.timeout_s = timeout_s
-    head.timeout_at = model.timeout_at
-    return head
+    if at == head.timeout_at:
+        timeout_s = parse_timeout(value)
+        if timeout_s and head.refusal is None:
+            return timeout_s
+    elif head.refusal is None and (name := fields[at][0]) not in _READ and not name.endswith(b"-bin"):
+        return head.timeout_s
+    raise ValueError("it means something else")
 
 
-def _read_timeout(head: RequestHead, at: int) -> None:
+def _read_timeout(head: RequestHead, at: int, value: bytes) -> None:
     head.timeout_at = at
     try:
-        head.timeout_s = parse_timeout(head.fields[at][1])
+        head.timeout_s = parse_timeout(value)
     except ValueError as error:
         head.refusal = status_response(StatusCode.INTERNAL, str(error))
     else:

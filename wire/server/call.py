@@ -21,7 +21,7 @@ from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
 from wire.metadata import Fields, MetadataInput, limited_fields
 from wire.outgoing import OutgoingMessages
 from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, frame, pack_prefix
-from wire.rpc.headers import OK_TRAILER_FIELDS, RequestHead, status_response, status_trailers
+from wire.rpc.headers import OK_TRAILER_FIELDS, status_response, status_trailers
 from wire.server.connection import OK_HEADERS, OK_TRAILERS, ServerConnection
 from wire.server.context import ServerContext
 from wire.server.handler_threads import InThread
@@ -52,11 +52,11 @@ class ServerCall(ServerContext):
 
     route: Route[Any, Any]
 
-    def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
+    def __init__(self, connection: ServerConnection, stream: Stream, headers: HeaderList) -> None:
         self.connection = connection
         self.stream = stream
-        self.head = head
-        self.route = head.route
+        self.headers = headers
+        self.route = headers.parsed.route
         self.cancelled = False
         self._finished = False
         self._headers_sent = False
@@ -65,10 +65,8 @@ class ServerCall(ServerContext):
         self._reader: MessageReader | None = None
         self._task: Task | None = None
         self.outgoing: OutgoingMessages | None = None
-        if head.timeout_s is None:
-            self.deadline = None
-        else:
-            self.deadline = connection.heard_at + head.timeout_s
+        timeout_s: float | None = headers.own
+        self.deadline = None if timeout_s is None else connection.heard_at + timeout_s
 
     @property
     def holder(self) -> object:

@@ -26,8 +26,7 @@ from wire.rpc.headers import (
     RESPONSE_FIELDS,
     RequestHead,
     parse_request,
-    parse_request_like,
-    status_response,
+    timeout_like,
 )
 from wire.server.age import ConnectionAge
 from wire.server.held_messages import HeldMessages
@@ -52,7 +51,7 @@ class Route(Protocol):
     """Where a path leads."""
 
     @property
-    def call_type(self) -> Callable[[ServerConnection, Stream, RequestHead], Call]: ...
+    def call_type(self) -> Callable[[ServerConnection, Stream, HeaderList], Call]: ...
 
     @property
     def short_bytes(self) -> int:
@@ -276,7 +275,7 @@ class ServerConnection(Connection):
             self.calls_failed += 1
             self.engine.refuse(stream)
             return
-        call = head.route.call_type(self, stream, head)
+        call = head.route.call_type(self, stream, headers)
         self._attach(stream, call)
         if end_stream:
             call.on_end()
@@ -296,7 +295,7 @@ class ServerConnection(Connection):
         compressed, length = unpack_prefix(data, start)
         if compressed or length != size:
             return None
-        call = head.route.call_type(self, stream, head)
+        call = head.route.call_type(self, stream, headers)
         reply: bytes = call.answer(data[message_at:stop])
         if not reply and not stream.closed:
             self._attach(stream, call)
@@ -321,17 +320,17 @@ class ServerConnection(Connection):
     def _parse(self, headers: HeaderList) -> RequestHead:
         model = headers.model
         if model is not None and model.parsed is not None:
-            similar = parse_request_like(headers.fields, model.varies_at, model.parsed)
-            if similar is not None:
-                return similar
-        head = parse_request(headers.fields)
-        if head.refusal is None:
-            head.route = self._routes.get(head.path, self._fallback)
-            if head.route is None:
-                path = head.path.decode("latin-1")
-                head.refusal = status_response(StatusCode.UNIMPLEMENTED, f"there is no method {path} here")
+            known: RequestHead = model.parsed
+            try:
+                headers.own = timeout_like(known, model.fields, model.varies_at, headers.value)
+            except ValueError:
+                pass
             else:
-                head.short_bytes = head.route.short_bytes
+                return known
+        head = parse_request(headers.fields)
+        headers.own = head.timeout_s
+        if head.refusal is None:
+            head.find_route(self._routes, self._fallback)
         return head
 
     def on_settings(self) -> None:

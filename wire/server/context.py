@@ -32,13 +32,13 @@ class ServerContext:
         "cancelled",
         "connection",
         "deadline",
-        "head",
+        "headers",
         "stream",
     )
 
     connection: ServerConnection
     stream: Stream
-    head: RequestHead
+    headers: HeaderList
     deadline: float | None
     """When the client gives up, in seconds of the server's clock; None: never. See `time_remaining`."""
     cancelled: bool
@@ -48,6 +48,12 @@ class ServerContext:
     _compress: Compressor | None  # once the headers are sent
 
     @property
+    def head(self) -> RequestHead:
+        """What the header fields say that came first."""
+        head: RequestHead = self.headers.parsed
+        return head
+
+    @property
     def method(self) -> str:
         """The path called, "/package.Service/Method"."""
         return self.head.path.decode("latin-1")
@@ -55,7 +61,7 @@ class ServerContext:
     @property
     def metadata(self) -> Metadata:
         """What the client sent beside its messages."""
-        return Metadata.from_fields(self.head.fields)
+        return Metadata.from_fields(self.headers.fields)
 
     @property
     def peer(self) -> Peer:

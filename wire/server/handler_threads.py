@@ -308,7 +308,7 @@ class ThreadContext(ServerContext):
         self._threads = threads
         self.connection = call.connection
         self.stream = call.stream
-        self.head = call.head
+        self.headers = call.headers
         self.deadline = call.deadline
 
     @property

@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from wire.errors import CodecError, is_loops_own
-from wire.http2.engine import MOST_ANSWER_BYTES, Stream
+from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
 from wire.messages import CREDIT_BYTES
 from wire.metadata import Fields
 from wire.outgoing import OutgoingMessages
 from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, frame, frame_all, pack_prefix, unpack_prefix
-from wire.rpc.headers import RequestHead
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
@@ -42,8 +41,8 @@ class MessageCall(StreamRequestCall):
 
     outgoing: OutgoingMessages
 
-    def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
-        super().__init__(connection, stream, head)
+    def __init__(self, connection: ServerConnection, stream: Stream, headers: HeaderList) -> None:
+        super().__init__(connection, stream, headers)
         self._context = connection.context.copy()
         self._run_within = self._context.run
         self.outgoing = self._outgoing()

@@ -13,11 +13,10 @@ from types import CoroutineType
 from typing import Any, Final
 
 from wire.errors import CodecError
-from wire.http2.engine import Stream
+from wire.http2.engine import HeaderList, Stream
 from wire.messages import IncomingMessages
 from wire.outgoing import OutgoingMessages
 from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, pack_prefix, unpack_prefix
-from wire.rpc.headers import RequestHead
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
@@ -257,10 +256,10 @@ class StreamRequestCall(ServerCall):
 
     __slots__ = ("_incoming", "_opened_at", "_started")
 
-    def __init__(self, connection: ServerConnection, stream: Stream, head: RequestHead) -> None:
-        super().__init__(connection, stream, head)
+    def __init__(self, connection: ServerConnection, stream: Stream, headers: HeaderList) -> None:
+        super().__init__(connection, stream, headers)
         self._opened_at = connection.heard_at
-        reader = MessageReader(connection.max_receive_bytes, head.decompress)
+        reader = MessageReader(connection.max_receive_bytes, self.head.decompress)
         self._incoming = IncomingMessages(connection.runtime, reader, self.route.decoder, room=connection.held)
         self._incoming.attach(connection, stream)
         self._started = False

@@ -36,6 +36,7 @@ from wire.http2.tuned.fields import (
     kind_of,
     mark,
     suspect_value,
+    variant,
 )
 from wire.http2.tuned.pattern import MAX_VALUE_BYTES, Pattern, pattern_of
 
@@ -178,20 +179,18 @@ class Decoder:
             raise _far_too_large()
         strings = self._strings
         pattern = self._pattern
-        if pattern is not None and 0 <= (length := end - pattern.around) < 0x7F and block.startswith(pattern.before):
-            at = pattern.value_at + 1
-            first = block[at - 1]
-            if first & 0x7F == length and (not pattern.after or block.endswith(pattern.after)):
-                raw = value = block[at : at + length]
-                if first >= 0x80:
-                    found = strings.get(raw) if length >= MIN_STRING_BYTES else huffman.decode(raw)
+        if pattern is not None and (end == pattern.block_bytes or pattern.fits(end)):
+            before, raw, after = pattern.split(block)
+            if before == pattern.before and after == pattern.after:
+                value = raw
+                if pattern.huffman:
+                    found = strings.get(raw) if len(raw) >= MIN_STRING_BYTES else huffman.decode(raw)
                     value = self._decode_huffman(raw) if found is None else found
                 if value.isalnum() or not suspect_value(value):
-                    field = (pattern.name, value)
-                    section = Section((*pattern.first, field, *pattern.rest), pattern.kind, pattern.content_length)
-                    section.model = pattern.model
+                    section: Section = variant(pattern.model, value)
                     if pattern.inserts:
-                        self._insert((field, len(pattern.name) + len(value) + ENTRY_OVERHEAD_BYTES, 0))
+                        name = pattern.name
+                        self._insert(((name, value), len(name) + len(value) + ENTRY_OVERHEAD_BYTES, 0))
                         if pattern.rest_depth > len(self._table):
                             raise _bad_block("a header block names a table entry that does not exist")
                         if pattern.shift(len(self._table)):

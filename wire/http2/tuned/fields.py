@@ -86,6 +86,35 @@ class Section(HeaderList):
         self.content_length = content_length
 
 
+class Variant(Section):
+    """A section with the fields of its `model` but for one value: they are put together when somebody reads them."""
+
+    __slots__ = ()
+
+    model: Section
+
+    @property
+    def fields(self) -> Fields:  # type: ignore[override]
+        at = self.model.varies_at
+        fields = self.model.fields
+        return (*fields[:at], (fields[at][0], self.value), *fields[at + 1 :])
+
+
+_new = object.__new__
+
+
+def variant(model: Section, value: bytes) -> Variant:
+    """What `Section` does, which takes longer to call."""
+    section = _new(Variant)
+    section.model = model
+    section.value = value
+    section.parsed = None
+    section.shared = False
+    section.kind = model.kind
+    section.content_length = model.content_length
+    return section
+
+
 def mark(name: bytes, value: bytes) -> int:
     """What the field is; `BAD` where §8.2.1 (characters), §8.2.2 (connection-specific) or §8.3 (pseudo-fields) forbids
     it."""

@@ -10,12 +10,16 @@ the value has to be decoded. Imports `fields`.
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Final
 
-from wire.http2.tuned.fields import Field, Section
+from wire.http2.tuned.fields import Section
 
 _STATIC_ENTRIES: Final = 61
-_DEEPEST_INDEX: Final = 0x7F + 0x7E  # of one byte more behind a prefix that is all ones, with room for one place
+_WIDE: Final = 0x7F - _STATIC_ENTRIES  # the place in the dynamic table from which on an index takes two bytes
+_DEEPEST: Final = 0x7F + 0x7E - _STATIC_ENTRIES  # and from which on it may soon take three
 
 MAX_VALUE_BYTES: Final = 0x7F * 8 // 5
 """What a value can be at most, decoded, whose length is one byte: the shortest Huffman code has 5 bits."""
@@ -35,12 +39,19 @@ _MARKED: Final = b"\x80"
 _SPREAD: Final = b"\xff\x00"
 
 
+@lru_cache(512)
+def _splitter(*sizes: int) -> Callable[[bytes], tuple[Any, ...]]:
+    """Cuts bytes into parts of these sizes. A `struct` takes less time than a slice for each."""
+    return Struct("".join(f"{size}s" for size in sizes)).unpack
+
+
 class Pattern:
-    """A block is `before`, at `value_at` the literal's value behind its length, and `after`; `around` is the length of
-    all but the value, which is short. The fields are `first`, the one with `name`, and `rest`, of `size_bytes` with the
-    value that `model` has: the section that the pattern was made of, of whose `kind` and `content_length` all of them
-    are. `inserts`: whether the literal enters the dynamic table. `rest_depth`: how many entries that has to have behind
-    it for `after`. `seen`: the last values, as they travelled: a block that comes again is worth remembering.
+    """A block of `block_bytes` is what `split` makes of it: `before`, which ends with the length of the literal's
+    value, the value, which is short, and `after`. The fields are those of `model`, the section that the pattern was
+    made of, whose kind and content-length all of them have, but for the value of the one with `name`; with the one that
+    `model` has they are of `size_bytes`. `huffman`: whether the value is in Huffman code. `inserts`: whether the
+    literal enters the dynamic table. `rest_depth`: how many entries that has to have behind it for `after`. `seen`: the
+    last values, as they travelled: a block that comes again is worth remembering.
     """
 
     __slots__ = (
@@ -48,61 +59,68 @@ class Pattern:
         "_header",
         "_prefix",
         "after",
-        "around",
         "before",
-        "content_length",
-        "first",
+        "block_bytes",
+        "huffman",
         "inserts",
-        "kind",
         "model",
         "name",
-        "rest",
         "rest_depth",
         "seen",
         "size_bytes",
-        "value_at",
+        "split",
     )
 
     def __init__(self, block: bytes, literal_at: int, value_at: int, end: int, model: Section, inserts: bool) -> None:
         """The value is at `value_at`, where its length stands, to `end`; `model.varies_at` says which field it is."""
-        at = model.varies_at
         self.model = model
-        self.kind = model.kind
-        self.content_length = model.content_length
-        self.name = model.fields[at][0]
-        self.first: tuple[Field, ...] = model.fields[:at]
-        self.rest: tuple[Field, ...] = model.fields[at + 1 :]
+        self.name = model.fields[model.varies_at][0]
         self.size_bytes = sum(len(name) + len(text) + 32 for name, text in model.fields)
         self.inserts = inserts
+        self.huffman = block[value_at] >= 0x80
         self.seen: set[bytes] = set()
-        self.before = block[:value_at]
-        self.value_at = value_at
         self.after = block[end:]
-        self.around = value_at + 1 + len(self.after)
         self._prefix = block[:literal_at]
-        self._header = block[literal_at:value_at]
+        self._header = block[literal_at : value_at + 1]
         if inserts and not 0x40 < self._header[0] <= 0x40 + _STATIC_ENTRIES:
-            self._header = _NEWEST_NAME
+            self._header = _NEWEST_NAME + self._header[-1:]
         self._depth = _depth(self._prefix)
         self.rest_depth = _depth(self.after)
+        self._aim(0)
+
+    def _aim(self, value_bytes: int) -> None:
+        """At blocks with a value of that length."""
+        self._header = self._header[:-1] + bytes((self.huffman << 7 | value_bytes,))
+        self.before = self._prefix + self._header
+        self.split = _splitter(len(self.before), value_bytes, len(self.after))
+        self.block_bytes = len(self.before) + value_bytes + len(self.after)
+
+    def fits(self, block_bytes: int) -> bool:
+        """Whether a block of that length may follow the pattern. It is aimed at such then."""
+        value_bytes = block_bytes - len(self.before) - len(self.after)
+        if not 0 <= value_bytes < 0x7F:
+            return False
+        self._aim(value_bytes)
+        return True
 
     def shift(self, entries: int) -> bool:
         """The literal has entered the table, which now has so many entries. False when the next block cannot be said
         beforehand."""
         if self._depth:
             self._depth += 1
-            self._prefix = self._prefix.translate(_MOVED).replace(_MARKED, _SPREAD)
+            self._prefix = self._prefix.translate(_MOVED)
+            self.before = self._prefix + self._header
         if self.rest_depth:
             self.rest_depth += 1
-            self.after = self.after.translate(_MOVED).replace(_MARKED, _SPREAD)
-        self.before = self._prefix + self._header
-        self.value_at = len(self.before)
-        self.around = self.value_at + 1 + len(self.after)
-        return (
-            0 < entries >= self._depth
-            and self._depth < _DEEPEST_INDEX - _STATIC_ENTRIES
-            and self.rest_depth < _DEEPEST_INDEX - _STATIC_ENTRIES
-        )
+            self.after = self.after.translate(_MOVED)
+        if self._depth >= _WIDE or self.rest_depth >= _WIDE:
+            value_bytes = self.block_bytes - len(self.before) - len(self.after)
+            self._prefix = self._prefix.replace(_MARKED, _SPREAD)
+            self.after = self.after.replace(_MARKED, _SPREAD)
+            self._aim(value_bytes)
+            if self._depth >= _DEEPEST or self.rest_depth >= _DEEPEST:
+                return False
+        return 0 < entries >= self._depth
 
 
 def pattern_of(
