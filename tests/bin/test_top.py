@@ -154,8 +154,8 @@ def test_servers_of_grpcio_are_shown_too(capsys: pytest.CaptureFixture[str]) -> 
         finally:
             server.stop(0).wait()
     shown = capsys.readouterr().out
-    assert re.search(r"^127\.0\.0\.1:\d+ +[\d.]+ +0 +1 +\d+ +0$", shown, re.MULTILINE)
-    assert re.search(r"^127\.0\.0\.1:\d+ +[\d.]+ +0 +1 +\d+ +- ", shown, re.MULTILINE)  # which counts no bytes
+    assert re.search(r"^127\.0\.0\.1:\d+ +[\d.]+ +0 +\d+ +\d+ +0$", shown, re.MULTILINE)
+    assert re.search(r"^127\.0\.0\.1:\d+ +[\d.]+ +0 +\d+ +\d+ +- ", shown, re.MULTILINE)  # which counts no bytes
 
 
 def test_no_server_and_no_channelz_are_said_in_one_sentence(tmp_path: Path) -> None:

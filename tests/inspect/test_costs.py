@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 import signal
 import socket
 import threading
@@ -11,6 +13,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import pytest
@@ -244,6 +247,41 @@ def test_measuring_ends_by_itself() -> None:
         assert done.wait(30)
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+class _Signalled(io.RawIOBase):
+    """A file whose first write is interrupted by SIGUSR2."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        first = not self.written
+        self.written += bytes(data)
+        if first:
+            signal.raise_signal(signal.SIGUSR2)
+        return len(data)
+
+
+def test_signal_that_comes_amid_a_write_is_logged_behind_it(caplog: pytest.LogCaptureFixture) -> None:
+    file = _Signalled()
+    handler = logging.StreamHandler(io.TextIOWrapper(io.BufferedWriter(file), write_through=True))
+    log = logging.getLogger("wire.inspect")
+    done = threading.Event()
+    before = signal.getsignal(signal.SIGUSR2)
+    costs_on_signal(lambda costs: done.set(), measure_s=0.05)
+    try:
+        log.addHandler(handler)
+        with caplog.at_level(logging.INFO, "wire.inspect"):
+            log.info("written")
+            assert done.wait(30)
+    finally:
+        log.removeHandler(handler)
+        signal.signal(signal.SIGUSR2, before)
+    assert file.written == b"written\nmeasuring layer costs for 0.05 s\n"
 
 
 def test_costs_of_several_processes_are_added_up() -> None:

@@ -41,7 +41,8 @@ def costs_on_signal(
 
 class _OnSignal:
     """A signal's handler. Both the begin and the end of measuring are at a signal, so in the main thread, where the
-    state of servers may be read; the thread that waits in between sends the second one."""
+    state of servers may be read; the thread that waits in between sends the second one. Only threads write: the signal
+    may have come amid a write of the main thread, and Python lets none begin within another."""
 
     def __init__(self, output: Callable[[LayerCosts], object], number: int, measure_s: float) -> None:
         self._output = output
@@ -65,14 +66,14 @@ class _OnSignal:
         try:
             sampler.start()
         except ConfigurationError as error:
-            _log.error("%s", error)
+            threading.Thread(target=_log.error, args=("%s", error), name="wire-costs-error").start()
             return
         self._sampler, self._ended = sampler, threading.Event()
         self._calls = _calls_started()
-        _log.info("measuring layer costs for %g s", self._measure_s)
         threading.Thread(target=self._wait, args=(self._ended,), name="wire-costs-end", daemon=True).start()
 
     def _wait(self, ended: threading.Event) -> None:
+        _log.info("measuring layer costs for %g s", self._measure_s)
         if not ended.wait(self._measure_s):
             self._late = True
             os.kill(os.getpid(), self._number)
