@@ -122,5 +122,6 @@ def open_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:  # how Python says that the descriptor was closed when it started
-            mode = "w" if descriptor else "r"
-            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+            # Not that number: a library may have taken it before (libffi, where ctypes is imported).
+            file = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(file, "w" if descriptor else "r", encoding="utf-8", closefd=False))
