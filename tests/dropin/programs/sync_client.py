@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -137,7 +138,8 @@ def bad_metadata(say: Any, name: str, server: Server) -> None:
             (("k", 5),),
             (("a", "b", "c"),),
         ):
-            say(given, sync_outcome(method, b"", metadata=given).split("'")[0])
+            # Python 3.14 says how many values it got; grpcio, which is compiled, does not.
+            say(given, re.split("'|, got|\\)$", sync_outcome(method, b"", metadata=given))[0])
         future = method.future(b"", metadata=(("Upper", "case"),))
         ended(say, future)
         say(sync_outcome(list, channel.stream_stream("/behave/ss_echo")(iter([b"1"]), metadata=(("Upper", "case"),))))
