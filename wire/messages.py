@@ -16,7 +16,7 @@ from wire.connection import Connection
 from wire.errors import CodecError, UsageError
 from wire.http2.engine import Stream
 from wire.message_decoder import MessageDecoder, Room
-from wire.rpc.framing import PREFIX_BYTES, MessageReader, cut_packed, unpack_prefix
+from wire.rpc.framing import PREFIX_BYTES, MessageReader, cut_packed, frame, unpack_prefix
 from wire.status import RpcError, StatusCode
 from wire.transport.contract import Future, Resumable, Runtime
 
@@ -96,20 +96,12 @@ class IncomingMessages(Generic[M]):
         self._wants_bytes = self._short_bytes  # of `wanted_bytes`, when the task comes to wait; 0: it is to look first
         self.wanted_bytes = -1
         """That task waits for a message when this is not negative. One that comes whole and is shorter than this may be
-        handed over by `hand`; for others `feed` has to look."""
+        handed over at once; for others `feed` has to look."""
 
     def attach(self, connection: Connection, stream: Stream) -> None:
         """The stream that messages come from is open."""
         self._connection = connection
         self._stream = stream
-
-    def hand(self, message: bytes) -> None:
-        """A message has come that is `wanted_bytes`."""
-        self.wanted_bytes = -1
-        self.received += 1
-        self.messages.append(message)
-        if not self.task.resume():  # type: ignore[union-attr]
-            self.task.wake()  # type: ignore[union-attr]
 
     def feed(self, data: bytes) -> None:
         """DATA has come. Raises `RpcError` as `MessageReader` does."""
@@ -141,14 +133,16 @@ class IncomingMessages(Generic[M]):
         if self.reader.add(data, start, stop):
             return
         compressed, size = unpack_prefix(data, start)
-        if (
-            size < self._wants_bytes
-            and size == stop - start - PREFIX_BYTES
-            and not compressed
-            and len(self.messages) < _CUT_MESSAGES
-        ):
+        if size == stop - start - PREFIX_BYTES and not compressed:
+            self.feed_message(data[start + PREFIX_BYTES : stop])
+        else:
+            self.feed(data[start:stop])
+
+    def feed_message(self, message: bytes) -> None:
+        """As `feed` with DATA that is this message behind its prefix."""
+        if len(message) < self._wants_bytes and len(self.messages) < _CUT_MESSAGES:
             self.received += 1
-            self.messages.append(data[start + PREFIX_BYTES : stop])
+            self.messages.append(message)
             waiter = self._waiter
             if waiter is None:
                 self._come()
@@ -157,7 +151,7 @@ class IncomingMessages(Generic[M]):
                 if not waiter.done():
                     waiter.set_result(None)
         else:
-            self.feed(data[start:stop])
+            self.feed(frame(message))
 
     def _come(self) -> None:
         """There are messages: let whoever waits for one go on, now where that is possible."""

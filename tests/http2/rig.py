@@ -141,6 +141,9 @@ class Asker:
     def on_data_within(self, data: bytes, start: int, stop: int) -> None:
         self._sink.on_data(self._stream, data[start:stop], False)
 
+    def on_message(self, message: bytes) -> None:
+        self._sink.on_data(self._stream, len(message).to_bytes(5, "big") + message, False)
+
 
 class Rig:
     """A started engine. `now` is its clock; `feed` lets the peer speak, `sent` tells what the engine says."""

@@ -13,7 +13,7 @@ from hpack import Decoder
 
 from tests.http2 import frames as f
 from tests.http2.conftest import MakeRig
-from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Rig
+from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Asker, Rig
 from wire.config import Http2Config
 from wire.errors import ConfigurationError, UsageError
 from wire.http2.codes import ErrorCode, FrameType, Setting
@@ -783,3 +783,54 @@ def test_a_call_may_be_given_data_where_it_lies_in_what_was_read(engine_name: st
     assert given + [data for each, data in reported if each == stream.id] == [b"first", b"last"]
     assert reported[-1] == (stream.id, b"last")
     assert (other.id, b"other") in reported
+
+
+_MESSAGE = b"\0\0\0\0\x03abc"
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 19])
+@pytest.mark.parametrize(
+    ("odd", "end"),
+    [
+        (b"\0\0\0\0\x04abcd", False),
+        (b"\1\0\0\0\x03abc", False),
+        (b"\0\0\0\0\x04abc", False),
+        (b"\0\0\0\0\x02abc", False),
+        (_MESSAGE, True),
+    ],
+)
+def test_messages_that_are_alike_are_told_in_their_order_with_whatever_stands_among_them(
+    engine_name: str, at: int, odd: bytes, end: bool
+) -> None:
+    rig = Rig(engine_name, client=False)
+    streams = [rig.open() for _ in range(20)]
+    for stream in streams:
+        Asker(rig.sink, stream)
+    sent = [("data", stream.id, _MESSAGE[:-1] + bytes((stream.id,)), False) for stream in streams]
+    sent[at] = ("data", streams[at].id, odd, end)
+    rig.feed(*(f.data(stream_id, data, end=ends) for _, stream_id, data, ends in sent))
+    assert rig.calls()[-20:] == sent
+
+
+def test_messages_that_are_alike_are_told_up_to_what_a_handler_resets(engine_name: str) -> None:
+    rig = Rig(engine_name, client=False)
+    streams = [rig.open() for _ in range(10)]
+    for stream in streams:
+        Asker(rig.sink, stream)
+    rig.sink.react["data"] = lambda stream: rig.engine.reset(streams[-1], ErrorCode.CANCEL)
+    rig.feed(*(f.data(stream.id, _MESSAGE) for stream in streams))
+    assert [call[1] for call in rig.calls() if call[0] == "data"] == [stream.id for stream in streams[:-1]]
+
+
+@pytest.mark.parametrize("streams", [1, 20])
+def test_messages_that_are_alike_pass_no_window(engine_name: str, streams: int) -> None:
+    rig = Rig(engine_name, client=False, connection_window_bytes=65_536, stream_window_bytes=65_536)
+    rig.sink.grant = False
+    for _ in range(streams):
+        Asker(rig.sink, rig.open())
+    message = b"\0\0\0\1\xf4" + bytes(500)
+    fit = 65_536 // 505
+    rig.feed(*(f.data(stream_id, message) for _ in range(fit + 1) for stream_id in rig.sink.streams))
+    *calls, last = rig.calls()
+    assert len([call for call in calls if call[0] == "data"]) == fit * streams
+    assert last == ("error", ErrorCode.FLOW_CONTROL_ERROR)

@@ -298,6 +298,10 @@ class Exchange(Generic[R]):
         """As `on_data` with `data[start:stop]`, which does not end the stream."""
         self.on_data(data[start:stop], False)
 
+    def on_message(self, message: bytes) -> None:
+        """As `on_data` with a whole plain message, here without its prefix; it does not end the stream."""
+        self.on_data(frame(message), False)
+
     def on_trailers(self, trailers: HeaderList) -> None:
         outcome: Outcome | None = trailers.parsed
         if outcome is None:

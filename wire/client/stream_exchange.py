@@ -15,7 +15,7 @@ from wire.errors import UsageError, WireError, is_loops_own
 from wire.http2.engine import Stream
 from wire.messages import IncomingMessages
 from wire.outgoing import OutgoingMessages
-from wire.rpc.framing import MessageReader
+from wire.rpc.framing import MessageReader, frame
 from wire.rpc.headers import Outcome, ResponseHead
 from wire.service import Method
 from wire.status import CallError, RpcError, StatusCode
@@ -98,6 +98,13 @@ class _StreamExchange(Exchange[R]):
         try:
             if self.code is None:
                 self.incoming.feed_within(data, start, stop)
+        except RpcError as error:
+            self._abort(error.code, error.message)
+
+    def on_message(self, message: bytes) -> None:
+        try:
+            if self.code is None:
+                self.incoming.feed_message(message)
         except RpcError as error:
             self._abort(error.code, error.message)
 
@@ -285,6 +292,9 @@ class ClientStreamExchange(BidiExchange[Q, R]):
 
     def on_data_within(self, data: bytes, start: int, stop: int) -> None:
         self.on_data(data[start:stop], False)
+
+    def on_message(self, message: bytes) -> None:
+        self.on_data(frame(message), False)
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         super().on_data(data, end_stream)

@@ -83,6 +83,11 @@ class ServerCall(ServerContext):
         self.on_data(data[start:stop], False)
         return None
 
+    def on_message(self, message: bytes) -> bytes | None:
+        """As `on_data_within`, with DATA that is a whole plain message, here without its prefix."""
+        self.on_data(frame(message), False)
+        return None
+
     @abstractmethod
     def on_end(self) -> None:
         """The request is complete, without DATA in its last frame."""

@@ -58,17 +58,24 @@ class MessageCall(StreamRequestCall):
 
     def on_data_within(self, data: bytes, start: int, stop: int) -> bytes | None:
         compressed, size = unpack_prefix(data, start)
-        if size >= self._wanted_bytes or size != stop - start - PREFIX_BYTES or compressed:
-            if self._finished or not self._incoming.reader.add(data, start, stop):
-                self.on_data(data[start:stop], False)
+        if size == stop - start - PREFIX_BYTES and not compressed and size < self._wanted_bytes:
+            return self.on_message(data[start + PREFIX_BYTES : stop])
+        if self._finished or not self._incoming.reader.add(data, start, stop):
+            self.on_data(data[start:stop], False)
+        return None
+
+    def on_message(self, message: bytes) -> bytes | None:
+        size = len(message)
+        if size >= self._wanted_bytes:
+            self.on_data(frame(message), False)
             return None
         self._incoming.received += 1
-        self._taken_bytes = taken_bytes = self._taken_bytes + stop - start
+        self._taken_bytes = taken_bytes = self._taken_bytes + size + PREFIX_BYTES
         if taken_bytes >= CREDIT_BYTES:
             self._grant()
         route = self.route
         try:
-            request = route.decode(data[start + PREFIX_BYTES : stop])
+            request = route.decode(message)
         except CodecError as error:
             self._undecoded(error)
             return None

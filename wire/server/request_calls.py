@@ -16,7 +16,7 @@ from wire.errors import CodecError
 from wire.http2.engine import HeaderList, Stream
 from wire.messages import IncomingMessages
 from wire.outgoing import OutgoingMessages
-from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, pack_prefix, unpack_prefix
+from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, frame, pack_prefix, unpack_prefix
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
@@ -297,15 +297,20 @@ class StreamRequestCall(ServerCall):
 
     def on_data_within(self, data: bytes, start: int, stop: int) -> bytes | None:
         compressed, size = unpack_prefix(data, start)
+        if size == stop - start - PREFIX_BYTES and not compressed and size < self._incoming.wanted_bytes:
+            return self.on_message(data[start + PREFIX_BYTES : stop])
+        if self._finished or not self._incoming.reader.add(data, start, stop):
+            self.on_data(data[start:stop], False)
+        return None
+
+    def on_message(self, message: bytes) -> bytes | None:
         incoming = self._incoming
-        if size >= incoming.wanted_bytes or size != stop - start - PREFIX_BYTES or compressed:
-            if self._finished or not incoming.reader.add(data, start, stop):
-                self.on_data(data[start:stop], False)
+        if len(message) >= incoming.wanted_bytes:  # nobody waits for it
+            self.on_data(frame(message), False)
             return None
-        # `IncomingMessages.hand`, written out: a call is a twentieth of what an answered message costs.
         incoming.wanted_bytes = -1
         incoming.received += 1
-        incoming.messages.append(data[start + PREFIX_BYTES : stop])
+        incoming.messages.append(message)
         outgoing = self.outgoing
         if outgoing is None or outgoing.unsent is not None:  # there is no answer, or it has its place behind others
             if not incoming.task.resume():  # type: ignore[union-attr]

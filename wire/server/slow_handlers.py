@@ -33,7 +33,7 @@ _HANDLERS: Final = frozenset(
         ServerCall._run_stream,
         UnaryRequestCall.answer,
         MessageCall._respond,
-        MessageCall.on_data_within,
+        MessageCall.on_message,
         MessageCall._answer_all,
     )
 )

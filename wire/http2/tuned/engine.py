@@ -8,7 +8,7 @@ from anywhere below and is caught in `receive`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -35,6 +35,8 @@ from wire.http2.tuned.frames import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
+    count_alike,
+    unpack_alike,
 )
 from wire.http2.tuned.reader import FrameReader, without_padding
 from wire.http2.tuned.requests import WholeRequests
@@ -202,9 +204,10 @@ class TunedEngine(WholeRequests):
         out = self._out
         end = len(data)
         known_word = -1  # of the frame before: the next one is as long, mostly
-        size = answers = answer_bytes = 0
+        size = step = answers = answer_bytes = 0
         while at < limit:
             word, flags, stream_id = _unpack_header(data, at)
+            count = 0  # of frames from here on that are alike
             if word != known_word:
                 if word & 0xFF or word > most_word:
                     break
@@ -212,47 +215,54 @@ class TunedEngine(WholeRequests):
                 if size < LEAST_DATA_BYTES:
                     break
                 known_word = word
+                step = HEADER_BYTES + size
+            elif size <= FRAME_COST and not flags:
+                count = count_alike(data, at, min(end, limit + step - 1), size)
+            begun = at
             start = at + HEADER_BYTES
-            stop = start + size
-            stream = get_stream(stream_id)
-            if flags or stop > end or stream is None:
+            stop = at + step
+            messages: Iterable[tuple[int, bytes | None]] = ((stream_id, None),)
+            if count and left - count * size > least_left:
+                stop = at + count * step
+                messages = unpack_alike(size)(memoryview(data)[at:stop])
+            elif flags or stop > end or left - size <= least_left:
                 break
-            call = stream.call
-            window = stream.receive_window - size
-            if (
-                window < 0
-                or left - size <= least_left
-                or call is None
-                or stream.remote != OPEN
-                or stream.content_length is not None
-            ):
-                break
-            at = stop
-            left -= size
-            stream.receive_window = window
-            if size > FRAME_COST:
+            elif size > FRAME_COST:
                 limit = min(limit + size - FRAME_COST, end - HEADER_BYTES + 1)
-            answer = call.on_data_within(data, start, stop)
-            if answer is not None:
-                answer_size = len(answer)
-                window = stream.send_window - answer_size
-                connection_window = connection.send_window - answer_size
-                if (
-                    window < 0
-                    or connection_window < 0
-                    or stream.turn == self._turn
-                    or stream.local != OPEN
-                    or stream.queue
-                ):
-                    self.send_data(stream, answer)
-                else:  # as `send_data` does
-                    stream.send_window = window
-                    connection.send_window = connection_window
-                    out += _frame_header(answer_size << 8, 0, stream_id), answer  # DATA is 0
-                    stream.turn = self._turn
-                    stream.data_end = len(out)
-                    answers += 1
-                    answer_bytes += answer_size
+            for stream_id, message in messages:
+                stream = get_stream(stream_id)
+                if stream is None:
+                    break
+                call = stream.call
+                window = stream.receive_window - size
+                if window < 0 or call is None or stream.remote != OPEN or stream.content_length is not None:
+                    break
+                at += step
+                stream.receive_window = window
+                answer = call.on_data_within(data, start, stop) if message is None else call.on_message(message)
+                if answer is not None:
+                    answer_size = len(answer)
+                    window = stream.send_window - answer_size
+                    connection_window = connection.send_window - answer_size
+                    if (
+                        window < 0
+                        or connection_window < 0
+                        or stream.turn == self._turn
+                        or stream.local != OPEN
+                        or stream.queue
+                    ):
+                        self.send_data(stream, answer)
+                    else:  # as `send_data` does
+                        stream.send_window = window
+                        connection.send_window = connection_window
+                        out += _frame_header(answer_size << 8, 0, stream_id), answer  # DATA is 0
+                        stream.turn = self._turn
+                        stream.data_end = len(out)
+                        answers += 1
+                        answer_bytes += answer_size
+            left -= (at - begun) // step * size
+            if at != stop:
+                break
         connection.receive_window = left
         self._limits.written += answers
         self.held_bytes += answer_bytes
