@@ -282,6 +282,21 @@ def test_an_offered_request_may_be_answered_later(server: MakeRig) -> None:
     assert stream.closed
 
 
+def test_windows_that_change_between_offered_requests_hold_for_the_next(server: MakeRig) -> None:
+    rig = server()
+    _reply_at_once(rig)
+    rig.feed(_WHOLE)
+    rig.sent()
+    rig.feed(f.settings({4: 20_000}))
+    _reply_at_once(rig, b"")
+    rig.feed(f.headers(3) + f.data(3, b"request", end=True))
+    if rig.sink.offers:
+        rig.engine.send_reply(rig.sink.streams[3], RESPONSE, bytes(30_000), TRAILERS)
+        assert len(rig.sent_data(3)) == 20_000
+        rig.feed(f.headers(5) + f.data(5, b"request", end=True))
+        assert rig.sink.streams[5] is not rig.sink.streams[3]
+
+
 @pytest.mark.parametrize("sizes", [(0, 4096), (4096, 100, 300), (300, 0), (9999, 0, 50, 4096)], ids=str)
 def test_of_table_sizes_in_one_frame_the_least_and_the_last_hold(server: MakeRig, sizes: tuple[int, ...]) -> None:
     """What the peer's table lost meanwhile is not referred to (RFC 7541 §4.2)."""
@@ -753,6 +768,16 @@ def test_a_long_read_is_handled_in_slices(engine_name: str, pieces: int) -> None
     rig.feed(f.ping()[12:])
     assert rig.calls()[-1] == ("ping",)
     assert not rig.engine.receive(b"", rig.now)
+
+
+@pytest.mark.parametrize("size", range(4080, 4120))
+def test_a_read_may_end_in_a_header_wherever_slices_do(engine_name: str, size: int) -> None:
+    rig = Rig(engine_name, client=False)
+    rig.open()
+    updates = f.window_update(1, 1) * 400
+    rig.feed(updates[:size])
+    rig.feed(updates[size:], f.ping())
+    assert rig.calls()[-1] == ("ping",)
 
 
 def test_a_frame_that_begins_in_a_slice_is_handled_whole(engine_name: str) -> None:

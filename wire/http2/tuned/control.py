@@ -113,6 +113,7 @@ class ControlFrames(TunedSender):
     def _judge_short_requests(self) -> None:
         """How much DATA a request may have that the sink is offered; -1: it is offered none."""
         self._short_request_bytes = -1
+        self._spare = None  # its window is of the settings before
         if self._short_reply is not None and self._peer_window_bytes >= SHORT_REPLY_BYTES:
             self._short_request_bytes = min(self._config.max_frame_bytes, self._stream_window_bytes)
 

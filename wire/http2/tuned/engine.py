@@ -39,7 +39,7 @@ from wire.http2.tuned.frames import (
     unpack_alike,
 )
 from wire.http2.tuned.reader import FrameReader, without_padding
-from wire.http2.tuned.requests import WholeRequests
+from wire.http2.tuned.requests import WholeRequests, request_shape
 from wire.http2.tuned.streams import CONNECTION, ENDED, OPEN, TunedStream
 
 _PROTOCOL_ERROR: Final = ErrorCode.PROTOCOL_ERROR
@@ -91,18 +91,26 @@ class TunedEngine(WholeRequests):
     def _receive_frames(self, data: bytes) -> bool:
         """The frames of `data` that begin within a slice; what is behind them is kept. True when that may hold more."""
         reader = self._reader
+        guarded = reader.guarded
+        unreported = self._unreported
+        offers = self._short_request_bytes >= 0
+        end = len(data)
+        at = reader.start
+        after_slice = at + SLICE_BYTES
+        limit = end - HEADER_BYTES + 1
+        limit = limit if limit < after_slice else after_slice  # `min` takes five times as long
+        if offers and not guarded and data.startswith(self._shape[0], at):
+            # Most reads are requests as the last ones, and nothing else.
+            at = self._receive_requests(data, at, limit)
+            if at == end and not unreported:
+                reader.start = 0
+                return False
         streams = self.streams
         sections = self._sections
         connection = self._connection
         sink = self._sink
         max_frame_bytes = self._config.max_frame_bytes
         low_bytes = self._connection_low_bytes
-        guarded = reader.guarded
-        unreported = self._unreported
-        offers = self._short_request_bytes >= 0
-        end = len(data)
-        at = reader.start
-        limit = min(end - HEADER_BYTES + 1, at + SLICE_BYTES)
         while at < limit:
             word, flags, stream_id = _unpack_header(data, at)
             kind = word & 0xFF
@@ -113,7 +121,11 @@ class TunedEngine(WholeRequests):
                 if not guarded:
                     # HEADERS that end within a slice are shorter than the longest frame of any configuration.
                     whole = kind == HEADERS and stop < limit and data[stop + _FLAGS_AT] == END_STREAM
-                    after = (self._receive_requests if whole else self._receive_apart)(data, at, limit)
+                    if whole:
+                        self._shape = request_shape(word)
+                        after = self._receive_requests(data, at, limit)
+                    else:
+                        after = self._receive_apart(data, at, limit)
                     if after > at:
                         at = after
                         continue

@@ -37,6 +37,9 @@ _STREAM_AT: Final = 5  # in the header
 HEADER: Final = Struct(">IBI")
 """A frame header (RFC 9113 §4.1) as three ints: length << 8 | type, flags, reserved bit and stream identifier."""
 
+WORD_AND_FLAGS: Final = Struct(">IB")
+"""What of it is in front of the stream."""
+
 UINT32: Final = Struct(">I")
 SETTING: Final = Struct(">HI")
 _LAST_AND_CODE: Final = Struct(">II")

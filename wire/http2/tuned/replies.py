@@ -10,12 +10,12 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS, UINT32
+from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADERS, UINT32, WORD_AND_FLAGS
 
 TOGETHER_BYTES: Final = 1024
 """DATA of so many bytes is copied between the other frames, in one call; what is longer is not copied."""
 
-_word_and_flags = Struct(">IB").pack
+_word_and_flags = WORD_AND_FLAGS.pack
 
 Shape = tuple[Callable[..., bytes], bytes, bytes, bytes, bytes]
 """Of replies whose DATA has one size, `pack(head, id, middle, id, data, tail, id, end)`: what does not vary of that."""

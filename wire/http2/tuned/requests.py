@@ -16,31 +16,43 @@ from typing import Any, Final
 from wire.config import Http2Config
 from wire.http2.codes import MAX_STREAM_ID
 from wire.http2.engine import SHORT_REPLY_BYTES, Sink
-from wire.http2.tuned import frames
 from wire.http2.tuned.control import ControlFrames
 from wire.http2.tuned.fields import REQUEST, Section
-from wire.http2.tuned.frames import END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
+from wire.http2.tuned.frames import END_HEADERS, END_STREAM, HEADER, HEADER_BYTES, HEADERS, WORD_AND_FLAGS
 from wire.http2.tuned.streams import OPEN, TunedStream
 
 _MOST_UNREPORTED: Final = 128
 """Requests whose DATA is looked for behind the HEADERS of others: to report so many together is a slice's work."""
 
-_unpack_header = frames.HEADER.unpack_from
+_unpack_header = HEADER.unpack_from
+
+
+RequestShape = tuple[bytes, int, int, Callable[..., tuple[Any, ...]]]
+"""Of whole requests with header blocks of one length: how they begin, the same as `HEADER` unpacks it, where their DATA
+is, and what reads all before that."""
 
 
 @lru_cache(512)
-def _request_unpacker(block_bytes: int) -> Callable[..., tuple[Any, ...]]:
-    """Reads HEADERS with a block of `block_bytes`, and the header of the frame behind them."""
-    return Struct(f">IBI{block_bytes}sIBI").unpack_from
+def request_shape(word: int) -> RequestShape:
+    """Of requests that begin with this length and type of frame."""
+    block_bytes = word >> 8
+    return (
+        WORD_AND_FLAGS.pack(word, END_HEADERS),
+        word,
+        block_bytes + 2 * HEADER_BYTES,
+        Struct(f">IBI{block_bytes}sIBI").unpack_from,
+    )
 
 
 class WholeRequests(ControlFrames):
     """See the module."""
 
-    __slots__ = ("_unreported",)
+    __slots__ = ("_shape", "_unreported")
 
     def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
         super().__init__(client, sink, config)
+        self._shape = request_shape(HEADERS)
+        """Of the last requests."""
         self._unreported: dict[int, Section] = {}
         """By stream, the requests of this read whose DATA has not been met: each may yet be offered whole."""
 
@@ -50,8 +62,8 @@ class WholeRequests(ControlFrames):
 
     def _receive_requests(self, data: bytes, at: int, limit: int) -> int:
         """Requests that are whole, as nearly all unary ones are: HEADERS, and the DATA that ends them. Handles those
-        that follow each other from `at` on and begin before `limit`, with header blocks of one length, as far as
-        windows and the sink allow; returns where the first frame begins that was not handled."""
+        that follow each other from `at` on and begin before `limit`, and have the last ones' shape, as far as windows
+        and the sink allow; returns where the first frame begins that was not handled."""
         streams = self.streams
         connection = self._connection
         unreported = self._unreported
@@ -59,18 +71,14 @@ class WholeRequests(ControlFrames):
         on_request = self._sink.on_request
         low_bytes = self._connection_low_bytes
         short_bytes = self._short_request_bytes
-        (head_word, _, _) = _unpack_header(data, at)
-        block_bytes: int = head_word >> 8
-        unpack = _request_unpacker(block_bytes)
-        head_bytes = HEADER_BYTES + block_bytes
-        message_at = head_bytes + HEADER_BYTES
+        _, head_word, data_at, unpack = self._shape
         end = len(data)
-        last = min(limit - 1, end - message_at)
         known_block: bytes | None = None  # `section` is its
-        spare: TunedStream | None = None  # of a request that was answered at once: as new, and nobody has it any more
-        while at <= last:
+        while at < limit:
+            start = at + data_at
+            if start > end:
+                return at
             word, flags, stream_id, block, data_word, data_flags, data_id = unpack(data, at)
-            start = at + message_at
             size = data_word >> 8
             stop: int = start + size
             if (
@@ -95,29 +103,29 @@ class WholeRequests(ControlFrames):
                 if section.kind != REQUEST:
                     self._report()
                     self._on_section(stream_id, section, False)
-                    return at + head_bytes
+                    return start - HEADER_BYTES
             self._highest_peer_id = stream_id
             if section.content_length is not None and section.content_length != size:
                 unreported[stream_id] = section
-                return at + head_bytes
-            if spare is None:
-                stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
+                return start - HEADER_BYTES
+            stream = self._spare
+            if stream is None:
+                stream = self._spare = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
             else:
-                stream = spare
                 stream.id = stream_id
-                spare = None
             streams[stream_id] = stream
             reply = on_request(stream, section, data, start, stop)
-            if reply is None:
-                del streams[stream_id]
-                unreported[stream_id] = section
-                self._report()
-                return at + head_bytes
-            connection.receive_window -= size
-            at = stop
             if reply:
                 self._send_short_reply(stream_id, reply)
-                spare = stream
+            else:
+                self._spare = None
+                if reply is None:
+                    del streams[stream_id]
+                    unreported[stream_id] = section
+                    self._report()
+                    return start - HEADER_BYTES
+            connection.receive_window -= size
+            at = stop
         return at
 
     def _receive_apart(self, data: bytes, at: int, limit: int) -> int:
@@ -133,7 +141,6 @@ class WholeRequests(ControlFrames):
         max_frame_bytes = self._config.max_frame_bytes
         end = len(data)
         known_block: bytes | None = None  # `section` is its
-        spare: TunedStream | None = None  # of a request that was answered at once: as new, and nobody has it any more
         while at < limit:
             word, flags, stream_id = _unpack_header(data, at)
             start = at + HEADER_BYTES
@@ -152,23 +159,23 @@ class WholeRequests(ControlFrames):
                     or (section.content_length is not None and section.content_length != size)
                 ):
                     break
-                if spare is None:
-                    stream = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
+                stream = self._spare
+                if stream is None:
+                    stream = self._spare = TunedStream(stream_id, self._peer_window_bytes, self._stream_window_bytes)
                 else:
-                    stream = spare
                     stream.id = stream_id
-                    spare = None
                 streams[stream_id] = stream
                 reply = on_request(stream, section, data, start, stop)
-                if reply is None:
-                    del streams[stream_id]
-                    self._report()
-                    break
-                del unreported[stream_id]
-                connection.receive_window -= size
                 if reply:
                     self._send_short_reply(stream_id, reply)
-                    spare = stream
+                else:
+                    self._spare = None
+                    if reply is None:
+                        del streams[stream_id]
+                        self._report()
+                        break
+                del unreported[stream_id]
+                connection.receive_window -= size
             else:
                 if (
                     flags != END_HEADERS

@@ -46,6 +46,7 @@ class EngineState:
         "_short_reply",
         "_short_request_bytes",
         "_sink",
+        "_spare",
         "_stream_limit",
         "_stream_window_bytes",
         "_turn",
@@ -98,6 +99,8 @@ class EngineState:
         self._highest_peer_id = -1  # so that a client's first stream is this plus 2
         self._stream_limit = 0 if client else config.max_concurrent_streams  # 0 also after a final GOAWAY
         self._goaway_id: int | None = None  # what our final GOAWAY named
+        self._spare: TunedStream | None = None
+        """Of a request that was offered whole and answered at once: as new, and nobody has it any more."""
 
         # Streams whose queue waits for nothing but the connection's window, in the order of their turns.
         self._ready: dict[int, TunedStream] = {}
