@@ -50,6 +50,7 @@ class IncomingMessages(Generic[M]):
         "_waiter",
         "_wants_bytes",
         "ended",
+        "handed",
         "messages",
         "reader",
         "received",
@@ -84,6 +85,8 @@ class IncomingMessages(Generic[M]):
         self._room = room
         self.received = 0
         """Messages that have come."""
+        self.handed: bytes | None = None
+        """One that has come for a task that waits for it, which goes on now."""
         self.messages: deque[bytes] = deque()
         """Those that nobody has taken; `_packed` has further ones."""
         self._packed = bytearray()  # as they travelled: as objects small ones take ten times as much
@@ -95,8 +98,7 @@ class IncomingMessages(Generic[M]):
         """That of the handler, where messages are handed to it as they come and not a turn of the loop later."""
         self._wants_bytes = self._short_bytes  # of `wanted_bytes`, when the task comes to wait; 0: it is to look first
         self.wanted_bytes = -1
-        """That task waits for a message when this is not negative. One that comes whole and is shorter than this may be
-        handed over at once; for others `feed` has to look."""
+        """That task waits when this is not negative. A whole message that is shorter may be `handed` over at once."""
 
     def attach(self, connection: Connection, stream: Stream) -> None:
         """The stream that messages come from is open."""
@@ -189,8 +191,7 @@ class IncomingMessages(Generic[M]):
             self._abandoned = self._failed = None  # methods of the call that holds this
             if self.wanted_bytes >= 0:
                 self.wanted_bytes = -1
-                assert self.task is not None
-                self.task.wake()
+                self.task.wake()  # type: ignore[union-attr]
             else:
                 self._wake()
 
@@ -230,60 +231,65 @@ class IncomingMessages(Generic[M]):
         task = self.task
         try:
             while True:
-                while messages:
+                if messages:
                     message = popleft()
-                    size = len(message)
-                    if size > most_bytes:
-                        messages.appendleft(message)
-                        message = await self.take()
-                        most_bytes = self._most_bytes()
-                        yield message
-                        continue
-                    taken_bytes += size + PREFIX_BYTES
-                    try:
-                        message = decode(message)
-                    except CodecError as error:
-                        failure = self._undecoded(error)
-                    else:
-                        if taken_bytes >= CREDIT_BYTES:
-                            self._grant(taken_bytes)
-                            taken_bytes = 0
-                        yield message
-                        continue
-                    try:
-                        raise failure
-                    finally:
-                        del failure
-                message = None  # whoever took it may drop it
-                wanted_bytes = self._wants_bytes
-                if wanted_bytes and task is not None and task.parking:
-                    self.wanted_bytes = wanted_bytes
-                    try:
-                        await task.park
-                    except BaseException:
-                        self._given_up()
-                        raise
-                elif self._packed:
-                    await self._cut_in_turn()
-                elif self.ended:
-                    if self._error is not None:
-                        raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
-                    return
                 else:
-                    if wanted_bytes and task is None and self._waiter is None:  # as `_wait` does
-                        self._waiter = waiter = self._runtime.future()
+                    message = None  # whoever took it may drop it
+                    wanted_bytes = self._wants_bytes
+                    if wanted_bytes and task is not None and task.parking:
+                        self.wanted_bytes = wanted_bytes
                         try:
-                            await waiter
+                            await task.park
                         except BaseException:
                             self._given_up()
                             raise
+                        message, self.handed = self.handed, None
+                        if message is None:
+                            continue
                     else:
+                        if self._packed:
+                            await self._cut_in_turn()
+                        elif self.ended:
+                            if self._error is not None:
+                                raise copy(self._error)  # one that was raised holds whoever raised it, by its traceback
+                            return
+                        elif wanted_bytes and task is None and self._waiter is None:  # as `_wait` does
+                            self._waiter = waiter = self._runtime.future()
+                            try:
+                                await waiter
+                            except BaseException:
+                                self._given_up()
+                                raise
+                        else:
+                            self._grant(taken_bytes)
+                            taken_bytes = 0
+                            await self._wait()
+                        task = self.task
+                        if self.reader.decompress is not None:  # a client learns of that when it waits
+                            most_bytes = -1
+                        continue
+                size = len(message)
+                if size > most_bytes:
+                    messages.appendleft(message)
+                    message = await self.take()
+                    most_bytes = self._most_bytes()
+                    yield message
+                    continue
+                taken_bytes += size + PREFIX_BYTES
+                try:
+                    message = decode(message)
+                except CodecError as error:
+                    failure = self._undecoded(error)
+                else:
+                    if taken_bytes >= CREDIT_BYTES:
                         self._grant(taken_bytes)
                         taken_bytes = 0
-                        await self._wait()
-                    task = self.task
-                    if self.reader.decompress is not None:  # a client learns of that when it waits
-                        most_bytes = -1
+                    yield message
+                    continue
+                try:
+                    raise failure
+                finally:
+                    del failure
         finally:
             self._grant(taken_bytes)
 
@@ -339,6 +345,9 @@ class IncomingMessages(Generic[M]):
         except BaseException:
             self._given_up()
             raise
+        if self.handed is not None:
+            self.messages.append(self.handed)
+            self.handed = None
 
     def _given_up(self) -> None:
         """The task that waits is cancelled."""
@@ -421,9 +430,8 @@ class IncomingMessages(Generic[M]):
         return decoded
 
     async def _decode_in_thread(self, message: bytes, inflate: Callable[[bytes], bytes] | None) -> tuple[M, int]:
-        assert self._connection is not None
         try:
-            return await self._decoder.decoded(self._connection.thread_turns, message, inflate)
+            return await self._decoder.decoded(self._connection.thread_turns, message, inflate)  # type: ignore[union-attr]
         except (CodecError, RpcError):
             raise
         except BaseException:  # the task was cancelled
@@ -488,6 +496,5 @@ class HoldingMessages(IncomingMessages[M]):
     __anext__ = take
 
     def let_go(self) -> None:
-        assert self._room is not None
         self._become(IncomingMessages)
-        self._room.leave(self)
+        self._room.leave(self)  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ for their turn. Imports `connection`, `messages` and `http2.engine`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from wire.connection import MESSAGE_COST, Connection
 from wire.http2.engine import Stream
@@ -15,6 +15,9 @@ from wire.messages import IncomingMessages
 from wire.transport.contract import Future
 
 _TOGETHER_BYTES = 1 << 13  # of small messages, after which they are sent
+
+ROOM: Final = b""
+"""As `OutgoingMessages.unsent`: a request is handled, and whoever handles it takes the answer from there."""
 
 
 class OutgoingMessages:
@@ -46,7 +49,7 @@ class OutgoingMessages:
         self.unsent: bytes | bytearray | None = None
         """What was put and is not with the engine yet: messages behind another of the same turn, which the connection
         asks for when it writes (`flush`). While a request is handled, the answer too, which whoever handles it takes;
-        empty while there is none."""
+        `ROOM` while there is none."""
         self._waiters: list[Future[None]] = []
 
     async def send(self, data: bytes | memoryview) -> None:
@@ -90,7 +93,7 @@ class OutgoingMessages:
         """Give the engine what it has not got yet."""
         unsent = self.unsent
         if unsent:
-            self.unsent = b""
+            self.unsent = ROOM
             self._connection.engine.send_data(self._stream, unsent)
 
     def written(self) -> None:

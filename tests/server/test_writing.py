@@ -146,6 +146,32 @@ def test_nothing_is_sent_on_a_call_that_has_ended(loop: LoopName, engine: Engine
     on_pair(test, Probe(Bidi=handler), loop=loop, engine=engine)
 
 
+@everywhere
+def test_a_generator_that_yields_after_it_has_ended_its_call_is_closed(loop: LoopName, engine: EngineName) -> None:
+    closed: list[bytes] = []
+
+    async def handler(requests: AsyncIterator[bytes], context: ServerContext) -> AsyncIterator[bytes]:
+        async for request in requests:
+            if request == b"end":
+                context.end()
+            try:
+                yield request
+            except GeneratorExit:
+                closed.append(request)
+                raise
+
+    async def test(pair: Pair) -> None:
+        call = pair.stub.bidi()
+        for request in (b"1", b"2", b"3"):
+            await call.send(request)
+            assert await anext(call) == request
+        await call.send(b"end")
+        assert await collect(call) == []
+        assert closed == [b"end"]
+
+    on_pair(test, Probe(Bidi=handler), loop=loop, engine=engine)
+
+
 def _at_once(send: Callable[[bytes], None]) -> Callable[[bytes], Awaitable[None]]:
     async def sent(message: bytes) -> None:
         send(message)

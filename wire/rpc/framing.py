@@ -16,7 +16,7 @@ PREFIX_BYTES = 5
 pack_prefix = Struct(">BI").pack
 unpack_prefix = Struct(">BI").unpack_from
 _ALL = 1 << 32
-KNOWN_PREFIXES = 256
+KNOWN_PREFIXES = 1024
 PREFIXES = tuple(pack_prefix(0, size) for size in range(KNOWN_PREFIXES))
 """Of the messages that most are, plain ones of so few bytes."""
 _FEW = 4

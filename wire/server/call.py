@@ -19,7 +19,7 @@ from wire.errors import CodecError, MetadataError, UsageError, is_cancellation, 
 from wire.http2.codes import MIN_MAX_FRAME_BYTES, ErrorCode
 from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
 from wire.metadata import Fields, MetadataInput, limited_fields
-from wire.outgoing import OutgoingMessages
+from wire.outgoing import ROOM, OutgoingMessages
 from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, frame, pack_prefix
 from wire.rpc.headers import OK_TRAILER_FIELDS, status_response, status_trailers
 from wire.server.connection import OK_HEADERS, OK_TRAILERS, ServerConnection
@@ -426,23 +426,26 @@ class ServerCall(ServerContext):
                 self._succeed()  # it has sent them itself
                 return
             self.outgoing = outgoing = self.outgoing or self._outgoing()  # the handler may have sent some itself
-            stream = self.stream
             encode = self.route.encode
             whole_bytes = min(_WHOLE_BYTES, connection.max_send_bytes)
-            most_answer_bytes = MOST_ANSWER_BYTES - PREFIX_BYTES
+            answer_bytes = -1  # less than this has a response that needs no look
             begun = False
             compress = None
             generator = await generator_of(responses)
             async with aclosing(generator):
                 async for response in generator:
-                    if self._finished:
-                        return
                     try:
                         message = encode(response)
                     except CodecError as error:
-                        self._unencoded(error)
+                        if not self._finished:
+                            self._unencoded(error)
                         return
                     size = len(message)
+                    if size < answer_bytes and outgoing.unsent is ROOM:
+                        outgoing.unsent = PREFIXES[size] + message  # whoever handles the request sends it
+                        continue
+                    if self._finished:
+                        return
                     if size > whole_bytes:
                         if size > connection.max_send_bytes:
                             self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
@@ -457,20 +460,14 @@ class ServerCall(ServerContext):
                         if not self._headers_sent:
                             self._send_headers()
                         compress = self._compress
+                        if compress is None:
+                            answer_bytes = min(MOST_ANSWER_BYTES - PREFIX_BYTES, whole_bytes) + 1
                     if compress is None:
                         data = (PREFIXES[size] if size < KNOWN_PREFIXES else pack_prefix(0, size)) + message
                     else:
                         data = frame(message, compress)
-                        size = len(data) - PREFIX_BYTES
-                    unsent = outgoing.unsent
-                    if (
-                        unsent is not None
-                        and not unsent
-                        and size <= most_answer_bytes
-                        and not stream.queued_bytes
-                        and connection.turn_room > 0
-                    ):
-                        outgoing.unsent = data  # whoever handles the request sends it
+                    if outgoing.unsent is ROOM and len(data) <= MOST_ANSWER_BYTES:
+                        outgoing.unsent = data
                     elif outgoing.put(data):
                         await outgoing.wait()
             self._succeed()

@@ -15,7 +15,7 @@ from typing import Any, Final
 from wire.errors import CodecError
 from wire.http2.engine import HeaderList, Stream
 from wire.messages import IncomingMessages
-from wire.outgoing import OutgoingMessages
+from wire.outgoing import ROOM, OutgoingMessages
 from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, frame, pack_prefix, unpack_prefix
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
@@ -310,21 +310,35 @@ class StreamRequestCall(ServerCall):
             return None
         incoming.wanted_bytes = -1
         incoming.received += 1
-        incoming.messages.append(message)
+        incoming.handed = message
         outgoing = self.outgoing
-        if outgoing is None or outgoing.unsent is not None:  # there is no answer, or it has its place behind others
+        if (
+            outgoing is None
+            or outgoing.unsent is not None  # messages that the answer has its place behind
+            or self.stream.queued_bytes
+            or self.connection.turn_room <= 0
+        ):
             if not incoming.task.resume():  # type: ignore[union-attr]
-                incoming.task.wake()  # type: ignore[union-attr]
+                self._hand_later()
             return None
-        outgoing.unsent = b""
+        outgoing.unsent = ROOM
         if not incoming.task.resume():  # type: ignore[union-attr]
-            incoming.task.wake()  # type: ignore[union-attr]
+            self._hand_later()
         answer = outgoing.unsent
         outgoing.unsent = None
-        if not answer or answer.__class__ is bytes:
-            return answer or None
+        if answer.__class__ is bytes:
+            return answer
+        if answer is None:
+            return None
         self.connection.engine.send_data(self.stream, answer)
         return None
+
+    def _hand_later(self) -> None:
+        """The handler's task cannot go on now with the message that was handed to it."""
+        incoming = self._incoming
+        incoming.messages.append(incoming.handed)  # type: ignore[arg-type]
+        incoming.handed = None
+        incoming.task.wake()  # type: ignore[union-attr]
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         if self._finished:
@@ -359,6 +373,8 @@ class StreamRequestCall(ServerCall):
 
     def _finish(self) -> None:
         super()._finish()
+        if self.outgoing is not None:
+            self.outgoing.unsent = None
         incoming = self._incoming
         if not incoming.ended:
             incoming.end(RpcError(StatusCode.CANCELLED, "the call has ended"))

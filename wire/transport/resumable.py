@@ -101,10 +101,11 @@ class ResumableTask:
     else:
 
         def resume(self) -> bool:
-            loop = self._loop
-            if not self._parked or self._future.done() or loop in _current_tasks:  # type: ignore[union-attr]
+            loop, task = self._loop, self._task
+            if not self._parked or self._future.done():  # type: ignore[union-attr]
                 return False
-            _current_tasks[loop] = self._task  # as `_enter_task` does, in half the time
+            if _current_tasks.setdefault(loop, task) is not task:  # as `_enter_task` does, in half the time
+                return False
             self._running = True
             try:
                 awaited = self._run(self._send, None)

@@ -8,8 +8,9 @@ from anywhere below and is caught in `receive`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from operator import length_hint
 from typing import Final
 
 from wire.config import Http2Config
@@ -219,7 +220,7 @@ class TunedEngine(WholeRequests):
         size = step = answers = answer_bytes = 0
         while at < limit:
             word, flags, stream_id = _unpack_header(data, at)
-            count = 0  # of frames from here on that are alike
+            count = 1  # of frames that are handled at once, as they are alike
             if word != known_word:
                 if word & 0xFF or word > most_word:
                     break
@@ -229,30 +230,34 @@ class TunedEngine(WholeRequests):
                 known_word = word
                 step = HEADER_BYTES + size
             elif size <= FRAME_COST and not flags:
-                count = count_alike(data, at, min(end, limit + step - 1), size)
-            begun = at
+                alike = count_alike(data, at, min(end, limit + step - 1), size)
+                if alike and left - alike * size > least_left:
+                    count = alike
             start = at + HEADER_BYTES
-            stop = at + step
-            messages: Iterable[tuple[int, bytes | None]] = ((stream_id, None),)
-            if count and left - count * size > least_left:
-                stop = at + count * step
+            stop = at + count * step
+            messages: Iterator[tuple[int, bytes | None]]
+            if count > 1:
                 messages = unpack_alike(size)(memoryview(data)[at:stop])
             elif flags or stop > end or left - size <= least_left:
                 break
-            elif size > FRAME_COST:
-                limit = min(limit + size - FRAME_COST, end - HEADER_BYTES + 1)
+            else:
+                messages = iter(((stream_id, None),))
+                if size > FRAME_COST:
+                    limit = min(limit + size - FRAME_COST, end - HEADER_BYTES + 1)
             for stream_id, message in messages:
                 stream = get_stream(stream_id)
-                if stream is None:
+                if (
+                    stream is None
+                    or (call := stream.call) is None
+                    or (window := stream.receive_window - size) < 0
+                    or stream.remote != OPEN
+                    or stream.content_length is not None
+                ):
+                    count -= 1 + length_hint(messages)
                     break
-                call = stream.call
-                window = stream.receive_window - size
-                if window < 0 or call is None or stream.remote != OPEN or stream.content_length is not None:
-                    break
-                at += step
                 stream.receive_window = window
                 answer = call.on_data_within(data, start, stop) if message is None else call.on_message(message)
-                if answer is not None:
+                if answer:
                     answer_size = len(answer)
                     window = stream.send_window - answer_size
                     connection_window = connection.send_window - answer_size
@@ -267,12 +272,16 @@ class TunedEngine(WholeRequests):
                     else:  # as `send_data` does
                         stream.send_window = window
                         connection.send_window = connection_window
-                        out += _frame_header(answer_size << 8, 0, stream_id), answer  # DATA is 0
+                        if answer_size != stream.head_size:
+                            stream.head_size = answer_size
+                            stream.head = _frame_header(answer_size << 8 | DATA, 0, stream_id)
+                        out += stream.head, answer
                         stream.turn = self._turn
                         stream.data_end = len(out)
                         answers += 1
                         answer_bytes += answer_size
-            left -= (at - begun) // step * size
+            left -= count * size
+            at += count * step
             if at != stop:
                 break
         connection.receive_window = left

@@ -162,8 +162,11 @@ class TunedSender(EngineState):
                     return
             else:
                 self._limits.written += 1
+            if size != stream.head_size:
+                stream.head_size = size
+                stream.head = _frame_header(size << 8 | DATA, 0, stream.id)
             out = self._out
-            out += _frame_header(size << 8 | DATA, 0, stream.id), data
+            out += stream.head, data
             stream.turn = turn
             stream.data_end = len(out)
             return
