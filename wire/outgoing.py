@@ -14,7 +14,7 @@ from wire.http2.send_queue import SMALL_BYTES
 from wire.messages import IncomingMessages
 from wire.transport.contract import Future
 
-_TOGETHER_BYTES = 1 << 13  # of small messages, after which they are sent
+TOGETHER_BYTES: Final = 1 << 13  # of small messages, after which they are sent
 
 ROOM: Final = b""
 """As `OutgoingMessages.unsent`: a request is handled, and whoever handles it takes the answer from there."""
@@ -71,7 +71,7 @@ class OutgoingMessages:
         size = len(data)
         if unsent.__class__ is bytearray and size <= SMALL_BYTES:
             unsent += data
-            if len(unsent) > _TOGETHER_BYTES:
+            if len(unsent) > TOGETHER_BYTES:
                 self.flush()
                 self.unsent = bytearray()
         elif unsent:

@@ -15,11 +15,12 @@ from functools import partial
 from types import CoroutineType
 from typing import Any, ClassVar, Final
 
+from wire.connection import MESSAGE_COST
 from wire.errors import CodecError, MetadataError, UsageError, is_cancellation, is_loops_own
 from wire.http2.codes import MIN_MAX_FRAME_BYTES, ErrorCode
 from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
 from wire.metadata import Fields, MetadataInput, limited_fields
-from wire.outgoing import ROOM, OutgoingMessages
+from wire.outgoing import ROOM, TOGETHER_BYTES, OutgoingMessages
 from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, frame, pack_prefix
 from wire.rpc.headers import OK_TRAILER_FIELDS, status_response, status_trailers
 from wire.server.connection import OK_HEADERS, OK_TRAILERS, ServerConnection
@@ -36,6 +37,9 @@ _log = logging.getLogger("wire.server")
 
 _WHOLE_BYTES: Final = MIN_MAX_FRAME_BYTES - PREFIX_BYTES
 """Of a message, that are copied behind its prefix, to leave in one frame; the rest is sent without a copy."""
+
+
+_SMALL_COST: Final = PREFIX_BYTES + MESSAGE_COST
 
 
 def _raise(error: BaseException) -> None:
@@ -441,9 +445,16 @@ class ServerCall(ServerContext):
                             self._unencoded(error)
                         return
                     size = len(message)
-                    if size < answer_bytes and outgoing.unsent is ROOM:
-                        outgoing.unsent = PREFIXES[size] + message  # whoever handles the request sends it
-                        continue
+                    if size < answer_bytes:
+                        unsent = outgoing.unsent
+                        if unsent is ROOM:
+                            outgoing.unsent = PREFIXES[size] + message  # whoever handles the request sends it
+                            continue
+                        room = connection.turn_room - size - _SMALL_COST
+                        if unsent.__class__ is bytearray and room > 0 and len(unsent) < TOGETHER_BYTES:
+                            unsent += PREFIXES[size] + message  # as `put` does
+                            connection.turn_room = room
+                            continue
                     if self._finished:
                         return
                     if size > whole_bytes:
