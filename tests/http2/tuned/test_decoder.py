@@ -16,6 +16,7 @@ from wire.http2.tuned.fields import MALFORMED, OVERSIZE, REQUEST
 
 _NAMES = st.sampled_from([b"a", b"grpc-timeout", b"content-type", b"x-" + b"n" * 70, b"user-agent"])
 _VALUES = st.sampled_from([b"", b"1S", b"application/grpc", b"v" * 140, b"\xff\x00 \t"]) | st.binary(max_size=9)
+_TIMEOUTS = st.integers(0, 2000).map(lambda number: f"{5_000_000 + number}u")
 _KINDS = st.sampled_from([HeaderTuple, NeverIndexedHeaderTuple])
 _LISTS = st.lists(st.builds(lambda kind, *field: kind(*field), _KINDS, _NAMES, _VALUES), max_size=6)
 
@@ -37,7 +38,7 @@ def test_decodes_what_hpack_encodes(blocks: list[tuple[list[HeaderTuple], bool, 
 
 
 @given(
-    st.lists(st.text("0123456789 abcXYZ~", max_size=12), min_size=2, max_size=60),
+    st.lists(st.text("0123456789 abcXYZ~", max_size=12) | _TIMEOUTS, min_size=2, max_size=60),
     st.sampled_from([HeaderTuple, NeverIndexedHeaderTuple]),
     st.sampled_from(["grpc-timeout", "authorization", "x-" + "n" * 70]),
     st.integers(0, 3),
@@ -75,7 +76,9 @@ def test_nearly_all_of_the_blocks_with_a_value_that_varies_follow_the_pattern(ki
 def test_what_follows_the_pattern_is_remembered_when_it_comes_again() -> None:
     encoder, decoder = Encoder(), make()
     decoder.decode(encoder.encode(f.REQUEST))
-    blocks = [encoder.encode([*f.REQUEST, NeverIndexedHeaderTuple("a", f"{number}")]) for number in range(1000)]
+    blocks = [
+        encoder.encode([*f.REQUEST, NeverIndexedHeaderTuple("a", f"a longer token {number}")]) for number in range(1000)
+    ]
     for block in blocks:
         assert decoder.decode(block).fields[-1][0] == b"a"
     assert len(decoder.sections) <= 2
@@ -84,14 +87,33 @@ def test_what_follows_the_pattern_is_remembered_when_it_comes_again() -> None:
     assert len(decoder._pattern.seen) <= decoder_module.MAX_SEEN
 
 
-@given(st.integers(0, 100), st.data())
-def test_blocks_that_nearly_follow_the_pattern_agree_with_hpack(count: int, data: st.DataObject) -> None:
+def test_of_short_values_that_begin_alike_only_the_endings_are_decoded() -> None:
+    encoder, decoder = Encoder(), make()
+
+    def block(value: str) -> bytes:
+        return encoder.encode([*f.REQUEST, NeverIndexedHeaderTuple("grpc-timeout", value)])
+
+    decoder.decode(encoder.encode(f.REQUEST))
+    for value in ("9998711u", "9998722u", "9998733u"):
+        assert decoder.decode(block(value)).fields[-1] == (b"grpc-timeout", value.encode())
+    assert decoder._pattern is not None
+    assert decoder._pattern.text == b"9998"
+    for value in ("9998741u", "1000000u", "9998752u", "99m", "9998763u", "9998774u", "9998785u"):
+        assert decoder.decode(block(value)).fields[-1] == (b"grpc-timeout", value.encode())
+    assert decoder._pattern.text == b"9998"
+    with pytest.raises(ConnectionFault) as caught:
+        decoder.decode(block("9998796u")[:-1] + b"\x00")
+    assert caught.value.code == ErrorCode.COMPRESSION_ERROR
+
+
+@given(st.integers(0, 100), st.sampled_from([0, 10_000, 1_000_000]), st.data())
+def test_blocks_that_nearly_follow_the_pattern_agree_with_hpack(count: int, least: int, data: st.DataObject) -> None:
     encoder, reference, decoder = Encoder(), FieldDecoder(False, Http2Config()), make()
-    for number in range(count):
+    for number in range(least, least + count):
         block = encoder.encode([*f.REQUEST, ("grpc-timeout", f"{number}m"), ("user-agent", "grpc")])
         reference.decode(block)
         decoder.decode(block)
-    for number in range(count, count + 3):
+    for number in range(least + count, least + count + 3):
         changed = bytearray(encoder.encode([*f.REQUEST, ("grpc-timeout", f"{number}m"), ("user-agent", "grpc")]))
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
         block = bytes(changed[: data.draw(st.integers(len(changed) - 1, len(changed)))])

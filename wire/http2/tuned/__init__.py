@@ -3,6 +3,7 @@
     frames     frame header, flags, and the frames that are built whole
     huffman    HPACK's Huffman code, a byte at a time
     fields     which field sections are legal, and what each one is
+    pattern    header blocks that differ from the one before in one value
     decoder    header blocks → field sections, each distinct block decoded once
     encoder    header lists → blocks, each shared list encoded once
     reader     bytes → frames: what is not whole yet, sizes and places, field blocks

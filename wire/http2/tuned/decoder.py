@@ -33,10 +33,10 @@ from wire.http2.tuned.fields import (
     SECTION_MARKS,
     Field,
     Section,
+    Variant,
     kind_of,
     mark,
     suspect_value,
-    variant,
 )
 from wire.http2.tuned.pattern import MAX_VALUE_BYTES, Pattern, pattern_of
 
@@ -179,15 +179,35 @@ class Decoder:
             raise _far_too_large()
         strings = self._strings
         pattern = self._pattern
-        if pattern is not None and (end == pattern.block_bytes or pattern.fits(end)):
-            before, raw, after = pattern.split(block)
-            if before == pattern.before and after == pattern.after:
-                value = raw
-                if pattern.huffman:
-                    found = strings.get(raw) if len(raw) >= MIN_STRING_BYTES else huffman.decode(raw)
-                    value = self._decode_huffman(raw) if found is None else found
+        if pattern is not None:
+            between = block.removeprefix(pattern.before)
+            if pattern.after:
+                between = between.removesuffix(pattern.after)
+            fits = len(between) == pattern.value_bytes and end == pattern.block_bytes
+            raw = between if fits else pattern.aim(block)
+            if raw is not None:
+                if pattern.text:
+                    ending = pattern.endings.get(raw)
+                    if ending is None:
+                        ending = huffman.finish(pattern.state, raw)
+                        if ending is None:
+                            raise _bad_block("an invalid Huffman string")
+                    value = pattern.text + ending
+                elif not pattern.huffman:
+                    value = raw
+                elif len(raw) >= MIN_STRING_BYTES:
+                    value = strings.get(raw) or self._decode_huffman(raw)
+                else:
+                    value = huffman.decode(raw) or self._decode_huffman(raw)
+                    pattern.expect(raw)
                 if value.isalnum() or not suspect_value(value):
-                    section: Section = variant(pattern.model, value)
+                    variant: Section = Variant()
+                    variant.model = model = pattern.model
+                    variant.value = value
+                    variant.parsed = None
+                    variant.shared = False
+                    variant.kind = model.kind
+                    variant.content_length = model.content_length
                     if pattern.inserts:
                         name = pattern.name
                         self._insert(((name, value), len(name) + len(value) + ENTRY_OVERHEAD_BYTES, 0))
@@ -196,12 +216,12 @@ class Decoder:
                         if pattern.shift(len(self._table)):
                             self._pattern = pattern
                     elif raw in pattern.seen:
-                        self._remember(block, section, pattern.size_bytes)
+                        self._remember(block, variant, pattern.size_bytes)
                     else:
                         pattern.seen.add(raw)
                         if len(pattern.seen) > MAX_SEEN:
                             pattern.seen.clear()
-                    return section
+                    return variant
         table = self._table
         unchanged = fresh = True
         literals = value_end = 0

@@ -87,32 +87,20 @@ class Section(HeaderList):
 
 
 class Variant(Section):
-    """A section with the fields of its `model` but for one value: they are put together when somebody reads them."""
+    """A section with the fields of its `model` but for one value: they are put together when somebody reads them.
+    Whoever makes one sets its attributes, as a constructor would take longer than that."""
 
     __slots__ = ()
 
     model: Section
+
+    __init__ = object.__init__
 
     @property
     def fields(self) -> Fields:  # type: ignore[override]
         at = self.model.varies_at
         fields = self.model.fields
         return (*fields[:at], (fields[at][0], self.value), *fields[at + 1 :])
-
-
-_new = object.__new__
-
-
-def variant(model: Section, value: bytes) -> Variant:
-    """What `Section` does, which takes longer to call."""
-    section = _new(Variant)
-    section.model = model
-    section.value = value
-    section.parsed = None
-    section.shared = False
-    section.kind = model.kind
-    section.content_length = model.content_length
-    return section
 
 
 def mark(name: bytes, value: bytes) -> int:

@@ -4,17 +4,15 @@ A client whose timeouts, trace ids or tokens vary sends the same indexed fields 
 Where the literal stays out of the dynamic table, the bytes around its value repeat. Where it enters the table, it moves
 every other entry one place further, and so each index behind the static table is one more in the next block, and the
 literal's name is found in the entry that is now the newest. Both can be said beforehand, so that of such a block only
-the value has to be decoded. Imports `fields`.
+the value has to be decoded. Imports `fields` and `huffman`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import lru_cache
-from struct import Struct
-from typing import Any, Final
+from typing import Final
 
+from wire.http2.tuned import huffman
 from wire.http2.tuned.fields import Section
 
 _STATIC_ENTRIES: Final = 61
@@ -23,6 +21,9 @@ _DEEPEST: Final = 0x7F + 0x7E - _STATIC_ENTRIES  # and from which on it may soon
 
 MAX_VALUE_BYTES: Final = 0x7F * 8 // 5
 """What a value can be at most, decoded, whose length is one byte: the shortest Huffman code has 5 bits."""
+
+_ENDING_BYTES: Final = 3
+"""Of a short value, that differ from the one before: three digits of a timeout, and its unit."""
 
 _NEWEST_NAME: Final = b"\x7e"
 """A literal that enters the table, named as the newest entry."""
@@ -39,28 +40,28 @@ _MARKED: Final = b"\x80"
 _SPREAD: Final = b"\xff\x00"
 
 
-@lru_cache(512)
-def _splitter(*sizes: int) -> Callable[[bytes], tuple[Any, ...]]:
-    """Cuts bytes into parts of these sizes. A `struct` takes less time than a slice for each."""
-    return Struct("".join(f"{size}s" for size in sizes)).unpack
-
-
 class Pattern:
-    """A block of `block_bytes` is what `split` makes of it: `before`, which ends with the length of the literal's
-    value, the value, which is short, and `after`. The fields are those of `model`, the section that the pattern was
-    made of, whose kind and content-length all of them have, but for the value of the one with `name`; with the one that
-    `model` has they are of `size_bytes`. `huffman`: whether the value is in Huffman code. `inserts`: whether the
-    literal enters the dynamic table. `rest_depth`: how many entries that has to have behind it for `after`. `seen`: the
-    last values, as they travelled: a block that comes again is worth remembering.
+    """A block of `block_bytes` is `before`, `value_bytes` of the literal's value, which is short, and `after`. The
+    fields are those of `model`, the section that the pattern was made of, whose kind and content-length all of them
+    have, but for the value of the one with `name`; with the one that `model` has they are of `size_bytes`. `huffman`:
+    whether the value is in Huffman code. `inserts`: whether the literal enters the dynamic table. `rest_depth`: how
+    many entries that has to have behind it for `after`. `seen`: the last values, as they travelled: a block that comes
+    again is worth remembering.
+
+    Short values often begin like the one before, as timeouts do. Where two did, what they begin with belongs to
+    `before`: it is `text`, `state` is where decoding stands behind it, and `endings` are those known of it.
     """
 
     __slots__ = (
+        "_begun",
         "_depth",
-        "_header",
+        "_literal",
         "_prefix",
+        "_value",
         "after",
         "before",
         "block_bytes",
+        "endings",
         "huffman",
         "inserts",
         "model",
@@ -68,7 +69,9 @@ class Pattern:
         "rest_depth",
         "seen",
         "size_bytes",
-        "split",
+        "state",
+        "text",
+        "value_bytes",
     )
 
     def __init__(self, block: bytes, literal_at: int, value_at: int, end: int, model: Section, inserts: bool) -> None:
@@ -77,31 +80,48 @@ class Pattern:
         self.name = model.fields[model.varies_at][0]
         self.size_bytes = sum(len(name) + len(text) + 32 for name, text in model.fields)
         self.inserts = inserts
-        self.huffman = block[value_at] >= 0x80
+        self.huffman = False
         self.seen: set[bytes] = set()
         self.after = block[end:]
         self._prefix = block[:literal_at]
-        self._header = block[literal_at : value_at + 1]
-        if inserts and not 0x40 < self._header[0] <= 0x40 + _STATIC_ENTRIES:
-            self._header = _NEWEST_NAME + self._header[-1:]
+        self._literal = block[literal_at:value_at]
+        if inserts and not 0x40 < self._literal[0] <= 0x40 + _STATIC_ENTRIES:
+            self._literal = _NEWEST_NAME
         self._depth = _depth(self._prefix)
         self.rest_depth = _depth(self.after)
-        self._aim(0)
+        self.before = self.text = self._value = self._begun = b""
+        self.block_bytes = 0
+        self.value_bytes = -1  # as that of no block: the first one is given to `aim`
 
-    def _aim(self, value_bytes: int) -> None:
-        """At blocks with a value of that length."""
-        self._header = self._header[:-1] + bytes((self.huffman << 7 | value_bytes,))
-        self.before = self._prefix + self._header
-        self.split = _splitter(len(self.before), value_bytes, len(self.after))
-        self.block_bytes = len(self.before) + value_bytes + len(self.after)
+    def aim(self, block: bytes) -> bytes | None:
+        """The value of a block that follows the pattern, as it travelled, whose length or beginning is another than
+        before, and is expected from now on. None where the block does not follow it."""
+        start = self._prefix + self._literal
+        rest = block.removeprefix(start)
+        size = len(rest) - 1 - len(self.after)
+        if len(rest) == len(block) or not 0 <= size < 0x7F or rest[0] & 0x7F != size or not rest.endswith(self.after):
+            return None
+        self.huffman = rest[0] >= 0x80
+        self.text = b""
+        self._value = rest[:1]
+        self.before = start + self._value
+        self.value_bytes = size
+        self.block_bytes = len(block)
+        return rest[1 : 1 + size]
 
-    def fits(self, block_bytes: int) -> bool:
-        """Whether a block of that length may follow the pattern. It is aimed at such then."""
-        value_bytes = block_bytes - len(self.before) - len(self.after)
-        if not 0 <= value_bytes < 0x7F:
-            return False
-        self._aim(value_bytes)
-        return True
+    def expect(self, value: bytes) -> None:
+        """The last block had this short value in Huffman code, as a whole. Where it begins like the one before, the
+        next one is expected to."""
+        begun = value[:-_ENDING_BYTES]
+        if begun != self._begun:
+            self._begun = begun
+        elif begun:
+            self.state, self.text = huffman.begin(begun)
+            self.endings = huffman.endings(self.state)
+            if self.text:
+                self._value += begun
+                self.before += begun
+                self.value_bytes = _ENDING_BYTES
 
     def shift(self, entries: int) -> bool:
         """The literal has entered the table, which now has so many entries. False when the next block cannot be said
@@ -109,15 +129,15 @@ class Pattern:
         if self._depth:
             self._depth += 1
             self._prefix = self._prefix.translate(_MOVED)
-            self.before = self._prefix + self._header
+            self.before = self._prefix + self._literal + self._value
         if self.rest_depth:
             self.rest_depth += 1
             self.after = self.after.translate(_MOVED)
         if self._depth >= _WIDE or self.rest_depth >= _WIDE:
-            value_bytes = self.block_bytes - len(self.before) - len(self.after)
             self._prefix = self._prefix.replace(_MARKED, _SPREAD)
             self.after = self.after.replace(_MARKED, _SPREAD)
-            self._aim(value_bytes)
+            self.before = self._prefix + self._literal + self._value
+            self.block_bytes = len(self.before) + self.value_bytes + len(self.after)
             if self._depth >= _DEEPEST or self.rest_depth >= _DEEPEST:
                 return False
         return 0 < entries >= self._depth
