@@ -314,7 +314,7 @@ class Connection:
     # Writing.
 
     def flush(self) -> None:
-        """Write what the engine has queued."""
+        """Write what the engine has queued; as `_write`, which would be a call more for each read."""
         self._flush_due = self._flush_planned
         self._turn_open = False
         self.turn_room = 0
@@ -322,12 +322,15 @@ class Connection:
             gathered, self._gathered = self._gathered, []
             for sender in gathered:
                 sender.written()
-        self._write()
-        if self.transport is not None:
-            if self.closing and not self.engine.streams and not self._behind:
-                self._close_transport(self.transport)
-            if self.calls_wait:
-                self.wake_calls()
+        self._turn_calls = 0
+        self.turn += 1
+        data = self.engine.take()
+        if data and self.transport is not None:
+            self.transport.write(data)
+        if self.closing and not self.engine.streams and not self._behind and self.transport is not None:
+            self._close_transport(self.transport)
+        if self.calls_wait and self.transport is not None:
+            self.wake_calls()
 
     def _planned_flush(self) -> None:
         """One in each turn of the loop: senders that have had their share of it get the next one after this."""
@@ -397,9 +400,8 @@ class Connection:
 
     def _watch_stall(self) -> None:
         assert self.transport is not None
-        self._stall_timer = self.runtime.call_later(
-            self._keepalive.timeout_s, self._check_stall, self.transport.unsent_bytes()
-        )
+        unsent_bytes = self.transport.unsent_bytes()
+        self._stall_timer = self.runtime.call_later(self._keepalive.timeout_s, self._check_stall, unsent_bytes)
 
     def _check_stall(self, unsent_bytes: int) -> None:
         """Give a peer up that took nothing since the transport held `unsent_bytes`; one that is slow may go on."""

@@ -80,10 +80,13 @@ class TunedEngine(WholeRequests):
         if now - self._now >= LEAST_STALL_S:
             self._limits.stalled(self._now, now)
         self._now = now
+        reader = self._reader
         try:
-            return self._receive_frames(self._reader.complete(data))
+            if reader.partial or reader.rest or reader.guarded:  # as before the preface
+                data = reader.complete(data)
+            return self._receive_frames(data)
         except ConnectionFault as fault:
-            self._reader.clear()
+            reader.clear()
             with suppress(ConnectionFault):
                 self._report()
             self._fail(fault.code, fault.reason)
