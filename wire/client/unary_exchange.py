@@ -115,13 +115,13 @@ class UnaryExchange(Exchange[R]):
         self.code = _OK
         if self.deadline is not None:
             self._channel.deadlines.discard(self)
-        self.stream.call = None  # type: ignore[union-attr]
         waiter = self.waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
         entrance = self._channel.entrance
         if entrance.queue:
             entrance.call_ended(self)
+        self.stream = None
         return True
 
     def on_data(self, data: bytes, end_stream: bool) -> None:

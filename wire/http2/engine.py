@@ -163,7 +163,8 @@ class Sink(Protocol):
         """Client: whether answers to complete requests that have these two sections may be reported whole, in which
         case they are by `stream.call.on_response(answer, data, start, stop)`: `answer` is what this returned, and their
         only DATA is `data[start:stop]`, of any length. That returns False for one that it does not take, which is then
-        reported in parts. None: not these. An engine need not ask, and may ask often."""
+        reported in parts, and True for one that it does: nothing more may be said on the stream, whose object the
+        engine may use again. None: not these. An engine need not ask, and may ask often."""
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> bool:
         """The stream is gone before its end: RST_STREAM came, we sent one for a violation, or a GOAWAY left it out

@@ -23,7 +23,7 @@ from wire.http2.tuned import frames
 from wire.http2.tuned.engine import HANDLERS, SLICE_BYTES, TunedEngine
 from wire.http2.tuned.fields import RESPONSE, TRAILERS, Section
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
-from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream, asked
+from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
 
 _frame_header = frames.HEADER.pack
 _unpack_header = frames.HEADER.unpack_from
@@ -31,6 +31,8 @@ _word_and_flags = frames.WORD_AND_FLAGS.pack
 _KIND_AT: Final = 3  # where a frame's header says its type
 
 _NOTHING: Final = (b"", b"")
+
+_MOST_SPARES: Final = 128
 
 _Shape = tuple[bytes, int, int, Callable[..., tuple[Any, ...]], bytes, bytes, bytes]
 
@@ -69,7 +71,7 @@ class _Answer:
 class ClientEngine(TunedEngine):
     """A client's `TunedEngine`."""
 
-    __slots__ = ("_answer", "_begun", "_requests", "_seen")
+    __slots__ = ("_answer", "_begun", "_requests", "_seen", "_spares")
 
     def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
         super().__init__(client, sink, config)
@@ -78,6 +80,8 @@ class ClientEngine(TunedEngine):
         block."""
         self._answer: _Answer | None = None
         self._begun = b""  # the block of the last answer that began
+        self._spares: list[TunedStream] = []
+        """Of answers that were taken whole: as new but for what `send_request` sets, and nobody has them any more."""
         self._seen = _NOTHING  # the blocks of the last one that ended, if it was read in parts
 
     def send_request(self, headers: HeaderList, data: bytes, extra: Fields = (), call: Any = None) -> TunedStream:
@@ -93,7 +97,18 @@ class ClientEngine(TunedEngine):
         stream_id = self._next_id
         self._next_id = stream_id + 2
         streams = self.streams
-        stream = streams[stream_id] = asked(stream_id, self._peer_window_bytes - size, self._stream_window_bytes, call)
+        spares = self._spares
+        if spares:
+            stream = spares.pop()
+            stream.id = stream_id
+            stream.send_window = self._peer_window_bytes - size
+            stream.remote = WAITING
+            stream.closed = False
+        else:
+            window_bytes = self._peer_window_bytes - size
+            stream = TunedStream(stream_id, window_bytes, self._stream_window_bytes, WAITING, ENDED)
+        stream.call = call
+        streams[stream_id] = stream
         if stream_id == MAX_STREAM_ID:
             self.drained = True
             self.can_open = False
@@ -264,6 +279,7 @@ class ClientEngine(TunedEngine):
         shape = answer.shape
         middle, size, answer_bytes, unpack, first, last, ending = shape
         meaning = answer.meaning
+        spares = self._spares
         data_at = len(answer.head) + 2 * HEADER_BYTES
         connection = self._connection
         room = most = connection.receive_window - self._connection_low_bytes - 1  # until it has to be granted
@@ -307,6 +323,9 @@ class ClientEngine(TunedEngine):
                 streams[stream_id] = stream
                 self._update_can_open()
                 break
+            stream.call = None
+            if len(spares) < _MOST_SPARES:
+                spares.append(stream)
             room -= size
             at = after
         connection.receive_window -= most - room

@@ -18,7 +18,7 @@ decided in `receive_budget`.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import Final
 
 from wire.http2.codes import MAX_WINDOW_BYTES
 from wire.http2.engine import HeaderList, Stream
@@ -103,22 +103,3 @@ class TunedStream(Flow):
         self.turn = self.head_size = -1
         self.queue: deque[Chunk] | None = None
         self.ending: HeaderList | None = None
-
-
-_new = object.__new__
-
-
-def asked(stream_id: int, send_window: int, receive_window: int, call: Any) -> TunedStream:
-    """A client's stream, whose request is sent whole with it. What `TunedStream` does, which takes longer to call."""
-    stream = _new(TunedStream)
-    stream.id = stream_id
-    stream.call = call
-    stream.queued_bytes = stream.credit_bytes = stream.received_bytes = 0
-    stream.closed = False
-    stream.send_window = send_window
-    stream.receive_window = receive_window
-    stream.remote = WAITING
-    stream.local = ENDED
-    stream.turn = -1
-    stream.content_length = stream.queue = stream.ending = None
-    return stream
