@@ -209,12 +209,14 @@ class Decoder:
                     variant.kind = model.kind
                     variant.content_length = model.content_length
                     if pattern.inserts:
+                        if self.sections or self._head is not None:
+                            self._forget()
                         name = pattern.name
                         self._insert(((name, value), len(name) + len(value) + ENTRY_OVERHEAD_BYTES, 0))
-                        if pattern.rest_depth > len(self._table):
+                        entries = len(self._table)
+                        if pattern.rest_depth > entries:
                             raise _bad_block("a header block names a table entry that does not exist")
-                        if pattern.shift(len(self._table)):
-                            self._pattern = pattern
+                        self._pattern = pattern if pattern.shift(entries) else None
                     elif raw in pattern.seen:
                         self._remember(block, variant, pattern.size_bytes)
                     else:
@@ -310,6 +312,7 @@ class Decoder:
                     inserts = byte >= 0x40
                     if inserts:
                         unchanged = False
+                        self._forget()
                         self._insert((field, field_bytes, field_mark))
                 if field_mark:
                     if field_mark & PSEUDO:
@@ -404,8 +407,8 @@ class Decoder:
         return text
 
     def _insert(self, entry: _Entry) -> None:
-        """RFC 7541 §4.4: older entries make room; an entry larger than the whole table empties it."""
-        self._forget()
+        """RFC 7541 §4.4: older entries make room; an entry larger than the whole table empties it. What is remembered
+        has to be forgotten."""
         table = self._table
         table.append(entry)
         size_bytes = self._table_bytes + entry[1]

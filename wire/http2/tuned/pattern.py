@@ -56,8 +56,8 @@ class Pattern:
         "_begun",
         "_depth",
         "_literal",
+        "_middle",
         "_prefix",
-        "_value",
         "after",
         "before",
         "block_bytes",
@@ -89,22 +89,21 @@ class Pattern:
             self._literal = _NEWEST_NAME
         self._depth = _depth(self._prefix)
         self.rest_depth = _depth(self.after)
-        self.before = self.text = self._value = self._begun = b""
+        self.before = self.text = self._middle = self._begun = b""
         self.block_bytes = 0
         self.value_bytes = -1  # as that of no block: the first one is given to `aim`
 
     def aim(self, block: bytes) -> bytes | None:
         """The value of a block that follows the pattern, as it travelled, whose length or beginning is another than
         before, and is expected from now on. None where the block does not follow it."""
-        start = self._prefix + self._literal
-        rest = block.removeprefix(start)
+        rest = block.removeprefix(self._prefix + self._literal)
         size = len(rest) - 1 - len(self.after)
         if len(rest) == len(block) or not 0 <= size < 0x7F or rest[0] & 0x7F != size or not rest.endswith(self.after):
             return None
         self.huffman = rest[0] >= 0x80
         self.text = b""
-        self._value = rest[:1]
-        self.before = start + self._value
+        self._middle = self._literal + rest[:1]
+        self.before = self._prefix + self._middle
         self.value_bytes = size
         self.block_bytes = len(block)
         return rest[1 : 1 + size]
@@ -119,7 +118,7 @@ class Pattern:
             self.state, self.text = huffman.begin(begun)
             self.endings = huffman.endings(self.state)
             if self.text:
-                self._value += begun
+                self._middle += begun
                 self.before += begun
                 self.value_bytes = _ENDING_BYTES
 
@@ -129,14 +128,14 @@ class Pattern:
         if self._depth:
             self._depth += 1
             self._prefix = self._prefix.translate(_MOVED)
-            self.before = self._prefix + self._literal + self._value
+            self.before = self._prefix + self._middle
         if self.rest_depth:
             self.rest_depth += 1
             self.after = self.after.translate(_MOVED)
         if self._depth >= _WIDE or self.rest_depth >= _WIDE:
             self._prefix = self._prefix.replace(_MARKED, _SPREAD)
             self.after = self.after.replace(_MARKED, _SPREAD)
-            self.before = self._prefix + self._literal + self._value
+            self.before = self._prefix + self._middle
             self.block_bytes = len(self.before) + self.value_bytes + len(self.after)
             if self._depth >= _DEEPEST or self.rest_depth >= _DEEPEST:
                 return False
