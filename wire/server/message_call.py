@@ -15,7 +15,7 @@ from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
 from wire.messages import CREDIT_BYTES
 from wire.metadata import Fields
 from wire.outgoing import OutgoingMessages
-from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, frame, frame_all, pack_prefix, unpack_prefix
+from wire.rpc.framing import PREFIX_BYTES, PREFIXES, frame, frame_all, pack_prefix, unpack_prefix
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
@@ -74,17 +74,18 @@ class MessageCall(StreamRequestCall):
         if taken_bytes >= CREDIT_BYTES:
             self._grant()
         route = self.route
+        decode, run_within, encode = route.decode, self._run_within, route.encode
         try:
-            request = route.decode(message)
+            request = decode(message)
         except CodecError as error:
             self._undecoded(error)
             return None
         try:
-            response = self._run_within(route.handler, request, self)
+            response = run_within(route.handler, request, self)
             if response is None or self._finished:
                 return None
             try:
-                message = route.encode(response)
+                message = encode(response)
             except CodecError as error:
                 self._unencoded(error)
                 return None
@@ -95,7 +96,7 @@ class MessageCall(StreamRequestCall):
                 and not self.outgoing.unsent
                 and self.connection.turn_room > 0
             ):
-                return (PREFIXES[size] if size < KNOWN_PREFIXES else pack_prefix(0, size)) + message
+                return PREFIXES[size] + message
             if self._send_one(message):
                 self._spawn_catching_up(must_wait=True)
         except BaseException as error:

@@ -179,9 +179,10 @@ class UnaryRequestCall(ServerCall):
     def answer(self, message: bytes) -> bytes:
         # As `_handle` and what it comes to, for a plain handler in one piece: the shortest way there is.
         route = self.route
+        decode, encode = route.decode, route.encode  # called as attributes, they would be looked for as methods first
         connection = self.connection
         try:
-            request = route.decode(message)
+            request = decode(message)
         except CodecError as error:
             self._refuse(error)
             return b""
@@ -192,7 +193,7 @@ class UnaryRequestCall(ServerCall):
                 response = self._begin(response, context)
             if response.__class__ is route.response_type and self._plain and self.__class__ is route.call_type:
                 try:
-                    message = route.encode(response)
+                    message = encode(response)
                 except CodecError as error:
                     self._unencoded(error)
                     return b""

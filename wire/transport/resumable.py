@@ -31,12 +31,13 @@ _PARKED: Final = object()
 _NOTHING: Final = object()
 
 
-class _Park(tuple[object, ...]):
-    """Its items are what `await` yields: by an iterator written in C, which costs a third less than a generator."""
+class _Park(list[object]):
+    """Its items are what `await` yields: by an iterator written in C, which costs a third less than a generator, and is
+    made by a method, which costs half of what a slot such as `__iter__` does."""
 
     __slots__ = ()
 
-    __await__: Any = tuple.__iter__
+    __await__: Any = list.__reversed__
 
 
 class ResumableTask:
@@ -45,7 +46,7 @@ class ResumableTask:
 
     __slots__ = ("_coroutine", "_ended", "_future", "_handed", "_loop", "_parked", "_run", "_running", "_send", "_task")
 
-    park: ClassVar[Awaitable[None]] = _Park((_PARKED,))
+    park: ClassVar[Awaitable[None]] = _Park([_PARKED])
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
         self._loop = loop
@@ -87,7 +88,8 @@ class ResumableTask:
                 return False
             self._running = True
             try:
-                awaited = self._run(self._send, None)
+                run = self._run  # called as an attribute, it would be looked for among the class's methods first
+                awaited = run(self._send, None)
                 if awaited is _PARKED:
                     return True
                 self._handed = awaited
@@ -108,7 +110,8 @@ class ResumableTask:
                 return False
             self._running = True
             try:
-                awaited = self._run(self._send, None)
+                run = self._run  # called as an attribute, it would be looked for among the class's methods first
+                awaited = run(self._send, None)
                 if awaited is _PARKED:
                     return True
                 self._handed = awaited
