@@ -28,8 +28,6 @@ from wire.http2.tuned.streams import ENDED, OPEN, WAITING, TunedStream
 _frame_header = frames.HEADER.pack
 _unpack_header = frames.HEADER.unpack_from
 _word_and_flags = frames.WORD_AND_FLAGS.pack
-_KIND_AT: Final = 3  # where a frame's header says its type
-
 _NOTHING: Final = (b"", b"")
 
 _MOST_SPARES: Final = 128
@@ -51,11 +49,11 @@ def _shape(head: bytes, word: int, ending: bytes) -> _Shape:
 class _Answer:
     """What the answers of a server have in common: the two header blocks, and what they mean, to the sink too.
 
-    `word`: how the first frame begins. `most_bytes`, `least_bytes`: of DATA that one may have, and of all that it has
-    at least. `shape`: the last one's.
+    `word`: how the first frame begins. `data_at`: where the DATA is. `most_bytes`, `least_bytes`: of DATA that one may
+    have, and of all that it has at least. `shape`: the last one's.
     """
 
-    __slots__ = ("ending", "head", "headers", "least_bytes", "meaning", "most_bytes", "shape", "word")
+    __slots__ = ("data_at", "ending", "head", "headers", "least_bytes", "meaning", "most_bytes", "shape", "word")
 
     def __init__(self, head: bytes, headers: Section, ending: bytes, meaning: Any, most_bytes: int) -> None:
         self.head = head
@@ -64,6 +62,7 @@ class _Answer:
         self.meaning = meaning
         self.most_bytes = most_bytes
         self.word = len(head) << 8 | HEADERS
+        self.data_at = len(head) + 2 * HEADER_BYTES
         self.shape = _shape(head, DATA, ending)
         self.least_bytes = self.shape[2]
 
@@ -141,19 +140,8 @@ class ClientEngine(TunedEngine):
         reader = self._reader
         end = len(data)
         at = reader.start
-        after_slice = at + SLICE_BYTES
-        limit = end - HEADER_BYTES + 1
-        limit = limit if limit < after_slice else after_slice  # `min` takes five times as long
+        limit = min(end - HEADER_BYTES + 1, at + SLICE_BYTES)
         answer = self._answer
-        if answer is not None and at < limit and data[at + _KIND_AT] == HEADERS and not reader.guarded:
-            # Most reads are answers and nothing else.
-            after = self._receive_answers(answer, data, at, limit)
-            if after > at:
-                at = after
-                self._seen = _NOTHING
-                if at == end:
-                    reader.start = 0
-                    return False
         streams = self.streams
         sections = self._sections
         connection = self._connection
@@ -162,10 +150,9 @@ class ClientEngine(TunedEngine):
         while at < limit:
             word, flags, stream_id = _unpack_header(data, at)
             if answer is not None and word == answer.word and flags == END_HEADERS and not reader.guarded:
-                after = self._receive_answers(answer, data, at, limit)
+                after = self._receive_whole(data, at, limit)
                 if after > at:
                     at = after
-                    self._seen = _NOTHING
                     continue
             kind = word & 0xFF
             size = word >> 8
@@ -264,29 +251,32 @@ class ClientEngine(TunedEngine):
             answer = self._sink.whole_answer(headers, trailers)
             most_bytes = min(self._config.max_frame_bytes, self._stream_window_bytes)
             self._answer = None if answer is None else _Answer(self._begun, headers, ending, answer, most_bytes)
+            self._beginning = _word_and_flags(len(self._begun) << 8 | HEADERS, END_HEADERS)
 
     def _means(self, answer: _Answer) -> bool:
         """Whether the blocks still mean what they did: when the table that they refer to changes, all sections are
         forgotten."""
         return self._sections.get(answer.head) is answer.headers
 
-    def _receive_answers(self, answer: _Answer, data: bytes, at: int, limit: int) -> int:
+    def _receive_whole(self, data: bytes, at: int, limit: int) -> int:
         """Whole answers that begin at `at` and follow each other, those that begin before `limit`. Where the first
         frame is that is no part of one."""
-        if self._sections.get(answer.head) is not answer.headers:  # as `_means`
+        answer = self._answer
+        if answer is None or self._sections.get(answer.head) is not answer.headers:  # as `_means`
             return at
         streams = self.streams
         shape = answer.shape
         middle, size, answer_bytes, unpack, first, last, ending = shape
         meaning = answer.meaning
         spares = self._spares
-        data_at = len(answer.head) + 2 * HEADER_BYTES
+        data_at = answer.data_at
         connection = self._connection
         room = most = connection.receive_window - self._connection_low_bytes - 1  # until it has to be granted
         end = len(data)
-        last_at = end - answer.least_bytes
-        while at < limit and at <= last_at:
+        while at < limit:
             if not data.startswith(middle, at + HEADER_BYTES):
+                if at + answer.least_bytes > end:
+                    break
                 word, _, _ = _unpack_header(data, at + data_at - HEADER_BYTES)
                 if word & 0xFF != DATA or word >> 8 == size or word >> 8 > answer.most_bytes:
                     break
@@ -324,6 +314,7 @@ class ClientEngine(TunedEngine):
                 self._update_can_open()
                 break
             stream.call = None
+            self._seen = _NOTHING
             if len(spares) < _MOST_SPARES:
                 spares.append(stream)
             room -= size

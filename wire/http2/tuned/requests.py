@@ -47,12 +47,14 @@ def request_shape(word: int) -> RequestShape:
 class WholeRequests(ControlFrames):
     """See the module."""
 
-    __slots__ = ("_shape", "_unreported")
+    __slots__ = ("_beginning", "_shape", "_unreported")
 
     def __init__(self, client: bool, sink: Sink, config: Http2Config) -> None:
         super().__init__(client, sink, config)
         self._shape = request_shape(HEADERS)
         """Of the last requests."""
+        self._beginning = self._shape[0]
+        """A read that begins so is probably nothing but what `_receive_whole` handles."""
         self._unreported: dict[int, Section] = {}
         """By stream, the requests of this read whose DATA has not been met: each may yet be offered whole."""
 
@@ -60,7 +62,7 @@ class WholeRequests(ControlFrames):
     def _on_section(self, stream_id: int, section: Section, ends_stream: bool) -> None:
         """A decoded field section, on a stream in any state."""
 
-    def _receive_requests(self, data: bytes, at: int, limit: int) -> int:
+    def _receive_whole(self, data: bytes, at: int, limit: int) -> int:
         """Requests that are whole, as nearly all unary ones are: HEADERS, and the DATA that ends them. Handles those
         that follow each other from `at` on and begin before `limit`, and have the last ones' shape, as far as windows
         and the sink allow; returns where the first frame begins that was not handled."""
@@ -129,7 +131,7 @@ class WholeRequests(ControlFrames):
         return at
 
     def _receive_apart(self, data: bytes, at: int, limit: int) -> int:
-        """As `_receive_requests`, where the DATA of each request stands behind the HEADERS of others. Requests whose
+        """As `_receive_whole`, where the DATA of each request stands behind the HEADERS of others. Requests whose
         DATA was not met are left in `_unreported`."""
         streams = self.streams
         connection = self._connection
