@@ -36,7 +36,7 @@ from wire.http2.tuned.fields import (
     Variant,
     kind_of,
     mark,
-    suspect_value,
+    plain_value,
 )
 from wire.http2.tuned.pattern import MAX_VALUE_BYTES, Pattern, pattern_of
 
@@ -200,7 +200,7 @@ class Decoder:
                 else:
                     value = huffman.decode(raw) or self._decode_huffman(raw)
                     pattern.expect(raw)
-                if value.isalnum() or not suspect_value(value):
+                if value.isalnum() or plain_value(value):
                     variant: Section = Variant()
                     variant.model = model = pattern.model
                     variant.value = value

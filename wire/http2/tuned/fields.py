@@ -67,7 +67,7 @@ _SPECIAL: Final = {
 }
 
 _bad_name = re.compile(rb"[\x00-\x20A-Z:\x7f-\xff]").search
-suspect_value = re.compile(rb"\A[ \t]|[\x00\r\n]|[ \t]\Z").search
+plain_value = re.compile(rb"(?![ \t])[^\x00\r\n]*(?<![ \t])").fullmatch  # a search takes four times as long
 _bad_value = re.compile(rb"[\x00\r\n]").search
 _status = re.compile(rb"[0-9]{3}").fullmatch
 _length = re.compile(rb"[0-9]{1,18}").fullmatch
@@ -107,7 +107,7 @@ def mark(name: bytes, value: bytes) -> int:
     """What the field is; `BAD` where §8.2.1 (characters), §8.2.2 (connection-specific) or §8.3 (pseudo-fields) forbids
     it."""
     padded = 0
-    if suspect_value(value):
+    if not plain_value(value):
         if _bad_value(value):
             return BAD
         padded = PADDED
