@@ -12,11 +12,12 @@ from wire.connection import MESSAGE_COST, Connection
 from wire.http2.engine import Stream
 from wire.http2.send_queue import SMALL_BYTES
 from wire.messages import IncomingMessages
+from wire.rpc.framing import frame
 from wire.transport.contract import Future
 
 TOGETHER_BYTES: Final = 1 << 13  # of small messages, after which they are sent
 
-ROOM: Final = b""
+ROOM: Final = ()
 """As `OutgoingMessages.unsent`: a request is handled, and whoever handles it takes the answer from there."""
 
 
@@ -46,10 +47,10 @@ class OutgoingMessages:
         self._ended = False
         self._turn_over = False
         self._sent_at = -1  # in which turn the last message was sent
-        self.unsent: bytes | bytearray | None = None
+        self.unsent: bytes | bytearray | tuple[()] | None = None
         """What was put and is not with the engine yet: messages behind another of the same turn, which the connection
-        asks for when it writes (`flush`). While a request is handled, the answer too, which whoever handles it takes;
-        `ROOM` while there is none."""
+        asks for when it writes (`flush`). While a request is handled, the answer, as bytes without its prefix, which
+        whoever handles it takes; `ROOM` while there is none."""
         self._waiters: list[Future[None]] = []
 
     async def send(self, data: bytes | memoryview) -> None:
@@ -74,16 +75,14 @@ class OutgoingMessages:
             if len(unsent) > TOGETHER_BYTES:
                 self.flush()
                 self.unsent = bytearray()
-        elif unsent:
-            if size <= SMALL_BYTES:
-                self.unsent = bytearray(unsent) + data
-            else:
-                self.flush()
-                connection.engine.send_data(stream, data)
+        elif unsent.__class__ is bytes and size <= SMALL_BYTES:
+            self.unsent = bytearray(frame(unsent)) + data
         elif unsent is None and size <= SMALL_BYTES and self._sent_at == connection.turn and not stream.queued_bytes:
             self.unsent = bytearray(data)
             connection.gather(self)
         else:
+            if unsent is not None and unsent is not ROOM:
+                self.flush()
             self._sent_at = connection.turn
             connection.engine.send_data(stream, data)
         connection.turn_room = room = connection.turn_room - size - count * MESSAGE_COST
@@ -92,6 +91,8 @@ class OutgoingMessages:
     def flush(self) -> None:
         """Give the engine what it has not got yet."""
         unsent = self.unsent
+        if unsent.__class__ is bytes:
+            unsent = frame(unsent)
         if unsent:
             self.unsent = ROOM
             self._connection.engine.send_data(self._stream, unsent)

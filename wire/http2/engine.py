@@ -78,7 +78,7 @@ NO_LIMIT: Final = 2**32 - 1
 
 
 MOST_ANSWER_BYTES: Final = 1024
-"""DATA that `on_data_within` may return."""
+"""Of a message that `on_message` may return."""
 
 
 class HeaderList:
@@ -121,9 +121,10 @@ class Stream:
     `id`: the stream identifier. `call`: belongs to the layer above. Where it is set, an engine may report DATA that
     does not end the stream by `call.on_data_within(data, start, stop)`: it is `data[start:stop]`, 5 bytes or more; or
     by `call.on_message(message)`: its first 5 bytes, as a number, are the length of the rest, `message`. What these
-    return, DATA of up to `MOST_ANSWER_BYTES`, is sent as by `send_data`. `queued_bytes`: DATA accepted by the
-    engine and not yet framed, because a window is closed. `closed`: both sides ended, or it was reset; it is set, and
-    the stream out of `Engine.streams`, before the sink hears of it. An engine may derive its own class.
+    return, such a message of up to `MOST_ANSWER_BYTES` or None, is sent behind its length, as by `send_data`.
+    `queued_bytes`: DATA accepted by the engine and not yet framed, because a window is closed. `closed`: both sides
+    ended, or it was reset; it is set, and the stream out of `Engine.streams`, before the sink hears of it. An engine
+    may derive its own class.
     """
 
     __slots__ = ("call", "closed", "id", "queued_bytes")

@@ -448,7 +448,7 @@ class ServerCall(ServerContext):
                     if size < answer_bytes:
                         unsent = outgoing.unsent
                         if unsent is ROOM:
-                            outgoing.unsent = PREFIXES[size] + message  # whoever handles the request sends it
+                            outgoing.unsent = message  # whoever handles the request sends it
                             continue
                         room = connection.turn_room - size - _SMALL_COST
                         if unsent.__class__ is bytearray and room > 0 and len(unsent) < TOGETHER_BYTES:
@@ -477,9 +477,7 @@ class ServerCall(ServerContext):
                         data = (PREFIXES[size] if size < KNOWN_PREFIXES else pack_prefix(0, size)) + message
                     else:
                         data = frame(message, compress)
-                    if outgoing.unsent is ROOM and len(data) <= MOST_ANSWER_BYTES:
-                        outgoing.unsent = data
-                    elif outgoing.put(data):
+                    if outgoing.put(data):
                         await outgoing.wait()
             self._succeed()
         except BaseException as error:

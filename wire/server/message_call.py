@@ -1,6 +1,6 @@
 """A call whose handler is a plain function of each of its requests (`service.per_message`).
 
-A message runs from `on_data_within` to `Engine.send_data` without a task, a queue or a future, as a unary request does;
+A message runs from `on_message` back to the engine's loop without a task, a queue or a future, as a unary request does;
 several that come at once are handled in one loop, and their responses leave together. Only where the client does not
 take what was sent, or a message is compressed or heavy, a task sees to the requests until none waits. Imports
 `request_calls` and what is below it.
@@ -15,7 +15,7 @@ from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
 from wire.messages import CREDIT_BYTES
 from wire.metadata import Fields
 from wire.outgoing import OutgoingMessages
-from wire.rpc.framing import PREFIX_BYTES, PREFIXES, frame, frame_all, pack_prefix, unpack_prefix
+from wire.rpc.framing import PREFIX_BYTES, frame, frame_all, pack_prefix, unpack_prefix
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
@@ -96,7 +96,7 @@ class MessageCall(StreamRequestCall):
                 and not self.outgoing.unsent
                 and self.connection.turn_room > 0
             ):
-                return PREFIXES[size] + message
+                return message
             if self._send_one(message):
                 self._spawn_catching_up(must_wait=True)
         except BaseException as error:

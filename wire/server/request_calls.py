@@ -325,13 +325,12 @@ class StreamRequestCall(ServerCall):
         outgoing.unsent = ROOM
         if not incoming.task.resume():  # type: ignore[union-attr]
             self._hand_later()
-        answer = outgoing.unsent
+        answer: Any = outgoing.unsent
         outgoing.unsent = None
         if answer.__class__ is bytes:
             return answer
-        if answer is None:
-            return None
-        self.connection.engine.send_data(self.stream, answer)
+        if answer:
+            self.connection.engine.send_data(self.stream, answer)
         return None
 
     def _hand_later(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.http2 import frames as f
 from tests.http2.rig import RESPONSE, TRAILERS, Rig
-from wire.http2.codes import ErrorCode
+from wire.http2.codes import ErrorCode, FrameType
 
 
 def test_a_repeated_block_hands_over_the_same_section() -> None:
@@ -71,3 +73,48 @@ def test_a_response_may_end_with_data() -> None:
     assert rig.calls()[-1] == ("data", stream.id, b"reply", True)
     assert stream.closed
     assert not rig.engine.streams
+
+
+class _Echo:
+    """A call that answers each message at once."""
+
+    def on_data_within(self, data: bytes, start: int, stop: int) -> bytes:
+        return data[start + 5 : stop]
+
+    def on_message(self, message: bytes) -> bytes:
+        return message
+
+
+def _framed(message: bytes) -> bytes:
+    return len(message).to_bytes(5, "big") + message
+
+
+@pytest.mark.parametrize("sizes", [[3] * 6, [3, 3, 4, 0, 0, 0, 0, 0, 0, 3, 1019]])
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("window_bytes", [65_535, 20])
+def test_answers_are_framed_behind_their_lengths_and_those_of_one_stream_together(
+    sizes: list[int], streams: int, window_bytes: int
+) -> None:
+    rig = Rig("tuned", client=False)
+    rig.feed(f.settings({4: window_bytes}))
+    opened = [rig.open() for _ in range(streams)]
+    for stream in opened:
+        stream.call = _Echo()
+        rig.engine.send_headers(stream, RESPONSE)
+    rig.sent()
+    messages = [bytes((65 + number,)) * size for number, size in enumerate(sizes)]
+    for _ in range(2):
+        rig.feed(*(f.data(stream.id, _framed(message)) for message in messages for stream in opened))
+        expected = b"".join(map(_framed, messages))
+        frames = [frame for frame in rig.sent() if frame.kind == FrameType.DATA]
+        if window_bytes > len(expected):
+            assert len(frames) == streams
+        sent = {
+            stream.id: b"".join(each.payload for each in frames if each.stream_id == stream.id) for stream in opened
+        }
+        for stream in opened:
+            rig.feed(f.window_update(stream.id, len(expected)))
+            assert sent[stream.id] + rig.sent_data(stream.id) == expected
+    rig.engine.send_data(opened[0], b"as it is")
+    rig.feed(f.data(opened[0].id, _framed(b"request")))
+    assert rig.sent_data(opened[0].id) == b"as it is" + _framed(b"request")

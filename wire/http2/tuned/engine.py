@@ -57,7 +57,7 @@ FRAME_COST: Final = 512
 """What a frame of DATA that is longer takes of a slice."""
 
 _unpack_header = frames.HEADER.unpack_from
-_frame_header = frames.HEADER.pack
+_message_header = frames.MESSAGE_HEADER.pack
 
 
 class TunedEngine(WholeRequests):
@@ -258,8 +258,8 @@ class TunedEngine(WholeRequests):
                     break
                 stream.receive_window = window
                 answer = call.on_data_within(data, start, stop) if message is None else call.on_message(message)
-                if answer:
-                    answer_size = len(answer)
+                if answer is not None:
+                    answer_size = LEAST_DATA_BYTES + len(answer)
                     window = stream.send_window - answer_size
                     connection_window = connection.send_window - answer_size
                     if (
@@ -269,14 +269,14 @@ class TunedEngine(WholeRequests):
                         or stream.local != OPEN
                         or stream.queue
                     ):
-                        self.send_data(stream, answer)
+                        self.send_data(stream, len(answer).to_bytes(LEAST_DATA_BYTES, "big") + answer)
                     else:  # as `send_data` does
                         stream.send_window = window
                         connection.send_window = connection_window
-                        if answer_size != stream.head_size:
-                            stream.head_size = answer_size
-                            stream.head = _frame_header(answer_size << 8 | DATA, 0, stream_id)
-                        out += stream.head, answer
+                        if answer_size != stream.answer_size:
+                            stream.answer_size = answer_size
+                            stream.answer_head = _message_header(answer_size << 8 | DATA, 0, stream_id, 0, len(answer))
+                        out += stream.answer_head, answer
                         stream.turn = self._turn
                         stream.data_end = len(out)
                         answers += 1

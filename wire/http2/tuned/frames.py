@@ -40,6 +40,9 @@ HEADER: Final = Struct(">IBI")
 WORD_AND_FLAGS: Final = Struct(">IB")
 """What of it is in front of the stream."""
 
+MESSAGE_HEADER: Final = Struct(">IBIBI")
+"""The same, and the length of the message that is the frame's DATA, in `LEAST_DATA_BYTES`: 0 and an int."""
+
 UINT32: Final = Struct(">I")
 SETTING: Final = Struct(">HI")
 _LAST_AND_CODE: Final = Struct(">II")

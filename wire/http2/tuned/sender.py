@@ -26,7 +26,7 @@ from wire.http2.limits import EXPLAINING_BYTES, LEAST_DATA_BYTES
 from wire.http2.receive_budget import Grants
 from wire.http2.send_queue import JOINED_BYTES, MOST_FRAMED_BYTES, SMALL_BYTES, Chunk, append_chunk
 from wire.http2.tuned import frames
-from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM
+from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES
 from wire.http2.tuned.replies import TOGETHER_BYTES, ReplyShapes, reply_shapes
 from wire.http2.tuned.state import EngineState
 from wire.http2.tuned.streams import CONNECTION, END_ON_DATA, ENDED, OPEN, WAITING, TunedStream
@@ -195,12 +195,12 @@ class TunedSender(EngineState):
         """Put DATA into the frame of the same stream that the next `take` gives, unless they are too long for one."""
         out = self._out
         at = stream.data_end - 1
-        last = out[at]
-        size = len(last) + len(data)
+        header, last = out[at - 1], out[at]  # behind the header, the prefix of a message that was an answer
+        size = len(header) - HEADER_BYTES + len(last) + len(data)
         if size > JOINED_BYTES:
             return False
         if not isinstance(last, bytearray):
-            last = out[at] = bytearray(last)
+            last = out[at] = bytearray(header[HEADER_BYTES:]) + last
         last += data
         out[at - 1] = _frame_header(size << 8 | DATA, 0, stream.id)
         return True

@@ -64,11 +64,14 @@ class Flow(Stream):
 
 class TunedStream(Flow):
     """One stream. `turn`: the engine's when it last framed DATA, `data_end`: where that ends in its list. `head`: the
-    header of its last DATA frame, of `head_size` bytes, which the next one mostly is, too. `queue`: DATA that waits for
+    header of its last DATA frame, of `head_size` bytes, which the next one mostly is, too; `answer_head`: the same with
+    the length of a message, of the last that was an answer. `queue`: DATA that waits for
     a window; None until some first has to. `ending`: what ends our half once the queue is empty, trailers or
     `END_ON_DATA`. `content_length`: as received, None without one; only then are `received_bytes` of DATA counted."""
 
     __slots__ = (
+        "answer_head",
+        "answer_size",
         "content_length",
         "data_end",
         "ending",
@@ -83,6 +86,7 @@ class TunedStream(Flow):
 
     data_end: int
     head: bytes
+    answer_head: bytes
 
     def __init__(
         self, stream_id: int, send_window: int, receive_window: int, remote: int = ENDED, local: int = WAITING
@@ -100,6 +104,6 @@ class TunedStream(Flow):
         self.local = local
         self.content_length: int | None = None
         self.received_bytes = 0
-        self.turn = self.head_size = -1
+        self.turn = self.head_size = self.answer_size = -1
         self.queue: deque[Chunk] | None = None
         self.ending: HeaderList | None = None
