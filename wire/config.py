@@ -334,8 +334,8 @@ class ServerConfig:
 
     slow_handler_s: float | None = 0.1
     """A handler that holds the event loop for longer, without an `await`, is named in the log, once for each method;
-    None: nothing watches. 0.1 s: other calls wait that long, and what takes so long belongs in a thread. A thread looks
-    twice in that time while there are connections, at no cost to calls."""
+    None: nothing watches, nor does it on PyPy. 0.1 s: other calls wait that long, and what takes so long belongs in a
+    thread. A thread looks twice in that time while there are connections, at no cost to calls."""
 
     hang_timeout_s: float | None = 10.0
     """Several workers: one whose event loop has not turned for so long is killed and replaced (`run_workers`); None: it

@@ -37,7 +37,8 @@ _HANDLERS: Final = frozenset(
         MessageCall._answer_all,
     )
 )
-_current_frames: Final = getattr(sys, "_current_frames", None)  # not every interpreter has it
+_current_frames: Final = sys._current_frames if sys.implementation.name == "cpython" else None
+"""PyPy 7.3.19 crashes when a thread looks at the frames of another that runs code of the JIT compiler."""
 
 THREAD_NAME: Final = "wire.slow_handlers"
 
