@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -94,7 +95,18 @@ def _is_timer(found: object) -> bool:
     return kind == "TimerHandle" and not found.cancelled()  # type: ignore[attr-defined]
 
 
+def _empty_caches() -> None:
+    """Of what is kept up to a bound, short runs bring some more each time."""
+    for each in gc.get_objects():
+        if isinstance(each, _lru_cache_wrapper) and str(each.__module__).startswith("wire."):
+            each.cache_clear()
+    while huffman._kept:
+        known, ending = huffman._kept.popleft()
+        known.pop(ending, None)
+
+
 def _level(calls: int, loop: LoopName) -> Level:
+    _empty_caches()
     freed = FreedMemory.find()
     if freed is not None:
         freed.give_back()
@@ -178,11 +190,8 @@ async def soak(engine: EngineName, loop: LoopName, calls: int, stages: int, repo
 
 
 def collected_blocks() -> int:
-    """Blocks of memory that Python has allocated, with what it keeps of freed tuples and the like given back, and
-    without the endings of Huffman strings, which are kept up to a bound that short runs do not reach."""
-    while huffman._kept:
-        known, ending = huffman._kept.popleft()
-        known.pop(ending, None)
+    """Blocks of memory that Python has allocated, with what it keeps of freed tuples and the like given back."""
+    _empty_caches()
     gc.collect()
     return sys.getallocatedblocks()
 
