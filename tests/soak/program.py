@@ -98,7 +98,8 @@ def _is_timer(found: object) -> bool:
 def _empty_caches() -> None:
     """Of what is kept up to a bound, short runs bring some more each time."""
     for each in gc.get_objects():
-        if isinstance(each, _lru_cache_wrapper) and str(each.__module__).startswith("wire."):
+        ours = isinstance(each, _lru_cache_wrapper) and str(each.__module__).startswith("wire.")
+        if ours and each.cache_parameters()["maxsize"] is not None:
             each.cache_clear()
     while huffman._kept:
         known, ending = huffman._kept.popleft()
