@@ -15,7 +15,8 @@ from wire.messages import IncomingMessages
 from wire.rpc.framing import frame
 from wire.transport.contract import Future
 
-TOGETHER_BYTES: Final = 1 << 13  # of small messages, after which they are sent
+TOGETHER_BYTES: Final = 1 << 13
+"""Of small messages of one turn or read, after which they are sent."""
 
 ROOM: Final = ()
 """As `OutgoingMessages.unsent`: a request is handled, and whoever handles it takes the answer from there."""

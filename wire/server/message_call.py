@@ -14,16 +14,13 @@ from wire.errors import CodecError, is_loops_own
 from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
 from wire.messages import CREDIT_BYTES
 from wire.metadata import Fields
-from wire.outgoing import OutgoingMessages
+from wire.outgoing import TOGETHER_BYTES, OutgoingMessages
 from wire.rpc.framing import PREFIX_BYTES, frame, frame_all, pack_prefix, unpack_prefix
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
 from wire.server.request_calls import StreamRequestCall
 from wire.status import StatusCode
-
-_TOGETHER_BYTES = 1 << 13
-"""Responses of one loop over requests that are sent together; a longer one goes by itself."""
 
 
 class MessageCall(StreamRequestCall):
@@ -200,7 +197,7 @@ class MessageCall(StreamRequestCall):
     def _most_together(self) -> int:
         if not self._headers_sent or self._compress is not None:
             return -1
-        return min(_TOGETHER_BYTES, self.connection.max_send_bytes)
+        return min(TOGETHER_BYTES, self.connection.max_send_bytes)
 
     def _send_headers(self, metadata: Fields = ()) -> None:
         super()._send_headers(metadata)
