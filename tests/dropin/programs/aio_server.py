@@ -55,7 +55,7 @@ class Behaviours:
         notes.add(context, "peer", context.peer())
         notes.add(context, "auth", security(context), context.peer_identities(), context.peer_identity_key())
         remaining = context.time_remaining()
-        notes.add(context, "time", remaining is None or 0 < remaining < 30.1)
+        notes.add(context, "time", remaining is None or 0 < remaining < 60)
         notes.add(context, "status", context.code(), context.details(), context.trailing_metadata())
         notes.add(context, "state", context.done(), context.cancelled())
         return request

@@ -49,7 +49,7 @@ class Behaviours:
         notes.add(context, "pairs", [type(pair).__name__ for pair in context.invocation_metadata()])
         notes.add(context, "peer", context.peer())
         notes.add(context, "auth", security(context), context.peer_identities(), context.peer_identity_key())
-        notes.add(context, "time", 0 < context.time_remaining() < 30.1, context.time_remaining() > 1e9)
+        notes.add(context, "time", 0 < context.time_remaining() < 60, context.time_remaining() > 1e9)
         notes.add(context, "status", context.code(), context.details(), context.trailing_metadata())
         notes.add(context, "state", context.is_active())
         return request
