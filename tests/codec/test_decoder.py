@@ -104,6 +104,19 @@ def test_malformed_bytes_are_refused(message_type: type[betterproto2.Message], d
         codec_for(message_type).decode(data)
 
 
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 129, 16_383, 16_384, 16_385, (1 << 21) - 1, 1 << 21, (1 << 21) + 1])
+def test_a_message_that_is_one_field_is_read_whatever_its_length(size: int) -> None:
+    decode = codec_for(kinds.OneBytes).decode
+    payload = b"\x0a" * size
+    data = b"\x0a" + _varint(size) + payload
+    assert decode(data) == kinds.OneBytes(payload=payload)
+    assert decode(data + b"\x18\x05").payload == payload  # an unknown field behind it
+    assert decode(b"\x18\x05" + data).payload == payload
+    if size:
+        with pytest.raises(DecodeError):
+            decode(data[:-1])
+
+
 def test_every_truncation_of_a_field_is_refused() -> None:
     whole = codec_for(kinds.Optionals).encode(
         kinds.Optionals(

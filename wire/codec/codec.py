@@ -201,6 +201,7 @@ _RUNTIME: dict[str, Any] = {
             decoding.enum_member,
             decoding.enum_members,
             decoding.join_spans,
+            decoding.long_head,
             decoding.read_length,
             decoding.read_tag,
             decoding.read_varint,
