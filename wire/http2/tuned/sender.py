@@ -24,7 +24,7 @@ from wire.http2.codes import (
 from wire.http2.engine import Fields, HeaderList
 from wire.http2.limits import EXPLAINING_BYTES, LEAST_DATA_BYTES
 from wire.http2.receive_budget import Grants
-from wire.http2.send_queue import JOINED_BYTES, MOST_FRAMED_BYTES, SMALL_BYTES, Chunk, append_chunk
+from wire.http2.send_queue import JOINED_BYTES, MOST_FRAMED_BYTES, SMALL_BYTES, append_chunk
 from wire.http2.tuned import frames
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES
 from wire.http2.tuned.replies import TOGETHER_BYTES, ReplyShapes, reply_shapes
@@ -211,14 +211,19 @@ class TunedSender(EngineState):
         most = self._peer_max_frame_bytes
         stream.send_window -= size
         self._connection.send_window -= size
-        pieces: list[Chunk] = [data] if size or end_stream else []
+        out = self._out
         if size > most:
-            view = memoryview(data)  # each byte is copied once, when what is queued is joined
-            pieces = [view[at : at + most] for at in range(0, size, most)]
-        for left, piece in enumerate(pieces, 1 - len(pieces)):
-            flags = END_STREAM if end_stream and not left else 0
-            self._out += _frame_header(len(piece) << 8 | DATA, flags, stream.id), piece
-        self._limits.written += len(pieces)
+            data = memoryview(data)  # each byte is copied once, when what is queued is joined
+            header = _frame_header(most << 8 | DATA, 0, stream.id)
+            cuts = range(most, size, most)
+            for cut in cuts:
+                out += header, data[cut - most : cut]
+            self._limits.written += len(cuts)
+            data = data[cut:]
+            size -= cut
+        if size or end_stream:
+            out += _frame_header(size << 8 | DATA, END_STREAM if end_stream else 0, stream.id), data
+            self._limits.written += 1
         if end_stream:
             self._end_local(stream)
 
