@@ -107,14 +107,14 @@ class IncomingMessages(Generic[M]):
 
     def feed(self, data: bytes) -> None:
         """DATA has come. Raises `RpcError` as `MessageReader` does."""
+        if not data:
+            return
         reader = self.reader
         begun = reader.size_bytes >= PREFIX_BYTES
         if not self.messages and not self._packed:
             message = reader.whole(data)
             if message is not None:
-                self.received += 1
-                self.messages.append(message)
-                self._come()
+                self._add(message)
                 return
         messages = reader.feed(data, 0 if self._packed else _CUT_MESSAGES - len(self.messages))
         uncut_count = reader.uncut_count
@@ -137,6 +137,8 @@ class IncomingMessages(Generic[M]):
         compressed, size = unpack_prefix(data, start)
         if size == stop - start - PREFIX_BYTES and not compressed:
             self.feed_message(data[start + PREFIX_BYTES : stop])
+        elif (message := self.reader.completed(data, start, stop)) is not None:
+            self.feed_whole(message)
         else:
             self.feed(data[start:stop])
 
@@ -153,7 +155,21 @@ class IncomingMessages(Generic[M]):
                 if not waiter.done():
                     waiter.set_result(None)
         else:
+            self.feed_whole(message)
+
+    def feed_whole(self, message: bytes) -> None:
+        """As `feed_message`, where whoever waits for it has its turn with others that wait."""
+        if len(message) <= self.reader.max_bytes and not (self.messages or self._packed or self.reader.size_bytes):
+            self._add(message)
+        else:
             self.feed(frame(message))
+
+    def _add(self, message: bytes) -> None:
+        """A whole message has come, before which there are none."""
+        self._wants_bytes = self._short_bytes
+        self.received += 1
+        self.messages.append(message)
+        self._come()
 
     def _come(self) -> None:
         """There are messages: let whoever waits for one go on, now where that is possible."""

@@ -44,6 +44,24 @@ def test_requests_may_come_in_any_pieces(engine: EngineName, method: str) -> Non
     ask(test, engine=engine)
 
 
+@pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
+@pytest.mark.parametrize("first", [1, 4, 5, 6])
+def test_the_first_bytes_of_a_message_may_come_by_themselves(engine: EngineName, method: str, first: int) -> None:
+    messages = [b"a" * 40_000, b"", b"b" * 10, b"c" * 20_000]
+
+    async def test(peer: RawPeer, server: wire.Server) -> None:
+        await peer.send(frames.headers(1, request(method)))
+        for message in map(framed, messages):
+            await peer.send(frames.data(1, message[:first]))
+            await peer.send(frames.data(1, message[first:]) if message[first:] else b"")
+        await peer.send(frames.data(1, end=True))
+        answer = await peer.answer(1)
+        assert answer.status == StatusCode.OK
+        assert answer.data == (b"".join(map(framed, messages)) if method == "Bidi" else framed(b"".join(messages)))
+
+    ask(test, engine=engine)
+
+
 def test_request_trailers_end_the_request(engine: EngineName) -> None:
     async def test(peer: RawPeer, server: wire.Server) -> None:
         await peer.call(1, framed(b"x"), end=False)

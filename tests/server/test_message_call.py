@@ -167,7 +167,7 @@ def test_messages_in_any_pieces(engine: EngineName) -> None:
     body = framed(b"1") + framed(b"0") + framed(b"3")
 
     async def test(peer: RawPeer, server: wire.Server) -> None:
-        for stream_id, cuts in ((1, []), (3, [2]), (5, [8]), (7, [6, 7, 15])):
+        for stream_id, cuts in ((1, []), (3, [2]), (5, [8]), (7, [6, 7, 15]), (9, [1, 6, 7, 12, 16])):
             pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
             await peer.call(stream_id, pieces[0], request("Bidi"), end=False)
             for piece in pieces[1:]:

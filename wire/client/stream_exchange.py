@@ -110,7 +110,7 @@ class _StreamExchange(Exchange[R]):
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         try:
-            if data and self.code is None:
+            if self.code is None:
                 self.incoming.feed(data)
         except RpcError as error:
             self._abort(error.code, error.message)

@@ -183,6 +183,21 @@ class MessageReader:
             return data[PREFIX_BYTES:]
         return None
 
+    def completed(self, data: bytes, start: int, stop: int) -> bytes | None:
+        """The plain message that `data[start:stop]` is the rest of, where part of its prefix has come before, as from
+        clients of Rust's h2, which send one byte when that is all the room they know of; None where `feed` has to
+        look, and nothing has happened."""
+        missing_bytes = PREFIX_BYTES - self.size_bytes
+        if not 0 < missing_bytes < PREFIX_BYTES:
+            return None
+        body = start + missing_bytes
+        size = int.from_bytes(b"".join((*self._chunks, data[start:body])), "big")
+        if size != stop - body or size > self.max_bytes:
+            return None
+        self._chunks = []
+        self.size_bytes = 0
+        return data[body:stop]
+
     def plain(self, message: bytes) -> bytes:
         """A message of `feed`, decompressed where it has to be. Raises `RpcError`."""
         if message.__class__ is bytes:

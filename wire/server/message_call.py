@@ -8,6 +8,7 @@ take what was sent, or a message is compressed or heavy, a task sees to the requ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from wire.errors import CodecError, is_loops_own
@@ -15,7 +16,7 @@ from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
 from wire.messages import CREDIT_BYTES
 from wire.metadata import Fields
 from wire.outgoing import TOGETHER_BYTES, OutgoingMessages
-from wire.rpc.framing import PREFIX_BYTES, frame, frame_all, pack_prefix, unpack_prefix
+from wire.rpc.framing import PREFIX_BYTES, frame, frame_all, pack_prefix
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
@@ -53,18 +54,10 @@ class MessageCall(StreamRequestCall):
     def start(self) -> None:
         self._started = True  # there is nothing to do before the first request
 
-    def on_data_within(self, data: bytes, start: int, stop: int) -> bytes | None:
-        compressed, size = unpack_prefix(data, start)
-        if size == stop - start - PREFIX_BYTES and not compressed and size < self._wanted_bytes:
-            return self.on_message(data[start + PREFIX_BYTES : stop])
-        if self._finished or not self._incoming.reader.add(data, start, stop):
-            self.on_data(data[start:stop], False)
-        return None
-
     def on_message(self, message: bytes) -> bytes | None:
         size = len(message)
         if size >= self._wanted_bytes:
-            self.on_data(frame(message), False)
+            self._receive(self._incoming.feed_whole, message, False)
             return None
         self._incoming.received += 1
         self._taken_bytes = taken_bytes = self._taken_bytes + size + PREFIX_BYTES
@@ -100,12 +93,12 @@ class MessageCall(StreamRequestCall):
             self._fail_within(error)
         return None
 
-    def on_data(self, data: bytes, end_stream: bool) -> None:
-        if self._finished or self._task is not None or not data:
-            super().on_data(data, end_stream)
+    def _receive(self, feed: Callable[[bytes], None], data: bytes, end_stream: bool) -> None:
+        if self._finished or self._task is not None:
+            super()._receive(feed, data, end_stream)
             return
         self._wanted_bytes = 0
-        super().on_data(data, False)
+        super()._receive(feed, data, False)
         self._go_on()
         if end_stream:
             self.on_end()

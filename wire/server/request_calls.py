@@ -16,7 +16,7 @@ from wire.errors import CodecError
 from wire.http2.engine import HeaderList, Stream
 from wire.messages import IncomingMessages
 from wire.outgoing import ROOM, OutgoingMessages
-from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, frame, pack_prefix, unpack_prefix
+from wire.rpc.framing import KNOWN_PREFIXES, PREFIX_BYTES, PREFIXES, MessageReader, pack_prefix, unpack_prefix
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
@@ -298,16 +298,21 @@ class StreamRequestCall(ServerCall):
 
     def on_data_within(self, data: bytes, start: int, stop: int) -> bytes | None:
         compressed, size = unpack_prefix(data, start)
-        if size == stop - start - PREFIX_BYTES and not compressed and size < self._incoming.wanted_bytes:
+        if size == stop - start - PREFIX_BYTES and not compressed:
             return self.on_message(data[start + PREFIX_BYTES : stop])
-        if self._finished or not self._incoming.reader.add(data, start, stop):
-            self.on_data(data[start:stop], False)
+        incoming = self._incoming
+        if self._finished or not incoming.reader.add(data, start, stop):
+            message = incoming.reader.completed(data, start, stop)
+            if message is None:
+                self.on_data(data[start:stop], False)
+            else:
+                self._receive(incoming.feed_whole, message, False)
         return None
 
     def on_message(self, message: bytes) -> bytes | None:
         incoming = self._incoming
-        if len(message) >= incoming.wanted_bytes:  # nobody waits for it
-            self.on_data(frame(message), False)
+        if len(message) >= incoming.wanted_bytes:  # nobody waits for it, or it is long
+            self._receive(incoming.feed_whole, message, False)
             return None
         incoming.wanted_bytes = -1
         incoming.received += 1
@@ -341,12 +346,15 @@ class StreamRequestCall(ServerCall):
         incoming.task.wake()  # type: ignore[union-attr]
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
+        self._receive(self._incoming.feed, data, end_stream)
+
+    def _receive(self, feed: Callable[[bytes], None], data: bytes, end_stream: bool) -> None:
+        """`feed`: of the incoming messages, what takes `data`."""
         if self._finished:
             self.connection.engine.consumed(self.stream, len(data))
             return
         try:
-            if data:
-                self._incoming.feed(data)
+            feed(data)
         except RpcError as error:
             self.fail(error.code, error.message)
             self.cancel()
