@@ -13,7 +13,7 @@ import socket
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from itertools import count
 from typing import Any, Final
@@ -45,10 +45,11 @@ IN_FLIGHT: Final = 100
 """Operations in a round: calls, or messages on as many streams, that one read brings."""
 
 _MESSAGE: Final = echo_message(16)
-_OPENING: Final = struct.pack(">HIHIHI", 3, 1000, 4, 2**29, 5, 1 << 16)
-"""SETTINGS of the end that is played here: streams, a window and frames as large as anybody needs. Less than 2**30, as
-real peers' windows are: CPython takes longer for larger numbers."""
+_OPENING: Final = struct.pack(">HIHI", 3, 1000, 4, 2**29)
+"""SETTINGS of the end that is played here: as many streams and as wide a window as anybody needs, frames of 16 KiB, as
+most peers have them. Less than 2**30, as real peers' windows are: CPython takes longer for larger numbers."""
 _WIDE: Final = struct.pack(">I", 2**29)
+_AT_ONCE_BYTES: Final = 1 << 20
 _PATIENT: Final = wire.Http2Config(max_turn_s=60.0, settings_timeout_s=86_400.0)  # a run under a simulator is slow
 _RESPONSE: Final = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 _STATUS: Final = ((b"grpc-status", b"0"),)
@@ -79,10 +80,20 @@ class _Peer:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _AT_ONCE_BYTES)
         self._sock = sock
         self._buffer = bytearray(1 << 18)
         self.send = sock.sendall
+
+    async def exchange(self, data: bytes, done: Callable[[], bool]) -> None:
+        """Send more than the socket takes at once, and drop what comes until it is `done`."""
+        left = memoryview(data)
+        while left or not done():
+            with suppress(BlockingIOError):
+                left = left[self._sock.send(left) :] if left else left
+            await asyncio.sleep(0)
+            with suppress(BlockingIOError):
+                self._sock.recv_into(self._buffer)
 
     async def receive(self) -> int:
         """The size of what comes next, once something has."""
@@ -169,7 +180,11 @@ async def _serving(
 
             async def run() -> None:
                 due = servicer.handled + IN_FLIGHT
-                peer.send(next(left))
+                read = next(left)
+                if len(read) > _AT_ONCE_BYTES:
+                    await peer.exchange(read, lambda: servicer.handled == due)
+                    return
+                peer.send(read)
                 while servicer.handled < due:
                     await asyncio.sleep(0)
                 await peer.receive()
@@ -189,18 +204,24 @@ def _unary_server_apart(rounds: int, engine: EngineName) -> AbstractAsyncContext
     return _serving(_Echo(), [opening, *map(_headers_first, reads)], engine)
 
 
-def _bidi_server(servicer: type[_Echo], streams: int = IN_FLIGHT) -> Path:
-    return lambda rounds, engine: _serving_streams(servicer(), streams, rounds, engine)
+def _bidi_server(servicer: type[_Echo], streams: int = IN_FLIGHT, payload_bytes: int = 16) -> Path:
+    message = echo_message(payload_bytes)
+    return lambda rounds, engine: _serving_streams(servicer(), message, streams, rounds, engine)
 
 
 def _serving_streams(
-    servicer: _Echo, streams: int, rounds: int, engine: EngineName
+    servicer: _Echo, message: bytes, streams: int, rounds: int, engine: EngineName
 ) -> AbstractAsyncContextManager[Round]:
     encoder = Encoder()
     fields = request_fields(STREAM_PATH)
     ids = range(3, 3 + 2 * streams, 2)
     opened = b"".join(frame(HEADERS, END_HEADERS, each, encoder.encode(fields)) for each in ids)
-    messages = b"".join(frame(DATA, 0, each, _MESSAGE * (IN_FLIGHT // streams)) for each in ids)
+    messages = b"".join(frame(DATA, 0, each, message * (IN_FLIGHT // streams)) for each in ids)
+    if len(message) > 1 << 14:  # as tonic's client writes them: of some the first byte by itself, before the others
+        split = ids[: streams // 2]
+        messages = b"".join(frame(DATA, 0, each, message[:1]) for each in split) + b"".join(
+            frame(DATA, 0, each, message[each in split :]) for each in ids
+        )
     reads = _request_rounds(Varying.SAME, 0)
     return _serving(servicer, [reads[0] + opened, *[messages] * rounds], engine)
 
@@ -308,6 +329,8 @@ PATHS: Final[dict[str, Path]] = {
     "server-async": _unary_server(_AsyncEcho),
     "server-bidi": _bidi_server(_Echo),
     "server-messages": _bidi_server(_MessageEcho),
+    "server-long": _bidi_server(_Echo, payload_bytes=1 << 16),
+    "server-long-messages": _bidi_server(_MessageEcho, payload_bytes=1 << 16),
     "server-flood": _bidi_server(_Echo, streams=1),
     "server-flood-messages": _bidi_server(_MessageEcho, streams=1),
     "client-unary": _unary_client,

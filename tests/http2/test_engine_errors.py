@@ -7,18 +7,24 @@ import pytest
 from tests.http2 import frames as f
 from tests.http2.conftest import MakeRig
 from tests.http2.rig import REQUEST, RESPONSE, TRAILERS, Rig
+from wire.config import Http2Config
 from wire.http2.codes import ErrorCode, FrameType, Setting
 
 E = ErrorCode
 T = FrameType
 MiB = 1 << 20
+LONG = Http2Config().max_frame_bytes + 1
 
 
 # Connection errors.
 
 CLOSED_AT_ONCE: list[tuple[str, bytes, ErrorCode]] = [
-    ("frame too long, its header alone", f.frame(T.DATA, 0, 1, length=65_537), E.FRAME_SIZE_ERROR),
-    ("unknown frame too long", f.frame(0xEE, 0, 0, length=65_537), E.FRAME_SIZE_ERROR),
+    (
+        "frame too long, its header alone",
+        f.frame(T.DATA, 0, 1, length=LONG),
+        E.FRAME_SIZE_ERROR,
+    ),
+    ("unknown frame too long", f.frame(0xEE, 0, 0, length=LONG), E.FRAME_SIZE_ERROR),
     ("SETTINGS of 5 bytes", f.frame(T.SETTINGS, 0, 0, length=5), E.FRAME_SIZE_ERROR),
     ("SETTINGS acknowledgement with contents", f.frame(T.SETTINGS, f.ACK, 0, length=6), E.FRAME_SIZE_ERROR),
     ("PING of 7 bytes", f.frame(T.PING, 0, 0, length=7), E.FRAME_SIZE_ERROR),

@@ -28,6 +28,29 @@ def test_reading_in_one_piece_or_byte_by_byte_is_the_same() -> None:
     assert pieces.calls() == whole.calls()
 
 
+@pytest.mark.parametrize("size", [1000, 20_000, 45_000, 70_000, 130_000])
+def test_reading_long_frames_in_one_piece_or_in_several_is_the_same(size: int) -> None:
+    longs = b"".join(
+        f.data(stream_id, bytes([stream_id]) * 40_000) + f.data(stream_id, b"hello") for stream_id in (1, 3)
+    )
+    session = f.headers(1) + f.headers(3) + longs + f.data(3, b"end", end=True)
+    whole, pieces = Rig("tuned", client=False), Rig("tuned", client=False)
+    whole.feed(session)
+    for at in range(0, len(session), size):
+        pieces.feed(session[at : at + size])
+    assert pieces.calls() == whole.calls()
+
+
+def test_nothing_behind_a_long_frame_is_read_once_the_engine_is_closed() -> None:
+    rig = Rig("tuned", client=False)
+    stream = rig.open()
+    rig.sink.react["data"] = lambda _: rig.engine.close()
+    data = f.data(stream.id, bytes(40_000))
+    rig.feed(data[:10_000])
+    rig.feed(data[10_000:] + f.headers(3) + f.data(3, bytes(40_000)))
+    assert rig.calls()[-1] == ("data", stream.id, bytes(40_000), False)
+
+
 def test_credit_goes_back_in_halves_of_the_windows() -> None:
     rig = Rig(
         "tuned", client=False, stream_window_bytes=80_000, connection_window_bytes=100_000, receive_budget_bytes=0

@@ -35,6 +35,16 @@ def test_a_frame_in_pieces_comes_out_whole_with_what_is_behind_it(size: int) -> 
     pytest.fail("the frame never came out")
 
 
+def test_a_long_frame_comes_out_by_itself_when_much_is_behind_it() -> None:
+    reader = settled()
+    data = f.data(1, bytes(40_000)) + f.data(1, bytes(20_000))
+    reader.partial = data[:30_000]
+    assert reader.complete(data[30_000:]) == data[:40_009]
+    behind = reader.take_behind()
+    assert behind[reader.start :] == data[40_009:]
+    assert not reader.behind
+
+
 def test_the_preface_is_taken_off_in_pieces_and_judged_at_its_first_wrong_byte() -> None:
     reader = FrameReader(False, Http2Config())
     assert [reader.complete(piece) for piece in (b"PRI * ", f.PREFACE[6:23], b"\nrest")] == [b"", b"", b"rest"]

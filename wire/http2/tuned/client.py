@@ -161,7 +161,7 @@ class ClientEngine(TunedEngine):
             if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not reader.guarded:
                 stream = streams.get(stream_id)
                 if kind == DATA:
-                    if not flags:
+                    if not flags and size >= LEAST_DATA_BYTES:
                         after = self._receive_data(data, at, limit)
                         if after > at:
                             at = after

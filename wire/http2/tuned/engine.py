@@ -84,6 +84,11 @@ class TunedEngine(WholeRequests):
         try:
             if reader.partial or reader.rest or reader.guarded:  # as before the preface
                 data = reader.complete(data)
+                if reader.behind:
+                    self._receive_frames(data)
+                    if self._failed:
+                        return False
+                    data = reader.take_behind()
             elif data.startswith(self._beginning) and (size := len(data)) <= SLICE_BYTES:
                 at = self._receive_whole(data, 0, size)
                 if at == size:
@@ -135,7 +140,7 @@ class TunedEngine(WholeRequests):
                     self._report()
             if kind <= HEADERS and stop <= end and size <= max_frame_bytes and not guarded:
                 if kind == DATA:
-                    if not flags:
+                    if not flags and size >= LEAST_DATA_BYTES:
                         after = self._receive_data(data, at, limit)
                         if after > at:
                             at = after

@@ -34,6 +34,9 @@ from wire.http2.tuned.frames import (
     WINDOW_UPDATE,
 )
 
+_MOST_COPIED_BYTES: Final = 1 << 14
+"""To copy more than this takes longer than to handle the frame before it by itself."""
+
 _PRIORITY_BYTES: Final = 5
 _GOAWAY_BYTES: Final = 8
 _EXACT_SIZES: Final = {PRIORITY: _PRIORITY_BYTES, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
@@ -61,10 +64,12 @@ class FrameReader:
     """The receiving end of one connection's bytes.
 
     `partial`: the beginning of a frame that is not whole. `rest`: bytes that were not looked at yet from `start` on,
-    where a frame begins. `guarded`: the next frame must be SETTINGS, or CONTINUATION.
+    where a frame begins. `behind`: what was read behind the frame that `complete` gave. `guarded`: the next frame must
+    be SETTINGS, or CONTINUATION.
     """
 
     __slots__ = (
+        "_behind_at",
         "_block",
         "_block_flags",
         "_block_stream_id",
@@ -73,6 +78,7 @@ class FrameReader:
         "_continuations",
         "_max_block_bytes",
         "_preface_left",
+        "behind",
         "guarded",
         "partial",
         "rest",
@@ -83,6 +89,8 @@ class FrameReader:
         self.partial: bytes | bytearray = b""
         self.rest = b""
         self.start = 0
+        self.behind = b""
+        self._behind_at = 0
         self.guarded = True
         self._client = client
         self._preface_left = PREFACE
@@ -97,7 +105,8 @@ class FrameReader:
     def complete(self, data: bytes) -> bytes:
         """`data` behind what was left over, with a frame beginning at `start`; b"" if there is still no whole one.
 
-        A frame that comes in many reads grows in one bytearray, so that its bytes are not copied again at each.
+        A frame that comes in many reads grows in one bytearray, so that its bytes are not copied again at each; where
+        much follows it, it is given by itself, so that this is not copied either.
         """
         if self._preface_left:
             data = self._take_preface(data)
@@ -116,17 +125,28 @@ class FrameReader:
             self.partial = b""
             return bytes(partial) + data
         (word, _, _) = HEADER.unpack_from(partial)
-        if len(partial) + len(data) < (word >> 8) + HEADER_BYTES:
+        missing = (word >> 8) + HEADER_BYTES - len(partial)
+        if len(data) < missing:
             if isinstance(partial, bytes):
                 partial = self.partial = bytearray(partial)
             partial += data
             return b""
         self.partial = b""
+        if len(data) - missing > _MOST_COPIED_BYTES:
+            self.behind = data
+            self._behind_at = missing
+            data = data[:missing]
         return b"".join((partial, data))
+
+    def take_behind(self) -> bytes:
+        """What was read behind the frame that was completed, from `start` on."""
+        data, self.behind = self.behind, b""
+        self.start = self._behind_at
+        return data
 
     def clear(self) -> None:
         """Let go of everything."""
-        self.rest = self.partial = b""
+        self.rest = self.partial = self.behind = b""
         self._block.clear()
 
     def _take_preface(self, data: bytes) -> bytes:
