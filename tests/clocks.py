@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, cast
@@ -112,6 +112,7 @@ class MemoryTransport:
     def __init__(self) -> None:
         self.peer = Peer("memory:")
         self.written: list[bytes] = []
+        self.in_pieces: list[list[int]] = []  # the lengths of what each `writelines` was given
         self.closed = False
         self.aborted = False
         self.reading = True
@@ -120,6 +121,10 @@ class MemoryTransport:
     def write(self, data: bytes) -> None:
         if not self.closed:
             self.written.append(data)
+
+    def writelines(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        self.in_pieces.append(list(map(len, pieces)))
+        self.write(b"".join(pieces))
 
     def counters(self) -> SocketCounters | None:
         return None

@@ -11,7 +11,7 @@ from tests.http2 import frames
 from tests.http2.frames import Frame
 from wire.config import CallConfig, EngineName, Http2Config, KeepaliveConfig
 from wire.connection import Connection
-from wire.http2.codes import ErrorCode, FrameType
+from wire.http2.codes import ErrorCode, FrameType, Setting
 from wire.http2.engine import HeaderList, Stream
 
 OFF = KeepaliveConfig()
@@ -99,6 +99,29 @@ def test_a_sender_that_never_waits_is_written_out_on_its_way(server: Rig) -> Non
         send(server.connection, 10_000)
         written.append(len(server.transport.written))
     assert written == [0] * 13 + [1] * 7 + [2] * 7 + [3] * 3
+
+
+def test_what_is_long_is_written_in_pieces() -> None:
+    rig = Rig("tuned")
+    engine, transport = rig.connection.engine, rig.transport
+    wide = frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 20})
+    rig.receive(wide, frames.window_update(0, 1 << 20), frames.headers(1), frames.headers(3))
+    rig.turn()
+    first, second = rig.connection.opened
+    engine.send_headers(first, HeaderList(frames.RESPONSE))
+    engine.send_data(first, b"a" * 300_000)
+    rig.connection.flush()
+    assert transport.in_pieces[0][1:] == [9, 16_384] * 18 + [9, 300_000 - 18 * 16_384]
+    assert b"".join(each.payload for each in transport.sent()[1:]) == b"a" * 300_000
+    assert engine.held_bytes == 0
+    engine.send_data(first, b"short")  # not behind what has left
+    engine.send_headers(second, HeaderList(frames.RESPONSE))
+    engine.send_data(second, b"b" * 1_000_000)  # most of it waits for the connection's window
+    rig.connection.flush()
+    assert [each.payload for each in transport.sent()[:1]] == [b"short"]
+    rig.receive(frames.window_update(0, 1000))
+    assert sum(len(each.payload) for each in transport.sent()) == 1000
+    assert len(transport.in_pieces) == 2
 
 
 def test_senders_let_others_run_until_the_turn_is_over(server: Rig) -> None:

@@ -30,7 +30,8 @@ _TURN_ROOM = 1 << 16
 for each sender. Whenever so much more was sent, it is written out."""
 MESSAGE_COST = 128
 """What each message takes of that beside its bytes: 500 small ones are a millisecond's work."""
-_WRITE_BYTES = 1 << 18  # that are framed, before a long message is: then they are written first
+_WRITE_BYTES = 1 << 18
+"""Framed, these are written before a long message is framed, and in pieces: to join them would be one copy more."""
 _PING_PAYLOAD = b"wirelive"
 
 
@@ -324,6 +325,8 @@ class Connection:
                 sender.written()
         self._turn_calls = 0
         self.turn += 1
+        if self.engine.held_bytes > _WRITE_BYTES:
+            self._write_pieces()
         data = self.engine.take()
         if data and self.transport is not None:
             self.transport.write(data)
@@ -340,9 +343,15 @@ class Connection:
     def _write(self) -> None:
         self._turn_calls = 0
         self.turn += 1
+        if self.engine.held_bytes > _WRITE_BYTES:
+            self._write_pieces()
         data = self.engine.take()
         if data and self.transport is not None:
             self.transport.write(data)
+
+    def _write_pieces(self) -> None:
+        if self.engine.framed_bytes > _WRITE_BYTES and self.transport is not None:
+            self.transport.writelines(self.engine.take_pieces())
 
     def make_room(self) -> None:
         """A long message is to be queued. Of many in one turn not all leave at once: to write tens of mebibytes takes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import methodcaller
 from typing import Any, cast
 
@@ -258,6 +258,9 @@ class RawTransport:
 
     def write(self, data: bytes) -> None:
         self.written += data
+
+    def writelines(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(pieces))
 
     def counters(self) -> SocketCounters | None:
         return None

@@ -62,6 +62,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from wire.http2.codes import MIN_MAX_FRAME_BYTES, ErrorCode
+from wire.http2.send_queue import Chunk
 
 RESETS_REMEMBERED: Final = 1000
 """Streams whose frames are known to be late, because we reset them."""
@@ -296,6 +297,9 @@ class Engine(Protocol):
 
     def take(self) -> bytes:
         """The queued bytes, which are then the caller's to write; b"" when there is nothing."""
+
+    def take_pieces(self) -> list[Chunk]:
+        """As `take`, as the pieces that it would have to join: less work where they are long."""
 
     def close(self) -> None:
         """The transport is gone: close every stream without a word, free what they and the engine hold, and let go of

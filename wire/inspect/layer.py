@@ -9,7 +9,7 @@ sees what is inside. It is put there when a server or channel opens; without it 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wire.config import TransportConfig
@@ -104,6 +104,9 @@ class TracedTransport:
         if not self._ended:
             self._reader.feed(self._outward, data, self._now())
             self._transport.write(data)
+
+    def writelines(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(pieces))
 
     def counters(self) -> SocketCounters | None:
         return self._transport.counters()

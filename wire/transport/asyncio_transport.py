@@ -11,7 +11,7 @@ import asyncio
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import partial
@@ -50,12 +50,14 @@ class AsyncioTransport(asyncio.Protocol):
         "peer",
         "resume_writing",
         "write",
+        "writelines",
     )
 
     data_received: Callable[[bytes], None]  # type: ignore[assignment]
     pause_writing: Callable[[], None]
     resume_writing: Callable[[], None]
     write: Callable[[bytes], None]
+    writelines: Callable[[Sequence[bytes | bytearray | memoryview]], None]
 
     def __init__(
         self, protocol: TransportProtocol, peer: Peer, config: TransportConfig, runtime: AsyncioRuntime
@@ -64,7 +66,7 @@ class AsyncioTransport(asyncio.Protocol):
         self.data_received = protocol.data_received
         self.pause_writing = protocol.pause_writing
         self.resume_writing = protocol.resume_writing
-        self.write = _drop
+        self.write = self.writelines = _drop
         self._protocol = protocol
         self._runtime = runtime
         self._config = config
@@ -91,7 +93,12 @@ class AsyncioTransport(asyncio.Protocol):
         if isinstance(getattr(transport, "_buffer", None), bytearray):
             self.pause_writing, self.resume_writing = self._pause, self._resume
         self.write = self._transport.write
+        # asyncio's own joins them before Python 3.12, and raised after the connection's loss until 3.14 (gh-136234).
+        self.writelines = self._join if hasattr(transport, "max_size") else self._transport.writelines
         self._protocol.connection_made(self)
+
+    def _join(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(pieces))
 
     # asyncio before Python 3.12 joins what it holds in one bytearray, and copies that whenever it outgrows its place:
     # twice the memory, and 20 ms, for what handlers send to a peer that does not read. So it gets no more meanwhile.
@@ -205,7 +212,7 @@ class AsyncioTransport(asyncio.Protocol):
     def _stop(self) -> None:
         """Transports warn about writes after `close`, and may still pause the protocol; a transport does neither."""
         self._closing = True
-        self.write = _drop
+        self.write = self.writelines = _drop
         self.pause_writing = self.resume_writing = _ignore
 
 
@@ -225,7 +232,7 @@ def _unwind(transport: Any) -> None:
         transport._read_ready_cb = None
 
 
-def _drop(data: bytes) -> None:
+def _drop(data: object) -> None:
     pass
 
 

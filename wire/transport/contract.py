@@ -15,7 +15,7 @@ handshake that fails makes no call at all on the accepting side, and raises from
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -111,6 +111,9 @@ class Transport(Protocol):
 
     def write(self, data: bytes) -> None:
         """Queue `data`; written at once as far as the socket takes it."""
+
+    def writelines(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        """As `write` of the pieces together, which is not empty. None of them changes from then on."""
 
     def unsent_bytes(self) -> int:
         """What `write` was given and the socket has not taken yet."""

@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Protocol
 
@@ -207,6 +207,9 @@ class MemoryTransport:
             self._writing_paused = True
             assert self._protocol is not None
             self._protocol.pause_writing()
+
+    def writelines(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(pieces))
 
     def counters(self) -> SocketCounters | None:
         return None

@@ -11,6 +11,7 @@ import logging
 import socket
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -116,6 +117,9 @@ class SocketTransport:
         if self._queued_bytes > self._high_bytes and not self._writing_paused:
             self._writing_paused = True
             self._protocol.pause_writing()
+
+    def writelines(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(pieces))
 
     def counters(self) -> SocketCounters | None:
         return tcp_counters(self._sock.fileno())

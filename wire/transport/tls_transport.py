@@ -11,7 +11,7 @@ A peer that closes its socket without close_notify is reported as at its end: HT
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from wire.errors import TlsError
@@ -166,6 +166,9 @@ class TlsTransport:
             self._fail(_reason(error))
             return
         self._raw.write(self._outgoing.read())
+
+    def writelines(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(pieces))
 
     def counters(self) -> SocketCounters | None:
         return self._raw.counters()

@@ -302,6 +302,9 @@ class H2Sender:
         self._out.clear()
         return data
 
+    def take_pieces(self) -> list[Chunk]:
+        return [self.take()]
+
     def close(self) -> None:
         self._failed = self.drained = True
         self.can_open = False

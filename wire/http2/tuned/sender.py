@@ -24,7 +24,7 @@ from wire.http2.codes import (
 from wire.http2.engine import Fields, HeaderList
 from wire.http2.limits import EXPLAINING_BYTES, LEAST_DATA_BYTES
 from wire.http2.receive_budget import Grants
-from wire.http2.send_queue import JOINED_BYTES, MOST_FRAMED_BYTES, SMALL_BYTES, append_chunk
+from wire.http2.send_queue import JOINED_BYTES, MOST_FRAMED_BYTES, SMALL_BYTES, Chunk, append_chunk
 from wire.http2.tuned import frames
 from wire.http2.tuned.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES
 from wire.http2.tuned.replies import TOGETHER_BYTES, ReplyShapes, reply_shapes
@@ -75,6 +75,14 @@ class TunedSender(EngineState):
         self.queued_replies = 0
         self.held_bytes = self._waiting_bytes
         return data
+
+    def take_pieces(self) -> list[Chunk]:
+        pieces = self._out.copy()
+        self._out.clear()
+        self._turn += 1
+        self.queued_replies = 0
+        self.held_bytes = self._waiting_bytes
+        return pieces
 
     def close(self) -> None:
         self._failed = self.drained = True
