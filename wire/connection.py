@@ -30,8 +30,7 @@ _TURN_ROOM = 1 << 16
 for each sender. Whenever so much more was sent, it is written out."""
 MESSAGE_COST = 128
 """What each message takes of that beside its bytes: 500 small ones are a millisecond's work."""
-_WRITE_BYTES = 1 << 18
-"""Framed, these are written before a long message is framed, and in pieces: to join them would be one copy more."""
+_WRITE_BYTES = 1 << 18  # framed, these are written before a long message is framed, and in pieces, which spares a copy
 _PING_PAYLOAD = b"wirelive"
 
 
@@ -315,7 +314,7 @@ class Connection:
     # Writing.
 
     def flush(self) -> None:
-        """Write what the engine has queued; as `_write`, which would be a call more for each read."""
+        """Write what the engine has queued."""
         self._flush_due = self._flush_planned
         self._turn_open = False
         self.turn_room = 0
@@ -323,13 +322,7 @@ class Connection:
             gathered, self._gathered = self._gathered, []
             for sender in gathered:
                 sender.written()
-        self._turn_calls = 0
-        self.turn += 1
-        if self.engine.held_bytes > _WRITE_BYTES:
-            self._write_pieces()
-        data = self.engine.take()
-        if data and self.transport is not None:
-            self.transport.write(data)
+        self._write()
         if self.closing and not self.engine.streams and not self._behind and self.transport is not None:
             self._close_transport(self.transport)
         if self.calls_wait and self.transport is not None:
@@ -343,15 +336,13 @@ class Connection:
     def _write(self) -> None:
         self._turn_calls = 0
         self.turn += 1
-        if self.engine.held_bytes > _WRITE_BYTES:
-            self._write_pieces()
-        data = self.engine.take()
-        if data and self.transport is not None:
-            self.transport.write(data)
-
-    def _write_pieces(self) -> None:
-        if self.engine.framed_bytes > _WRITE_BYTES and self.transport is not None:
-            self.transport.writelines(self.engine.take_pieces())
+        engine, transport = self.engine, self.transport
+        if engine.held_bytes > _WRITE_BYTES and engine.framed_bytes > _WRITE_BYTES and transport is not None:
+            transport.writelines(engine.take_pieces())
+            return
+        data = engine.take()
+        if data and transport is not None:
+            transport.write(data)
 
     def make_room(self) -> None:
         """A long message is to be queued. Of many in one turn not all leave at once: to write tens of mebibytes takes

@@ -1,7 +1,7 @@
 """The messages that one streaming call receives, on their way to whoever iterates over them.
 
 They are bounded: those that nobody has taken keep their bytes off the flow-control window. Imports `connection`,
-`message_decoder`, `http2.engine`, `rpc.framing` and `errors`.
+`message_decoder`, `http2.engine`, `rpc.framing`, `transport.begun` and `errors`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from copy import copy
-from sys import get_asyncgen_hooks, set_asyncgen_hooks
 from typing import Any, Generic, TypeVar
 
 from wire.connection import Connection
@@ -18,6 +17,7 @@ from wire.http2.engine import Stream
 from wire.message_decoder import MessageDecoder, Room
 from wire.rpc.framing import PREFIX_BYTES, MessageReader, cut_packed, frame, unpack_prefix
 from wire.status import RpcError, StatusCode
+from wire.transport.begun import begun_generator
 from wire.transport.contract import Future, Resumable, Runtime
 
 M = TypeVar("M")
@@ -111,11 +111,9 @@ class IncomingMessages(Generic[M]):
             return
         reader = self.reader
         begun = reader.size_bytes >= PREFIX_BYTES
-        if not self.messages and not self._packed:
-            message = reader.whole(data)
-            if message is not None:
-                self._add(message)
-                return
+        if not self.messages and not self._packed and (message := reader.whole(data)) is not None:
+            self._add(message)
+            return
         messages = reader.feed(data, 0 if self._packed else _CUT_MESSAGES - len(self.messages))
         uncut_count = reader.uncut_count
         if uncut_count:
@@ -223,17 +221,7 @@ class IncomingMessages(Generic[M]):
 
     def each(self, keeper: object = None) -> AsyncIterator[M]:
         """What an `async for` goes over. `keeper` lives as long as that."""
-        # Hooks would have the loop know of each, and close in a task what a handler left before its end.
-        each = self._each(keeper)
-        hooks = get_asyncgen_hooks()
-        set_asyncgen_hooks(None, None)
-        try:
-            each.__anext__().send(None)
-        except StopIteration:
-            pass
-        finally:
-            set_asyncgen_hooks(*hooks)
-        return each
+        return begun_generator(self._each(keeper))
 
     async def _each(self, keeper: object) -> AsyncGenerator[M, None]:
         """The messages for an `async for`: as `take` gives them, with what they need kept at hand."""
@@ -474,11 +462,6 @@ class IncomingMessages(Generic[M]):
 
     def _become(self, kind: type[IncomingMessages[M]]) -> None:
         self.__class__ = kind
-
-    @property
-    def holding(self) -> bool:
-        """Whoever took the last message holds a long one."""
-        return self.__class__ is HoldingMessages
 
     def let_go(self) -> None:
         """Whoever took the last message holds it no longer."""

@@ -1,13 +1,15 @@
-"""A coroutine that whoever has it has begun, and that waits now.
+"""A coroutine that whoever has it has begun, and that waits now; an asynchronous generator likewise.
 
 Imports nothing of wire.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from sys import get_asyncgen_hooks, set_asyncgen_hooks
 from typing import Any, Generic, TypeVar
 
+T = TypeVar("T")
 TaskT = TypeVar("TaskT")
 
 
@@ -49,3 +51,18 @@ class Begun(Generic[TaskT]):
             else:
                 awaited = None
                 return (yield from coroutine.__await__())
+
+
+def begun_generator(generator: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """The generator, past its first `yield`, before which it must not wait.
+
+    The event loop does not know of it: the loop's hooks would close in a task what is left before its end."""
+    hooks = get_asyncgen_hooks()
+    set_asyncgen_hooks(None, None)
+    try:
+        generator.__anext__().send(None)
+    except StopIteration:
+        pass
+    finally:
+        set_asyncgen_hooks(*hooks)
+    return generator
