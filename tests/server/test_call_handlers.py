@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -12,6 +13,8 @@ import anyio
 import pytest
 
 import wire
+from proto.echo.v1 import EchoRequest, EchoResponse
+from proto.echo.v1.echo_wire import EchoServiceBase, EchoServiceStub
 from tests.peers import RawPeer, ask, ask_once, raw_client, request
 from tests.support import Pair, Probe, ProbeStub, collect, end_of, on_pair, paired, run, serving, start, status_of
 from wire import ServerContext, StatusCode
@@ -427,6 +430,32 @@ def test_any_iterable_is_a_stream(loop: LoopName, handler: Callable[..., Any]) -
         assert await collect(pair.stub.server_stream(b"")) == [b"1", b"2"]
 
     on_pair(main, Probe(server_stream=handler), loop=loop)
+
+
+def test_a_long_response_is_not_kept_while_its_handler_waits(loop: LoopName) -> None:
+    async def main() -> None:
+        sent: list[weakref.ref[EchoResponse]] = []
+        received = anyio.Event()
+
+        class Echo(EchoServiceBase):
+            def echo(self, request: EchoRequest, context: ServerContext) -> EchoResponse:
+                return EchoResponse()
+
+            async def echo_stream(
+                self, requests: AsyncIterator[EchoRequest], context: ServerContext
+            ) -> AsyncIterator[EchoResponse]:
+                response = EchoResponse(payload=bytes(100_000))
+                sent.append(weakref.ref(response))
+                yield response
+                del response
+                await received.wait()
+
+        async with paired(Echo()) as pair, EchoServiceStub(pair.channel).echo_stream() as call:
+            assert len((await anext(call)).payload) == 100_000
+            assert sent[0]() is None
+            received.set()
+
+    run(main, loop=loop)
 
 
 def test_a_plain_generator_is_closed_when_its_call_is_cancelled(loop: LoopName) -> None:

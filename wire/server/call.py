@@ -462,7 +462,9 @@ class ServerCall(ServerContext):
                             self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
                             return
                         begun = True
-                        if outgoing.put(self._framed(message)):
+                        must_wait = outgoing.put(self._framed(message))
+                        del message, response  # which nobody needs while the handler waits
+                        if must_wait:
                             await outgoing.wait()
                         compress = self._compress
                         continue
