@@ -295,7 +295,10 @@ class TunedSender(EngineState):
 
     def consumed(self, stream: AnyStream, size: int) -> bool:
         credit_bytes = stream.credit_bytes + size
-        if credit_bytes < self._credit_step_bytes and not self._shares:
+        step_bytes = self._credit_step_bytes
+        if self._shares and (share := self._shares.get(stream.id)) is not None:
+            step_bytes = 0 if share.message_bytes else step_bytes + share.widened_bytes // 2
+        if credit_bytes < step_bytes:
             stream.credit_bytes = credit_bytes  # as the budget would say, with nothing to grant yet
             return False
         if stream.closed or self._failed:
