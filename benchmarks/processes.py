@@ -87,7 +87,7 @@ class Subprocess:
         deadline = self.started_s + _START_TIMEOUT_S
         while time.monotonic() < deadline:
             for line in self._said():
-                if _READY in line:
+                if _READY in line and line.endswith("\n"):  # some write it in parts
                     return line.split(_READY, 1)[1].split()[0].removeprefix("ipv4:")
             if self.popen.poll() is not None:
                 break
@@ -128,10 +128,10 @@ class Subprocess:
 
     def _said(self) -> list[str]:
         # The child shares the file's position: to move it would let the child write over its own words.
-        return os.pread(self._stderr.fileno(), 1 << 20, 0).decode(errors="replace").splitlines()
+        return os.pread(self._stderr.fileno(), 1 << 20, 0).decode(errors="replace").splitlines(keepends=True)
 
     def _failure(self, what: str) -> str:
-        said = [line for line in self._said() if line.strip()]
+        said = [line.strip() for line in self._said() if line.strip()]
         return f"{' '.join(self.command[1:4])} {what}: {said[-1] if said else 'it said nothing'}"
 
 

@@ -17,6 +17,15 @@ def test_address_is_what_it_says_it_listens_on() -> None:
         assert process.address() == "127.0.0.1:1"
 
 
+def test_an_address_is_taken_when_its_line_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys; say = sys.stderr.write; say('listening on '); print('{}', flush=True); input(); say('h:1\\n')"
+    with Subprocess(python("-c", code), SERVER_CORE, ask=True) as process:
+        assert process.popen.stdout is not None
+        process.popen.stdout.readline()
+        monkeypatch.setattr("benchmarks.processes.time.sleep", lambda _: process.popen.communicate("\n"))
+        assert process.address() == "h:1"
+
+
 def test_what_it_writes_later_stands_behind_what_was_read() -> None:
     code = "import sys; print('listening on h:1', file=sys.stderr, flush=True); input(); sys.exit('the end')"
     with Subprocess(python("-c", code), SERVER_CORE, ask=True) as process:
