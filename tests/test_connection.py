@@ -114,6 +114,11 @@ def test_what_is_long_is_written_in_pieces() -> None:
     assert transport.in_pieces[0][1:] == [9, 16_384] * 18 + [9, 300_000 - 18 * 16_384]
     assert b"".join(each.payload for each in transport.sent()[1:]) == b"a" * 300_000
     assert engine.held_bytes == 0
+    for _ in range(150):
+        engine.send_data(first, bytes(2000))  # a frame each, which are joined
+    rig.connection.flush()
+    assert transport.in_pieces[1:] == [[150 * (9 + 2000)]]
+    assert len(transport.sent()) == 150
     engine.send_data(first, b"short")  # not behind what has left
     engine.send_headers(second, HeaderList(frames.RESPONSE))
     engine.send_data(second, b"b" * 1_000_000)  # most of it waits for the connection's window
@@ -121,7 +126,7 @@ def test_what_is_long_is_written_in_pieces() -> None:
     assert [each.payload for each in transport.sent()[:1]] == [b"short"]
     rig.receive(frames.window_update(0, 1000))
     assert sum(len(each.payload) for each in transport.sent()) == 1000
-    assert len(transport.in_pieces) == 2
+    assert len(transport.in_pieces) == 3
 
 
 def test_senders_let_others_run_until_the_turn_is_over(server: Rig) -> None:

@@ -299,7 +299,7 @@ class Engine(Protocol):
         """The queued bytes, which are then the caller's to write; b"" when there is nothing."""
 
     def take_pieces(self) -> list[Chunk]:
-        """As `take`, as the pieces that it would have to join: less work where they are long."""
+        """As `take`, which is not empty, without joining what are long pieces."""
 
     def close(self) -> None:
         """The transport is gone: close every stream without a word, free what they and the engine hold, and let go of
