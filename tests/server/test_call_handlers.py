@@ -15,6 +15,7 @@ import pytest
 import wire
 from proto.echo.v1 import EchoRequest, EchoResponse
 from proto.echo.v1.echo_wire import EchoServiceBase, EchoServiceStub
+from tests.leftovers import COUNTED
 from tests.peers import RawPeer, ask, ask_once, raw_client, request
 from tests.support import Pair, Probe, ProbeStub, collect, end_of, on_pair, paired, run, serving, start, status_of
 from wire import ServerContext, StatusCode
@@ -432,6 +433,7 @@ def test_any_iterable_is_a_stream(loop: LoopName, handler: Callable[..., Any]) -
     on_pair(main, Probe(server_stream=handler), loop=loop)
 
 
+@COUNTED
 def test_a_long_response_is_not_kept_while_its_handler_waits(loop: LoopName) -> None:
     async def main() -> None:
         sent: list[weakref.ref[EchoResponse]] = []
