@@ -16,7 +16,7 @@ from wire.http2.engine import MOST_ANSWER_BYTES, HeaderList, Stream
 from wire.messages import CREDIT_BYTES
 from wire.metadata import Fields
 from wire.outgoing import TOGETHER_BYTES, OutgoingMessages
-from wire.rpc.framing import PREFIX_BYTES, frame, frame_all, pack_prefix
+from wire.rpc.framing import PREFIX_BYTES, frame_all
 from wire.server.call import ServerCall
 from wire.server.connection import ServerConnection
 from wire.server.observed import ObservedCall
@@ -224,14 +224,10 @@ class MessageCall(StreamRequestCall):
             return False
 
     def _send_one(self, message: bytes) -> bool:
-        size = len(message)
-        if size > self.connection.max_send_bytes:
+        if len(message) > self.connection.max_send_bytes:
             self.fail(StatusCode.RESOURCE_EXHAUSTED, self._too_long(message))
             return False
-        if not self._headers_sent:
-            self._send_headers()
-        compress = self._compress
-        return self.outgoing.put(pack_prefix(0, size) + message if compress is None else frame(message, compress))
+        return self.outgoing.put(self._framed(message))
 
     def _undecoded(self, error: CodecError) -> None:
         self.fail(StatusCode.INTERNAL, f"a message could not be decoded: {error}")
