@@ -21,6 +21,30 @@ def test_a_failure_is_explained_only_by_its_own_words() -> None:
     assert run.explanation("grpc-js server", Result("client_compressed_unary", refused)) is None
 
 
+@pytest.mark.parametrize(
+    ("lost", "size", "error", "explained"),
+    [
+        (1, 100_000, suites.UNEXPECTED_EOF, True),
+        (3, 1_000_000, suites.UNEXPECTED_EOF, True),
+        (4, 100_000, suites.UNEXPECTED_EOF, False),
+        (1, 100, suites.UNEXPECTED_EOF, False),
+        (1, 100_000, "rpc error: code = Unavailable desc = gone", False),
+    ],
+)
+def test_only_few_long_answers_that_ghz_breaks_off_are_explained(
+    lost: int, size: int, error: str, explained: bool
+) -> None:
+    report = {"statusCodeDistribution": {"OK": 100 - lost, "Internal": lost}, "errorDistribution": {error: lost}}
+    made, failure = suites.lost_calls(report, size)
+    assert made == 100
+    assert f"{lost} of 100 calls were lost" in (failure or "")
+    assert (run.explanation("ghz", Result("10 callers", failure)) is not None) is explained
+
+
+def test_calls_that_ghz_did_not_lose_are_no_failure() -> None:
+    assert suites.lost_calls({"statusCodeDistribution": {"OK": 100}, "errorDistribution": {}}, 100) == (100, None)
+
+
 @pytest.mark.parametrize(("failure", "good"), [(None, True), ("broken", False)])
 def test_a_suite_is_good_when_nothing_failed_unexplained(
     failure: str | None,
