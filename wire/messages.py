@@ -111,7 +111,7 @@ class IncomingMessages(Generic[M]):
             return
         reader = self.reader
         begun = reader.size_bytes >= PREFIX_BYTES
-        if not self.messages and not self._packed and (message := reader.whole(data)) is not None:
+        if not self.messages and not self._packed and (message := reader.whole(data, 0, len(data))) is not None:
             self._add(message)
             return
         messages = reader.feed(data, 0 if self._packed else _CUT_MESSAGES - len(self.messages))
@@ -135,7 +135,7 @@ class IncomingMessages(Generic[M]):
         compressed, size = unpack_prefix(data, start)
         if size == stop - start - PREFIX_BYTES and not compressed:
             self.feed_message(data[start + PREFIX_BYTES : stop])
-        elif (message := self.reader.completed(data, start, stop)) is not None:
+        elif (message := self.reader.whole(data, start, stop)) is not None:
             self.feed_whole(message)
         else:
             self.feed(data[start:stop])

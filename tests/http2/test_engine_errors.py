@@ -19,11 +19,7 @@ LONG = Http2Config().max_frame_bytes + 1
 # Connection errors.
 
 CLOSED_AT_ONCE: list[tuple[str, bytes, ErrorCode]] = [
-    (
-        "frame too long, its header alone",
-        f.frame(T.DATA, 0, 1, length=LONG),
-        E.FRAME_SIZE_ERROR,
-    ),
+    ("frame too long, its header alone", f.frame(T.DATA, 0, 1, length=LONG), E.FRAME_SIZE_ERROR),
     ("unknown frame too long", f.frame(0xEE, 0, 0, length=LONG), E.FRAME_SIZE_ERROR),
     ("SETTINGS of 5 bytes", f.frame(T.SETTINGS, 0, 0, length=5), E.FRAME_SIZE_ERROR),
     ("SETTINGS acknowledgement with contents", f.frame(T.SETTINGS, f.ACK, 0, length=6), E.FRAME_SIZE_ERROR),

@@ -129,13 +129,13 @@ def test_what_only_adds_to_a_message_may_be_added(sizes: list[int], steps: list[
 
 
 @pytest.mark.parametrize("size", [0, 1, LIMIT])
-@pytest.mark.parametrize("first", [1, 4])
-def test_a_message_whose_prefix_came_in_part_is_completed(first: int, size: int) -> None:
+@pytest.mark.parametrize("first", [0, 1, 4])
+def test_a_message_is_whole_though_part_of_its_prefix_came_before(first: int, size: int) -> None:
     reader = MessageReader(LIMIT)
     data = frame(bytes(size))
     for _ in range(2):
         reader.feed(data[:first])
-        assert reader.completed(b"." + data + b".", 1 + first, 1 + len(data)) == bytes(size)
+        assert reader.whole(b"." + data + b".", 1 + first, 1 + len(data)) == bytes(size)
         assert not reader.partial
 
 
@@ -143,12 +143,12 @@ def test_a_message_whose_prefix_came_in_part_is_completed(first: int, size: int)
     "data", [frame(b"abc")[:-1], frame(b"abc") + b"d", frame(bytes(LIMIT + 1)), b"\1" + frame(b"abc")[1:]]
 )
 @pytest.mark.parametrize("first", [0, 1, 5])
-def test_other_messages_are_not_completed_at_once(first: int, data: bytes) -> None:
+def test_other_messages_are_not_whole(first: int, data: bytes) -> None:
     reader = MessageReader(LIMIT, decompressor(b"gzip"))
     if first < 5 or len(data) < LIMIT:
         reader.feed(data[:first])
         held = reader.size_bytes
-        assert reader.completed(data, first, len(data)) is None
+        assert reader.whole(data, first, len(data)) is None
         assert reader.size_bytes == held
 
 

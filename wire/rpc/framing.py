@@ -175,22 +175,15 @@ class MessageReader:
         self.size_bytes += size
         return True
 
-    def whole(self, data: bytes) -> bytes | None:
-        """The message that `data` is, where it is one by itself, and plain; None where `feed` has to look."""
-        size = len(data) - PREFIX_BYTES
-        # As a number, the prefix of an uncompressed message is its length.
-        if not self.size_bytes and int.from_bytes(data[:PREFIX_BYTES], "big") == size and 0 <= size <= self.max_bytes:
-            return data[PREFIX_BYTES:]
-        return None
-
-    def completed(self, data: bytes, start: int, stop: int) -> bytes | None:
-        """The plain message that `data[start:stop]` is the rest of, where part of its prefix has come before, as from
-        clients of Rust's h2, which send one byte when that is all the room they know of; None where `feed` has to
-        look, and nothing has happened."""
+    def whole(self, data: bytes, start: int, stop: int) -> bytes | None:
+        """The message that `data[start:stop]` is, where it is one by itself, and plain; None where `feed` has to look,
+        and nothing has happened. Part of its prefix may have come before, as from clients of Rust's h2, which send one
+        byte when that is all the room they know of."""
         missing_bytes = PREFIX_BYTES - self.size_bytes
-        if not 0 < missing_bytes < PREFIX_BYTES:
+        if missing_bytes <= 0:
             return None
         body = start + missing_bytes
+        # As a number, the prefix of an uncompressed message is its length.
         size = int.from_bytes(b"".join((*self._chunks, data[start:body])), "big")
         if size != stop - body or size > self.max_bytes:
             return None

@@ -302,7 +302,7 @@ class StreamRequestCall(ServerCall):
             return self.on_message(data[start + PREFIX_BYTES : stop])
         incoming = self._incoming
         if self._finished or not incoming.reader.add(data, start, stop):
-            message = incoming.reader.completed(data, start, stop)
+            message = incoming.reader.whole(data, start, stop)
             if message is None:
                 self.on_data(data[start:stop], False)
             else:

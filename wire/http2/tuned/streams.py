@@ -65,9 +65,9 @@ class Flow(Stream):
 class TunedStream(Flow):
     """One stream. `turn`: the engine's when it last framed DATA, `data_end`: where that ends in its list. `head`: the
     header of its last DATA frame, of `head_size` bytes, which the next one mostly is, too; `answer_head`: the same with
-    the length of a message, of the last that was an answer. `queue`: DATA that waits for
-    a window; None until some first has to. `ending`: what ends our half once the queue is empty, trailers or
-    `END_ON_DATA`. `content_length`: as received, None without one; only then are `received_bytes` of DATA counted."""
+    the length of a message, of the last that was an answer. `queue`: DATA that waits for a window; None until some
+    first has to. `ending`: what ends our half once the queue is empty, trailers or `END_ON_DATA`. `content_length`: as
+    received, None without one; only then are `received_bytes` of DATA counted."""
 
     __slots__ = (
         "answer_head",
