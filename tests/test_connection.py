@@ -104,8 +104,8 @@ def test_a_sender_that_never_waits_is_written_out_on_its_way(server: Rig) -> Non
 def test_what_is_long_is_written_in_pieces() -> None:
     rig = Rig("tuned")
     engine, transport = rig.connection.engine, rig.transport
-    wide = frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 20})
-    rig.receive(wide, frames.window_update(0, 1 << 20), frames.headers(1), frames.headers(3))
+    wide = frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 21})
+    rig.receive(wide, frames.window_update(0, (1 << 20) + 320_000), frames.headers(1), frames.headers(3))
     rig.turn()
     first, second = rig.connection.opened
     engine.send_headers(first, HeaderList(frames.RESPONSE))
@@ -114,12 +114,19 @@ def test_what_is_long_is_written_in_pieces() -> None:
     assert transport.in_pieces[0][1:] == [9, 16_384] * 18 + [9, 300_000 - 18 * 16_384]
     assert b"".join(each.payload for each in transport.sent()[1:]) == b"a" * 300_000
     assert engine.held_bytes == 0
+    for _ in range(20):
+        engine.send_data(first, bytes(16_000))
+    rig.connection.flush()
+    assert transport.in_pieces.pop() == [9, 16_000] * 20
+    engine.send_data(first, b"next")  # not behind what has left
+    rig.connection.flush()
+    assert [each.payload for each in transport.sent()[20:]] == [b"next"]
     for _ in range(150):
         engine.send_data(first, bytes(2000))  # a frame each, which are joined
     rig.connection.flush()
     assert transport.in_pieces[1:] == [[150 * (9 + 2000)]]
     assert len(transport.sent()) == 150
-    engine.send_data(first, b"short")  # not behind what has left
+    engine.send_data(first, b"short")
     engine.send_headers(second, HeaderList(frames.RESPONSE))
     engine.send_data(second, b"b" * 1_000_000)  # most of it waits for the connection's window
     rig.connection.flush()

@@ -108,7 +108,10 @@ def test_malformed_bytes_are_refused(message_type: type[betterproto2.Message], d
 def test_a_message_that_is_one_field_is_read_whatever_its_length(size: int) -> None:
     decode = codec_for(kinds.OneBytes).decode
     payload = b"\x0a" * size
-    data = b"\x0a" + _varint(size) + payload
+    head = b"\x0a" + _varint(size)
+    data = head + payload
+    if 128 <= size < 1 << 21:
+        assert decoding.long_head(0x0A, len(data)) == head
     assert decode(data) == kinds.OneBytes(payload=payload)
     assert decode(data + b"\x18\x05").payload == payload  # an unknown field behind it
     assert decode(b"\x18\x05" + data).payload == payload

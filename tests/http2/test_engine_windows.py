@@ -215,6 +215,18 @@ def test_consumed_data_is_granted_again_in_large_steps(server: MakeRig) -> None:
     assert stream > 19 * 65_536
 
 
+def test_what_was_granted_for_a_message_is_another_ones_as_soon_as_it_is_consumed(server: MakeRig) -> None:
+    rig = server(stream_window_bytes=65_535, receive_budget_bytes=100_000)
+    rig.sink.grant = False
+    first, second = rig.open(), rig.open()
+    rig.engine.expect(first, 165_535)
+    rig.engine.expect(second, 75_535)
+    assert [(frame.stream_id, frame.number) for frame in rig.sent()] == [(first.id, 100_000)]
+    rig.feed(f.data(first.id, bytes(10_000)))
+    rig.engine.consumed(first, 10_000)
+    assert [(frame.stream_id, frame.number) for frame in rig.sent()] == [(second.id, 10_000)]
+
+
 def test_padding_is_granted_again(server: MakeRig) -> None:
     rig = server(**SMALL)
     rig.open()

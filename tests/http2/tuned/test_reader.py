@@ -45,6 +45,15 @@ def test_a_long_frame_comes_out_by_itself_when_much_is_behind_it() -> None:
     assert not reader.behind
 
 
+def test_nothing_is_kept_behind_a_frame_that_ends_the_connection() -> None:
+    reader = settled()
+    data = f.data(1, bytes(40_000)) + f.data(1, bytes(20_000))
+    reader.partial = data[:30_000]
+    reader.complete(data[30_000:])
+    reader.clear()
+    assert not reader.behind
+
+
 def test_the_preface_is_taken_off_in_pieces_and_judged_at_its_first_wrong_byte() -> None:
     reader = FrameReader(False, Http2Config())
     assert [reader.complete(piece) for piece in (b"PRI * ", f.PREFACE[6:23], b"\nrest")] == [b"", b"", b"rest"]
